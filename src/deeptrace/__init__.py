@@ -1,0 +1,1 @@
+"""deeptrace: is this video AI-generated, and where, when, which and why."""

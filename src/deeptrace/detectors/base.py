@@ -1,0 +1,33 @@
+"""What a detector is: something with an `info` that turns an opened video into a Verdict."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from deeptrace.trace import DetectorInfo, Verdict
+from deeptrace.video import Video
+
+__all__ = ["Detector"]
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """A detector of AI-generated video.
+
+    Attributes:
+        info: name, version and every setting that changes an answer; goes into each verdict and manifest.
+    """
+
+    info: DetectorInfo
+
+    def detect(self, video: Video) -> Verdict:
+        """Judge one opened video.
+
+        `reward` and `elapsed_s` are filled in by the caller. A detector may be called from one thread at a time.
+
+        Raises:
+            VideoError: the video cannot be decoded (becomes outcome `decode_failed`).
+            ModelError, ServiceError: the model could not run (`model_failed`).
+            RefusalError, AnswerError: the model's answer is none (`refused`, `parse_failed`).
+        """
+        ...

@@ -1,0 +1,82 @@
+"""Join samples to the media files on disk: what is there, what is missing, what belongs to nobody."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from deeptrace.errors import DataError
+from deeptrace.trace import Label, Sample
+
+__all__ = ["VIDEO_SUFFIXES", "MediaJoin", "join_media", "resolve_path"]
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv"})
+
+
+@dataclass(frozen=True)
+class MediaJoin:
+    """Samples joined to files.
+
+    Attributes:
+        root: the dataset's folder.
+        found: file of each sample that has one, by video id.
+        missing: stated path of each sample without a file, by video id.
+        unmatched: files that no sample names, relative to `root`; they stay out of every evaluation.
+        shared: files that several samples name, with the ids of those samples.
+    """
+
+    root: Path
+    found: dict[str, Path] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    unmatched: list[str] = field(default_factory=list)
+    shared: dict[str, list[str]] = field(default_factory=dict)
+
+
+def resolve_path(sample: Sample, root: str | os.PathLike[str]) -> str:
+    """Where the sample's file is: a URL or absolute path as it stands, else below the dataset's `root`.
+
+    A sample without a path is looked for where the release keeps it: `videos/<id>.mp4` or `real_videos/<id>.mp4`.
+
+    Raises:
+        DataError: the path leads out of `root`.
+    """
+    stated = sample.path or f"{'real_videos' if sample.label is Label.REAL else 'videos'}/{sample.video_id}.mp4"
+    if "://" in stated or os.path.isabs(stated):
+        return stated
+    if ".." in PurePosixPath(stated.replace("\\", "/")).parts:
+        raise DataError(f"video {sample.video_id}", f"the path {stated!r} leads out of the dataset's folder")
+    base = str(root)
+    return f"{base.rstrip('/')}/{stated}" if "://" in base else os.path.join(base, stated)
+
+
+def join_media(samples: Iterable[Sample], root: str | os.PathLike[str]) -> MediaJoin:
+    """Look every sample's file up below `root`, and list the video files there that none of them names.
+
+    Raises:
+        DataError: `root` is no folder, or a path leads out of it.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise DataError(str(root), "is no folder")
+    join = MediaJoin(root=folder)
+    owner: dict[Path, str] = {}
+    for sample in samples:
+        path = Path(resolve_path(sample, folder))
+        if not path.is_file():
+            join.missing[sample.video_id] = sample.path
+            continue
+        first = owner.setdefault(path, sample.video_id)
+        if first != sample.video_id:
+            join.shared.setdefault(str(path), [first]).append(sample.video_id)
+        join.found[sample.video_id] = path
+    join.unmatched.extend(
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        and path not in owner
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    return join

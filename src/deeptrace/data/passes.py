@@ -1,0 +1,117 @@
+"""Annotation passes: what each annotator saw on each clip, on its own (`passes.jsonl`).
+
+One JSON object a line: `file`, `annotator`, `cannot_tell`, `traces` of `categories`, `box` ([x0, y0, x1, y1] in
+fractions), `onset_s`, `offset_s`, `explanation`, `confidence`. Several lines a file, one a pass.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from deeptrace.data import jsonio
+from deeptrace.errors import DataError
+from deeptrace.geometry import Box
+from deeptrace.trace import Sample, Trace, categories_of_tags
+
+__all__ = ["AnnotationPass", "group_passes", "iter_passes", "match_passes", "read_passes"]
+
+
+class AnnotationPass(BaseModel):
+    """One annotator's look at one clip.
+
+    Attributes:
+        file: path of the clip, relative to the dataset's root.
+        annotator: who looked.
+        cannot_tell: the annotator saw nothing that gives the clip away.
+        traces: what was seen, in the annotator's order; `score` is the annotator's own confidence.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    annotator: str
+    cannot_tell: bool = False
+    traces: tuple[Trace, ...] = ()
+
+
+def read_passes(path: str | os.PathLike[str]) -> list[AnnotationPass]:
+    """All passes of a file, in order.
+
+    Raises:
+        DataError: a line makes no sense; the subject names file, line and field.
+    """
+    return list(iter_passes(path))
+
+
+def iter_passes(path: str | os.PathLike[str]) -> Iterator[AnnotationPass]:
+    """As `read_passes`, one at a time."""
+    name = PurePosixPath(str(path)).name
+    for number, fields in jsonio.iter_objects(path):
+        where = f"{name}, row {number}"
+        file, annotator = fields.get("file"), fields.get("annotator")
+        if not isinstance(file, str) or not file:
+            raise DataError(f"{where}, file", "expected the path of the clip")
+        if not isinstance(annotator, (str, int)):
+            raise DataError(f"{where}, annotator", "expected a name")
+        stated = fields.get("traces") or []
+        if not isinstance(stated, list):
+            raise DataError(f"{where}, traces", "expected a list")
+        traces = tuple(_trace(item, f"{where}, trace {at}") for at, item in enumerate(stated, 1))
+        yield AnnotationPass(
+            file=file, annotator=str(annotator), cannot_tell=bool(fields.get("cannot_tell")), traces=traces
+        )
+
+
+def _trace(fields: Any, where: str) -> Trace:
+    if not isinstance(fields, dict):
+        raise DataError(where, f"expected an object but got {type(fields).__name__}")
+    categories, unknown = categories_of_tags(fields.get("categories") or ())
+    if unknown:
+        raise DataError(f"{where}, categories", f"no such category: {', '.join(unknown)}")
+    box = fields.get("box")
+    try:
+        return Trace(
+            categories=categories,
+            onset_s=fields.get("onset_s"),
+            offset_s=fields.get("offset_s"),
+            score=fields.get("confidence"),
+            box=None if box is None else Box.from_fractions(*box),
+            explanation=fields.get("explanation") or "",
+        )
+    except (TypeError, ValueError) as error:
+        raise DataError(where, " ".join(str(error).split())) from error
+
+
+def group_passes(passes: Iterable[AnnotationPass]) -> dict[str, list[AnnotationPass]]:
+    """Passes by clip, in order of first mention.
+
+    Raises:
+        DataError: one annotator has two passes over one clip.
+    """
+    groups: dict[str, list[AnnotationPass]] = {}
+    for item in passes:
+        group = groups.setdefault(item.file, [])
+        if any(other.annotator == item.annotator for other in group):
+            raise DataError(item.file, f"annotator {item.annotator!r} has two passes over this clip")
+        group.append(item)
+    return groups
+
+
+def match_passes(
+    samples: Iterable[Sample], passes: Iterable[AnnotationPass]
+) -> tuple[dict[str, list[AnnotationPass]], list[str]]:
+    """Passes by `video_id` (joined on the samples' path), and the files of passes that no sample has."""
+    by_path = {sample.path: sample.video_id for sample in samples}
+    matched: dict[str, list[AnnotationPass]] = {}
+    unmatched: list[str] = []
+    for file, group in group_passes(passes).items():
+        if file in by_path:
+            matched[by_path[file]] = group
+        else:
+            unmatched.append(file)
+    return matched, unmatched

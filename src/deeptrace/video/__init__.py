@@ -1,0 +1,10 @@
+"""Video in and out: open, stream with exact times, sample, write, draw over, degrade."""
+
+from __future__ import annotations
+
+from deeptrace.video.array import video_from_array
+from deeptrace.video.frame import Frame
+from deeptrace.video.reader import MAX_PIXELS, Video, open_video, probe
+from deeptrace.video.write import write_video
+
+__all__ = ["MAX_PIXELS", "Frame", "Video", "open_video", "probe", "video_from_array", "write_video"]

@@ -1,0 +1,116 @@
+"""Which moments of a clip to look at: pure functions of times, in seconds.
+
+All ranges are half-open, [start_s, end_s): a plan never names its end. A plan is a wish; the frames that answer it
+carry their own timestamps, and those are what goes on into prompts, parsers and metrics.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from deeptrace.errors import SettingsError
+
+__all__ = ["Pacer", "played_index", "times_at_fps", "times_capped", "uniform_times"]
+
+# Containers that count in milliseconds (WebM, FLV) put a 30 fps frame up to 0.5 ms off its true place, so a frame
+# this much early still belongs to the next slot of a pace.
+ROUNDING_S = 0.001
+
+
+class Pacer:
+    """Thins a rising stream of times to at most `max_fps`, one frame a slot of 1 / max_fps seconds.
+
+    Slots are [k / max_fps, (k + 1) / max_fps) for whole k, so the choice for one frame does not depend on where
+    reading began; the first frame that falls into a slot is kept. A clip with fewer frames a second than `max_fps`
+    and even spacing keeps them all, and nothing is ever given twice.
+
+    Raises:
+        SettingsError: `max_fps` is not a positive finite number (None means: keep all).
+
+    >>> pacer = Pacer(8.0)
+    >>> [k for k in range(12) if pacer.keep(k / 24)]
+    [0, 3, 6, 9]
+    """
+
+    def __init__(self, max_fps: float | None) -> None:
+        if max_fps is not None and not (math.isfinite(max_fps) and max_fps > 0):
+            raise SettingsError("max_fps", f"expected a positive number or None but got {max_fps}")
+        self._fps = max_fps
+        self._slot = -1
+
+    def keep(self, time_s: float) -> bool:
+        """Whether the frame at `time_s` opens a new slot; times must not fall from call to call."""
+        if self._fps is None:
+            return True
+        slot = math.floor((time_s + min(ROUNDING_S, 0.25 / self._fps)) * self._fps)
+        if slot <= self._slot:
+            return False
+        self._slot = slot
+        return True
+
+
+def uniform_times(duration_s: float, count: int, *, start_s: float = 0.0) -> tuple[float, ...]:
+    """`count` moments in the middle of `count` equal parts of [start_s, duration_s).
+
+    Middles, not ends: the first and last frames of a clip are the likeliest to be black, and a plan that ends at the
+    duration names a moment that no frame has.
+
+    >>> uniform_times(4.0, 4)
+    (0.5, 1.5, 2.5, 3.5)
+    """
+    _check_range(start_s, duration_s)
+    if count < 1:
+        raise SettingsError("count", f"expected at least 1 frame but got {count}")
+    step = (duration_s - start_s) / count
+    if step == 0.0:
+        return (start_s,)
+    return tuple(start_s + (k + 0.5) * step for k in range(count))
+
+
+def times_at_fps(duration_s: float, fps: float, *, start_s: float = 0.0) -> tuple[float, ...]:
+    """start_s, start_s + 1/fps, ... below `duration_s`; at least the start itself, even of a clip of length 0.
+
+    >>> times_at_fps(1.1, 2.0)
+    (0.0, 0.5, 1.0)
+    """
+    _check_range(start_s, duration_s)
+    if not (math.isfinite(fps) and fps > 0):
+        raise SettingsError("fps", f"expected a positive number but got {fps}")
+    # Rounding up by hand: 1.1 s at 10 fps is 11 moments, though 1.1 * 10 is 11.000000000000002.
+    count = max(math.ceil((duration_s - start_s) * fps - 1e-9), 1)
+    return tuple(start_s + k / fps for k in range(count))
+
+
+def times_capped(duration_s: float, *, fps: float, max_frames: int, start_s: float = 0.0) -> tuple[float, ...]:
+    """At `fps` where that is at most `max_frames` moments, else `max_frames` spread evenly from the start.
+
+    The spread-out plan keeps the first moment and a constant step, so it is the same plan at a lower rate.
+
+    >>> times_capped(10.0, fps=2.0, max_frames=5)
+    (0.0, 2.0, 4.0, 6.0, 8.0)
+    """
+    if max_frames < 1:
+        raise SettingsError("max_frames", f"expected at least 1 but got {max_frames}")
+    times = times_at_fps(duration_s, fps, start_s=start_s)
+    if len(times) <= max_frames:
+        return times
+    step = (duration_s - start_s) / max_frames
+    return tuple(start_s + k * step for k in range(max_frames))
+
+
+def played_index(frame_times_s: Sequence[float], time_s: float) -> int:
+    """Index of the frame on screen at `time_s`: the last one not later; the first one for earlier times.
+
+    >>> [played_index([0.0, 0.5, 1.0], t) for t in (-1.0, 0.0, 0.49, 0.5, 9.0)]
+    [0, 0, 0, 1, 2]
+    """
+    if not frame_times_s:
+        raise SettingsError("frame_times_s", "expected at least one time but got none")
+    return max(bisect_right(frame_times_s, time_s) - 1, 0)
+
+
+def _check_range(start_s: float, end_s: float) -> None:
+    if not (math.isfinite(start_s) and math.isfinite(end_s) and 0.0 <= start_s <= end_s):
+        raise SettingsError("range", f"expected 0 <= start_s <= duration_s but got {start_s} and {end_s}")

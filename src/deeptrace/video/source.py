@@ -1,0 +1,163 @@
+"""From a path or URL to an opened container, with every failure as one of deeptrace's errors."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import IO, cast
+from urllib.parse import unquote, urlsplit
+
+import av
+import av.error
+from av.container import InputContainer
+
+from deeptrace.errors import (
+    MissingExtraError,
+    NotAVideoError,
+    ServiceError,
+    VideoError,
+    VideoNotFoundError,
+)
+
+__all__ = ["Source", "is_url", "open_source"]
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+
+# Demuxers that read other files or the network on behalf of the file they are given, and those that turn plain text
+# into pictures. A clip from a stranger must not make this process open what its author names.
+_PLAYLISTS = {
+    "applehttp",
+    "concat",
+    "concatf",
+    "dash",
+    "hls",
+    "image2",
+    "imf",
+    "lavfi",
+    "rtp",
+    "rtsp",
+    "sap",
+    "sdp",
+    "webm_dash_manifest",
+}
+_TEXT_ART = {"adf", "bin", "idf", "tty", "xbin"}
+_BLOCK_BYTES = 1 << 20
+
+
+class Source:
+    """An opened container and what has to be closed after it."""
+
+    def __init__(self, container: InputContainer, handle: IO[bytes] | None) -> None:
+        self.container = container
+        self._handle = handle
+
+    def close(self) -> None:
+        """Close the container, then the remote file below it; safe to call twice."""
+        self.container.close()
+        if self._handle is not None:
+            self._handle.close()
+
+
+def is_url(path: str) -> bool:
+    """Whether `path` names something that is not on the local disk."""
+    return bool(_SCHEME.match(path)) and not path.lower().startswith("file://")
+
+
+def local_path(path: str) -> str:
+    """A plain path from a path or a file:// URL."""
+    if path.lower().startswith("file://"):
+        return unquote(urlsplit(path).path)
+    return path
+
+
+def open_source(path: str) -> Source:
+    """Open `path` for demuxing.
+
+    Plain paths and file:// go to FFmpeg by name. Anything else with a scheme is opened by fsspec as a seekable file
+    with read-ahead blocks of 1 MiB, so that only the parts that are needed travel.
+
+    Raises:
+        VideoNotFoundError: there is no such file or object, or it is a folder.
+        NotAVideoError: FFmpeg finds no container in it.
+        VideoError: it may not be read.
+        ServiceError: the remote store failed.
+        MissingExtraError: the package for that scheme is not installed.
+    """
+    options = {"format_whitelist": _allowed_demuxers()}
+    if not is_url(path):
+        name = local_path(path)
+        _check_local(path, name)
+        with ffmpeg_errors(path):
+            # "file:" keeps a name such as "concat:a" a name; the whitelist keeps nested opens on the disk.
+            options["protocol_whitelist"] = "file"
+            return Source(av.open(f"file:{name}", mode="r", options=options), None)
+    handle = _open_remote(path)
+    try:
+        with ffmpeg_errors(path):
+            return Source(av.open(handle, mode="r", options=options), handle)
+    except BaseException:
+        handle.close()
+        raise
+
+
+@contextmanager
+def ffmpeg_errors(path: str) -> Iterator[None]:
+    """Turn what FFmpeg raises while a container is opened or read into deeptrace's errors."""
+    try:
+        yield
+    except av.error.FileNotFoundError:
+        raise VideoNotFoundError(path, "no such file", "Check the path.") from None
+    except av.error.PermissionError:
+        raise VideoError(path, "may not be read", "Check the file's permissions.") from None
+    except av.error.FFmpegError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise NotAVideoError(
+            path, f"no video container can be read from it ({reason})", "Is it a video, and complete?"
+        ) from None
+    except OSError as error:
+        raise ServiceError(path, f"reading failed ({_first_line(error)})", "Try again later.") from None
+
+
+def _check_local(path: str, name: str) -> None:
+    if os.path.isdir(name):
+        raise VideoNotFoundError(path, "is a folder", "Name a video file in it.")
+    try:
+        size = os.stat(name).st_size
+    except FileNotFoundError:
+        raise VideoNotFoundError(path, "no such file", "Check the path.") from None
+    except (OSError, ValueError) as error:
+        raise VideoError(path, f"cannot be opened ({_first_line(error)})", "Check path and permissions.") from None
+    if os.path.isfile(name) and size == 0:
+        raise NotAVideoError(path, "the file is empty (0 bytes)", "Copy or download it again.")
+
+
+def _open_remote(path: str) -> IO[bytes]:
+    import fsspec
+
+    try:
+        opened = fsspec.open(path, mode="rb", block_size=_BLOCK_BYTES)
+        return cast(IO[bytes], opened.open())
+    except ImportError:
+        raise MissingExtraError(f"{path.split('://', 1)[0]}:// paths", "remote") from None
+    except FileNotFoundError:
+        raise VideoNotFoundError(path, "no such object", "Check the address.") from None
+    except PermissionError as error:
+        raise VideoError(path, f"access was denied ({_first_line(error)})", "Check your credentials.") from None
+    except ValueError as error:
+        # fsspec's answer to a scheme that it does not know
+        raise VideoNotFoundError(path, _first_line(error), "Use a path or a URL that fsspec knows.") from None
+    except Exception as error:  # noqa: BLE001 - every store raises its own kinds: this is the edge to the network
+        raise ServiceError(path, f"could not be opened ({_first_line(error)})", "Try again later.") from None
+
+
+@cache
+def _allowed_demuxers() -> str:
+    return ",".join(sorted(name for name in av.formats_available if name not in _PLAYLISTS | _TEXT_ART))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

@@ -1,0 +1,185 @@
+"""Write frames to a video file that browsers play, with the times they carry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import av
+import av.error
+import numpy as np
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from deeptrace.errors import SettingsError, VideoError
+from deeptrace.video.frame import Frame
+
+__all__ = ["Codec", "write_video"]
+
+Codec = Literal["libx264", "libx265", "libvpx-vp9", "libsvtav1", "gif"]
+
+# Counts of 1/90000 s: exact for 24, 25, 30, 50 and 60 fps, 10 us for anything else, and what MPEG uses.
+_TIME_BASE = Fraction(1, 90_000)
+_GIF_TIME_BASE = Fraction(1, 100)
+
+
+def write_video(
+    path: str | os.PathLike[str],
+    frames: Iterable[NDArray[np.uint8]] | Iterable[Frame],
+    *,
+    fps: float,
+    crf: int = 18,
+    codec: Codec = "libx264",
+    preset: str | None = None,
+    threads: int = 1,
+) -> None:
+    """Encode `frames` to `path`, streaming; nothing is left at `path` unless the whole file was written.
+
+    Pictures of odd width or height are padded by repeating the last column or row, because 4:2:0 video has even
+    sizes. A box in fractions of the unpadded picture is off by less than one pixel in the padded one.
+
+    Args:
+        path: .mp4, .mov, .mkv, .webm or .gif, as fits the codec.
+        frames: (H, W, 3) uint8 RGB arrays, or `Frame`s, whose times are kept (variable rate).
+        fps: rate of plain arrays; of `Frame`s the duration of the last one.
+        crf: constant quality; lower is better and larger. Ignored for gif.
+        codec: "libx264" plays everywhere; "libx265" (tagged hvc1), "libvpx-vp9", "libsvtav1", "gif".
+        preset: the encoder's own speed name or number; None for a quick default.
+        threads: encoding threads; the same frames and settings give the same file at the same count.
+
+    Raises:
+        SettingsError: no frames, a wrong shape or dtype, times that do not rise, or an unknown codec.
+        VideoError: the file cannot be written.
+    """
+    if not 0 < fps < float("inf"):
+        raise SettingsError("fps", f"expected a positive number but got {fps}")
+    target = Path(path)
+    part = target.with_name(f".{target.stem}.{uuid4().hex[:8]}.part{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _encode(part, str(target), frames, fps=fps, crf=crf, codec=codec, preset=preset, threads=threads)
+        os.replace(part, target)
+    except (av.error.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoError(str(target), f"cannot be written ({reason})", "Check folder, space and suffix.") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _encode(
+    part: Path,
+    name: str,
+    frames: Iterable[Any],
+    *,
+    fps: float,
+    crf: int,
+    codec: Codec,
+    preset: str | None,
+    threads: int,
+) -> None:
+    stamped = _stamped(name, frames, fps)
+    first = next(stamped, None)
+    if first is None:
+        raise SettingsError(name, "expected at least one frame to write but got none")
+    muxer = {"movflags": "+faststart"} if part.suffix.lower() in {".mp4", ".mov", ".m4v"} else {}
+    with av.open(str(part), mode="w", options=muxer) as container:
+        stream = _add_stream(container, first[1], fps, crf, codec, preset, threads)
+        time_base = _GIF_TIME_BASE if codec == "gif" else _TIME_BASE
+        step = max(round(1 / fps / time_base), 1)
+        last = -1
+        for time_s, image in _chain(first, stamped):
+            picture = _picture(image, gif=codec == "gif")
+            picture.pts = max(round(time_s / time_base), last + 1)
+            picture.time_base, picture.duration = time_base, step
+            last = picture.pts
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+def _add_stream(
+    container: OutputContainer,
+    image: NDArray[np.uint8],
+    fps: float,
+    crf: int,
+    codec: Codec,
+    preset: str | None,
+    threads: int,
+) -> VideoStream:
+    height, width = image.shape[:2]
+    stream = container.add_stream(
+        codec, rate=Fraction(fps).limit_denominator(1001), options=_options(codec, crf, preset)
+    )
+    assert isinstance(stream, VideoStream)
+    context = stream.codec_context
+    if codec == "gif":
+        stream.width, stream.height, stream.pix_fmt = width, height, "rgb8"
+        context.time_base = _GIF_TIME_BASE
+        return stream
+    stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+    context.time_base = _TIME_BASE
+    context.thread_count = threads
+    context.color_range = ColorRange.MPEG
+    context.colorspace = Colorspace.ITU709
+    context.color_primaries, context.color_trc = 1, 1  # BT.709
+    if codec == "libx265":
+        context.codec_tag = "hvc1"
+    return stream
+
+
+def _options(codec: Codec, crf: int, preset: str | None) -> dict[str, str]:
+    match codec:
+        case "libx264":
+            return {"crf": str(crf), "preset": preset or "veryfast"}
+        case "libx265":
+            return {"crf": str(crf), "preset": preset or "veryfast", "x265-params": "log-level=none:pools=none"}
+        case "libvpx-vp9":
+            return {"crf": str(crf), "b": "0", "deadline": "realtime", "cpu-used": preset or "6"}
+        case "libsvtav1":
+            return {"crf": str(crf), "preset": preset or "10"}
+        case "gif":
+            return {}
+    raise SettingsError("codec", f"expected libx264, libx265, libvpx-vp9, libsvtav1 or gif but got {codec!r}")
+
+
+def _picture(image: NDArray[np.uint8], *, gif: bool) -> VideoFrame:
+    height, width = image.shape[:2]
+    if gif:
+        return VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(format="rgb8")
+    if width % 2 or height % 2:
+        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    picture = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    return picture.reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, threads=1
+    )
+
+
+def _stamped(name: str, frames: Iterable[Any], fps: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """(time, image) of arrays or Frames, checked."""
+    shape: tuple[int, ...] | None = None
+    last = -1.0
+    for index, item in enumerate(frames):
+        time_s, image = (item.time_s, item.image) if isinstance(item, Frame) else (index / fps, np.asarray(item))
+        if image.ndim == 2:
+            image = np.repeat(image[..., None], 3, axis=2)
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise SettingsError(name, f"expected (H, W, 3) uint8 but frame {index} is {image.shape} {image.dtype}")
+        if shape is not None and image.shape != shape:
+            raise SettingsError(name, f"expected frames of one size but frame {index} is {image.shape}, not {shape}")
+        if not last < time_s < float("inf"):
+            raise SettingsError(name, f"expected rising times but frame {index} is at {time_s} s after {last} s")
+        shape, last = image.shape, time_s
+        yield time_s, image
+
+
+def _chain(
+    first: tuple[float, NDArray[np.uint8]], rest: Iterator[tuple[float, NDArray[np.uint8]]]
+) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    yield first
+    yield from rest

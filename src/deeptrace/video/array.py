@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from deeptrace.errors import SettingsError
 from deeptrace.trace import Media
+from deeptrace.video.base import Video, check_request
 from deeptrace.video.frame import Frame, Picture, Pixels
-from deeptrace.video.reader import Video, check_request
 from deeptrace.video.sampling import Pacer, played_index
 
 __all__ = ["ArrayVideo", "video_from_array"]
@@ -43,15 +43,15 @@ class ArrayVideo(Video):
     ) -> Iterator[Frame]:
         """See `Video.frames`."""
         check_request(size, start_s, end_s, format)
-        return self._stream(Pacer(max_fps), size, start_s, end_s, format)
+        return self._stream(Pacer(max_fps, start_s), size, end_s, format)
 
     def _stream(
-        self, pacer: Pacer, size: tuple[int, int] | None, start_s: float, end_s: float | None, format: Pixels
+        self, pacer: Pacer, size: tuple[int, int] | None, end_s: float | None, format: Pixels
     ) -> Iterator[Frame]:
         for image, time_s in zip(self._images, self._times_s, strict=True):
             if end_s is not None and time_s >= end_s:
                 return
-            if time_s >= start_s and pacer.keep(time_s):
+            if pacer.keep(time_s):
                 yield Frame(time_s, _shaped(image, size, format))
 
     def frames_at(self, times_s: Sequence[float], *, size: tuple[int, int] | None = None) -> list[Frame]:

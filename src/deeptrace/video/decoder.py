@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from deeptrace.errors import NotAVideoError, NoVideoStreamError, VideoTooLargeError
+from deeptrace.video.lookahead import Wants, look_ahead
 from deeptrace.video.source import Source, ffmpeg_errors, open_source
 
 __all__ = ["Decoder", "Trouble"]
@@ -63,6 +64,10 @@ class Decoder:
         self._shift_s = 0.0
         self.end_s = 0.0
         self.timeline_is_plain = True
+        # Set these two before reading: pictures that `wants` declines, or all that no other picture is built on,
+        # are left out where the decoder can (see `lookahead`).
+        self.wants: Wants | None = None
+        self.only_references = False
 
     def _configure(self, threads: int, max_pixels: int | None) -> None:
         context = self.stream.codec_context
@@ -124,7 +129,9 @@ class Decoder:
     def pictures(self) -> Iterator[tuple[float, VideoFrame]]:
         """Pictures with their times in seconds after the first shown frame, rising; undecodable ones are counted."""
         bad_run = 0
-        for packet in self._packets():
+        context = self.stream.codec_context
+        for packet, before, after in look_ahead(self._packets()):
+            context.skip_frame = "NONREF" if self._may_skip(packet.pts, before, after) else "DEFAULT"
             try:
                 frames = packet.decode()
             except av.error.EOFError:
@@ -139,6 +146,18 @@ class Decoder:
                 bad_run = 0
                 self.trouble.corrupt_frames += frame.is_corrupt
                 yield self._time_of(frame), frame
+
+    def _may_skip(self, pts: int | None, before: int | None, after: int | None) -> bool:
+        """Whether a packet's picture may be left out if no other one is built on it."""
+        if self.only_references:
+            return True
+        if self.wants is None or self._origin is None or not self.timeline_is_plain or pts is None or pts == before:
+            return False
+        time_base, origin = self.stream.time_base, self._origin
+        assert time_base is not None
+        before_s, time_s, after_s = (None if t is None else float(t * time_base - origin) for t in (before, pts, after))
+        assert time_s is not None
+        return not self.wants(before_s, time_s, after_s)
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
         """The stream's packets, the last one empty to drain the decoder; a read error ends them."""

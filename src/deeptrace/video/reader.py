@@ -3,97 +3,26 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from av.video.frame import VideoFrame
 
-from deeptrace.errors import NoFramesError, SettingsError, VideoError, VideoTooLargeError
+from deeptrace.errors import NoFramesError, VideoError, VideoTooLargeError
 from deeptrace.trace import Media
+from deeptrace.video.base import Video, check_request
 from deeptrace.video.decoder import Decoder, frame_rate
 from deeptrace.video.frame import Frame, Pixels
-from deeptrace.video.sampling import Pacer
+from deeptrace.video.sampling import Moments, Pacer
 from deeptrace.video.upright import Orientation, Upright, square_size
 
-__all__ = ["MAX_PIXELS", "FileVideo", "Video", "open_video", "probe"]
+__all__ = ["MAX_PIXELS", "FileVideo", "open_video", "probe"]
 
 MAX_PIXELS = 8192 * 8192
 """Default limit on pixels a frame: twice 8K, 200 MB as RGB."""
 
 # Seeking costs a few packets; decoding less than this from where we are is cheaper.
 _SEEK_WORTH_S = 2.0
-
-
-class Video(ABC):
-    """An opened video: facts, and its frames as a stream. A context manager.
-
-    Attributes:
-        path: as the user gave it.
-        warnings: what a reader of the results should know, one line each; grows while frames are read.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.warnings: list[str] = []
-
-    @property
-    @abstractmethod
-    def media(self) -> Media:
-        """Size as shown, duration and rate. Corrected when a full pass finds less than the file states."""
-
-    @abstractmethod
-    def frames(
-        self,
-        *,
-        max_fps: float | None = None,
-        size: tuple[int, int] | None = None,
-        start_s: float = 0.0,
-        end_s: float | None = None,
-        format: Pixels = "rgb",
-        fast: bool = False,
-    ) -> Iterator[Frame]:
-        """Stream the frames shown first in [start_s, end_s), in order; never two with one time, never one twice.
-
-        Args:
-            max_fps: at most one frame in each slot of 1 / max_fps seconds (see `Pacer`); slower clips keep all.
-            size: (width, height) of the images; None for the size as shown. The aspect is not kept for you.
-            start_s: first moment.
-            end_s: end (exclusive); None for the end of the video.
-            format: "rgb" for (H, W, 3), "gray" for (H, W).
-            fast: leave out frames that no other frame needs, which about halves the work. The frame of a slot may
-                then be a neighbour of the one that exact reading gives; its time is its own true time.
-
-        Raises:
-            VideoError: the video cannot be read, or not one frame of it decodes.
-            SettingsError: an argument makes no sense.
-        """
-
-    @abstractmethod
-    def frames_at(self, times_s: Sequence[float], *, size: tuple[int, int] | None = None) -> list[Frame]:
-        """The frame on screen at each of `times_s`, in their order: the last one not later than the time.
-
-        Times before the start give the first frame, times after the end the last one. Each frame carries its own
-        time. All frames asked for are in memory at once.
-        """
-
-    def close(self) -> None:  # noqa: B027 - nothing to do unless there is a file
-        """Release the file."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _warn(self, line: str) -> None:
-        if line not in self.warnings:
-            self.warnings.append(line)
 
 
 class FileVideo(Video):
@@ -157,20 +86,23 @@ class FileVideo(Video):
     ) -> Iterator[Frame]:
         """See `Video.frames`."""
         check_request(size, start_s, end_s, format)
-        pacer = Pacer(max_fps)
         convert = Upright(self._orientation, size or self._size, format)
-        return self._stream(pacer, convert, start_s, end_s, fast)
+        return self._stream(Pacer(max_fps, start_s), convert, start_s, end_s, fast)
 
     def _stream(
         self, pacer: Pacer, convert: Upright, start_s: float, end_s: float | None, fast: bool
     ) -> Iterator[Frame]:
         decoder, pictures = self._pictures_from(start_s)
-        decoder.stream.codec_context.skip_frame = "NONREF" if fast else "DEFAULT"
+        decoder.wants = pacer.wants
+        decoder.only_references = fast and pacer.thins(decoder.step_s)
         try:
             for time_s, picture in pictures:
                 if end_s is not None and time_s >= end_s:
                     return
-                if time_s >= start_s and pacer.keep(time_s):
+                if pacer.keep(time_s):
+                    if pacer.misses_slots:
+                        # Too few pictures are references here (long runs of B-frames): read exactly from now on.
+                        decoder.only_references = False
                     yield Frame(time_s, convert(picture))
             self._account(decoder)
         finally:
@@ -185,6 +117,7 @@ class FileVideo(Video):
             return []
         found: dict[float, Frame] = {}
         decoder, pictures = self._pictures_from(max(wanted[0], 0.0))
+        decoder.wants = Moments(wanted).wants
         try:
             shown: tuple[float, VideoFrame] | None = None
             kept: Frame | None = None
@@ -297,26 +230,13 @@ def open_video(path: str | os.PathLike[str], *, max_pixels: int | None = MAX_PIX
         ServiceError: a remote store failed.
         MissingExtraError: the package for the URL's scheme is not installed.
     """
-    name = os.fspath(path) if not isinstance(path, Path) else str(path)
-    return FileVideo(name, max_pixels=max_pixels, threads=threads)
+    return FileVideo(os.fspath(path), max_pixels=max_pixels, threads=threads)
 
 
 def probe(path: str | os.PathLike[str], *, max_pixels: int | None = MAX_PIXELS) -> Media:
     """Size as shown, duration, rate and number of frames, after decoding one frame. Errors as `open_video`."""
     with open_video(path, max_pixels=max_pixels) as video:
         return video.media
-
-
-def check_request(size: tuple[int, int] | None, start_s: float, end_s: float | None, format: str) -> None:
-    """Raise SettingsError for arguments of `Video.frames` that make no sense."""
-    if size is not None and (len(size) != 2 or min(size) < 1):
-        raise SettingsError("size", f"expected a positive (width, height) but got {size}")
-    if not 0.0 <= start_s < float("inf"):
-        raise SettingsError("start_s", f"expected a time >= 0 but got {start_s}")
-    if end_s is not None and not end_s >= start_s:
-        raise SettingsError("end_s", f"expected a time >= start_s ({start_s}) but got {end_s}")
-    if format not in ("rgb", "gray"):
-        raise SettingsError("format", f"expected 'rgb' or 'gray' but got {format!r}")
 
 
 def _put_back(

@@ -7,12 +7,12 @@ carry their own timestamps, and those are what goes on into prompts, parsers and
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from deeptrace.errors import SettingsError
 
-__all__ = ["Pacer", "played_index", "times_at_fps", "times_capped", "uniform_times"]
+__all__ = ["Moments", "Pacer", "played_index", "times_at_fps", "times_capped", "uniform_times"]
 
 # Containers that count in milliseconds (WebM, FLV) put a 30 fps frame up to 0.5 ms off its true place, so a frame
 # this much early still belongs to the next slot of a pace.
@@ -24,7 +24,7 @@ class Pacer:
 
     Slots are [k / max_fps, (k + 1) / max_fps) for whole k, so the choice for one frame does not depend on where
     reading began; the first frame that falls into a slot is kept. A clip with fewer frames a second than `max_fps`
-    and even spacing keeps them all, and nothing is ever given twice.
+    and even spacing keeps them all, and nothing is ever given twice. Frames before `start_s` are passed over.
 
     Raises:
         SettingsError: `max_fps` is not a positive finite number (None means: keep all).
@@ -34,21 +34,59 @@ class Pacer:
     [0, 3, 6, 9]
     """
 
-    def __init__(self, max_fps: float | None) -> None:
+    def __init__(self, max_fps: float | None, start_s: float = 0.0) -> None:
         if max_fps is not None and not (math.isfinite(max_fps) and max_fps > 0):
             raise SettingsError("max_fps", f"expected a positive number or None but got {max_fps}")
-        self._fps = max_fps
-        self._slot = -1
+        self._fps, self._start_s = max_fps, start_s
+        self._slot = -math.inf
+        self._kept = self._missed = 0
+
+    def wants(self, before_s: float | None, time_s: float, after_s: float | None) -> bool:  # noqa: ARG002
+        """Whether `keep` will take the frame at `time_s`, said ahead of time from its neighbours in the clip."""
+        if time_s < self._start_s:
+            return False
+        return before_s is None or before_s < self._start_s or self._slot_of(before_s) < self._slot_of(time_s)
 
     def keep(self, time_s: float) -> bool:
         """Whether the frame at `time_s` opens a new slot; times must not fall from call to call."""
-        if self._fps is None:
-            return True
-        slot = math.floor((time_s + min(ROUNDING_S, 0.25 / self._fps)) * self._fps)
-        if slot <= self._slot:
+        slot = self._slot_of(time_s)
+        if time_s < self._start_s or slot <= self._slot:
             return False
+        if self._kept:
+            self._missed += max(int(slot - self._slot) - 1, 0) if self._fps is not None else 0
+        self._kept += 1
         self._slot = slot
         return True
+
+    def thins(self, step_s: float) -> bool:
+        """Whether frames every `step_s` seconds are at least twice as many as are kept."""
+        return self._fps is None or step_s * self._fps <= 0.5
+
+    @property
+    def misses_slots(self) -> bool:
+        """Whether more than one slot in five had no frame so far."""
+        return self._missed >= 2 and self._missed > 0.25 * self._kept
+
+    def _slot_of(self, time_s: float) -> float:
+        if self._fps is None:
+            return time_s
+        return math.floor((time_s + min(ROUNDING_S, 0.25 / self._fps)) * self._fps)
+
+
+class Moments:
+    """Asks for the frames that are on screen at given times.
+
+    >>> Moments([0.3]).wants(0.1, 0.2, 0.4)
+    True
+    """
+
+    def __init__(self, times_s: Sequence[float]) -> None:
+        self._times_s = sorted(times_s)
+
+    def wants(self, before_s: float | None, time_s: float, after_s: float | None) -> bool:
+        """Whether the frame at `time_s`, followed by one at `after_s`, is shown at one of the times."""
+        first = 0 if before_s is None else bisect_left(self._times_s, time_s)
+        return first < len(self._times_s) and (after_s is None or self._times_s[first] < after_s)
 
 
 def uniform_times(duration_s: float, count: int, *, start_s: float = 0.0) -> tuple[float, ...]:

@@ -130,7 +130,10 @@ def _check_local(path: str, name: str) -> None:
         raise VideoNotFoundError(path, "no such file", "Check the path.") from None
     except (OSError, ValueError) as error:
         raise VideoError(path, f"cannot be opened ({_first_line(error)})", "Check path and permissions.") from None
-    if os.path.isfile(name) and size == 0:
+    if not os.path.isfile(name):
+        # A pipe would block for ever, and cannot be read twice.
+        raise NotAVideoError(path, "is not a regular file", "Save the stream to a file first.")
+    if size == 0:
         raise NotAVideoError(path, "the file is empty (0 bytes)", "Copy or download it again.")
 
 

@@ -142,6 +142,8 @@ def _options(codec: Codec, crf: int, preset: str | None) -> dict[str, str]:
         case "libvpx-vp9":
             return {"crf": str(crf), "b": "0", "deadline": "realtime", "cpu-used": preset or "6"}
         case "libsvtav1":
+            # The library prints its settings to stderr; 1 leaves errors only. It reads nothing but its environment.
+            os.environ.setdefault("SVT_LOG", "1")
             return {"crf": str(crf), "preset": preset or "10"}
         case "gif":
             return {}

@@ -1,0 +1,95 @@
+"""What a video is to the rest of deeptrace: facts, warnings, and frames as a stream."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from deeptrace.errors import SettingsError
+from deeptrace.trace import Media
+from deeptrace.video.frame import Frame, Pixels
+
+__all__ = ["Video", "check_request"]
+
+
+class Video(ABC):
+    """An opened video: facts, and its frames as a stream. A context manager.
+
+    Attributes:
+        path: as the user gave it.
+        warnings: what a reader of the results should know, one line each; grows while frames are read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+
+    @property
+    @abstractmethod
+    def media(self) -> Media:
+        """Size as shown, duration and rate. Corrected when a full pass finds less than the file states."""
+
+    @abstractmethod
+    def frames(
+        self,
+        *,
+        max_fps: float | None = None,
+        size: tuple[int, int] | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        format: Pixels = "rgb",
+        fast: bool = False,
+    ) -> Iterator[Frame]:
+        """Stream the frames shown first in [start_s, end_s), in order; never two with one time, never one twice.
+
+        Args:
+            max_fps: at most one frame in each slot of 1 / max_fps seconds (see `Pacer`); slower clips keep all.
+            size: (width, height) of the images; None for the size as shown. The aspect is not kept for you.
+            start_s: first moment.
+            end_s: end (exclusive); None for the end of the video.
+            format: "rgb" for (H, W, 3), "gray" for (H, W).
+            fast: leave out frames that no other frame needs, which saves about a fifth more than pacing alone. The
+                frame of a slot may then be a neighbour of the one that exact reading gives; its time is its own true
+                time. Without effect where a clip has too few frames to leave any out.
+
+        Raises:
+            VideoError: the video cannot be read, or not one frame of it decodes.
+            SettingsError: an argument makes no sense.
+        """
+
+    @abstractmethod
+    def frames_at(self, times_s: Sequence[float], *, size: tuple[int, int] | None = None) -> list[Frame]:
+        """The frame on screen at each of `times_s`, in their order: the last one not later than the time.
+
+        Times before the start give the first frame, times after the end the last one. Each frame carries its own
+        time. All frames asked for are in memory at once.
+        """
+
+    def close(self) -> None:  # noqa: B027 - nothing to do unless there is a file
+        """Release the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _warn(self, line: str) -> None:
+        if line not in self.warnings:
+            self.warnings.append(line)
+
+
+def check_request(size: tuple[int, int] | None, start_s: float, end_s: float | None, format: str) -> None:
+    """Raise SettingsError for arguments of `Video.frames` that make no sense."""
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise SettingsError("size", f"expected a positive (width, height) but got {size}")
+    if not 0.0 <= start_s < float("inf"):
+        raise SettingsError("start_s", f"expected a time >= 0 but got {start_s}")
+    if end_s is not None and not end_s >= start_s:
+        raise SettingsError("end_s", f"expected a time >= start_s ({start_s}) but got {end_s}")
+    if format not in ("rgb", "gray"):
+        raise SettingsError("format", f"expected 'rgb' or 'gray' but got {format!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deeptrace.data.media import MediaJoin, join_media, resolve_path
-from deeptrace.data.passes import AnnotationPass, group_passes, match_passes, read_passes
+from deeptrace.data.passes import AnnotationPass, group_passes, match_passes, read_passes, write_passes
 from deeptrace.data.rewarddata import (
     annotations_path,
     iter_rows,
@@ -28,5 +28,6 @@ __all__ = [
     "resolve_path",
     "rows_of_sample",
     "samples_of_rows",
+    "write_passes",
     "write_reward_data",
 ]

@@ -1,7 +1,8 @@
 """Annotation passes: what each annotator saw on each clip, on its own (`passes.jsonl`).
 
 One JSON object a line: `file`, `annotator`, `cannot_tell`, `traces` of `categories`, `box` ([x0, y0, x1, y1] in
-fractions), `onset_s`, `offset_s`, `explanation`, `confidence`. Several lines a file, one a pass.
+fractions), `onset_s`, `offset_s`, `explanation`, `confidence`, and `keyframes` (`time_s`, `box`) where the box moves.
+Several lines a file, one a pass.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from pydantic import BaseModel, ConfigDict
 
 from deeptrace.data import jsonio
 from deeptrace.errors import DataError
-from deeptrace.geometry import Box
+from deeptrace.geometry import Box, Keyframe
 from deeptrace.trace import Sample, Trace, categories_of_tags
 
-__all__ = ["AnnotationPass", "group_passes", "iter_passes", "match_passes", "read_passes"]
+__all__ = ["AnnotationPass", "group_passes", "iter_passes", "match_passes", "read_passes", "write_passes"]
 
 
 class AnnotationPass(BaseModel):
@@ -81,10 +82,28 @@ def _trace(fields: Any, where: str) -> Trace:
             offset_s=fields.get("offset_s"),
             score=fields.get("confidence"),
             box=None if box is None else Box.from_fractions(*box),
+            keyframes=tuple(Keyframe.model_validate(key) for key in fields.get("keyframes") or ()),
             explanation=fields.get("explanation") or "",
         )
     except (TypeError, ValueError) as error:
         raise DataError(where, " ".join(str(error).split())) from error
+
+
+def write_passes(passes: Iterable[AnnotationPass], path: str | os.PathLike[str]) -> int:
+    """Write passes as JSON lines that `read_passes` reads back equal; returns how many."""
+    return jsonio.write_lines((_pass_fields(item) for item in passes), path)
+
+
+def _pass_fields(item: AnnotationPass) -> dict[str, Any]:
+    traces = []
+    for trace in item.traces:
+        stated = trace.model_dump(mode="json")
+        fields = {name: stated[name] for name in ("categories", "box", "onset_s", "offset_s", "explanation")}
+        fields["confidence"] = stated["score"]
+        if trace.keyframes:
+            fields["keyframes"] = stated["keyframes"]
+        traces.append(fields)
+    return {"file": item.file, "annotator": item.annotator, "cannot_tell": item.cannot_tell, "traces": traces}
 
 
 def group_passes(passes: Iterable[AnnotationPass]) -> dict[str, list[AnnotationPass]]:

@@ -7,18 +7,20 @@ from typing import Protocol, runtime_checkable
 from deeptrace.trace import DetectorInfo, Verdict
 from deeptrace.video import Video
 
-__all__ = ["Detector"]
+__all__ = ["Detector", "EvidenceCurves", "EvidenceDetector"]
+
+EvidenceCurves = dict[str, list[tuple[float, float]]]
+"""What was measured over time: a name for people, with its unit, to points (seconds, value) rising in time."""
 
 
 @runtime_checkable
 class Detector(Protocol):
-    """A detector of AI-generated video.
+    """A detector of AI-generated video."""
 
-    Attributes:
-        info: name, version and every setting that changes an answer; goes into each verdict and manifest.
-    """
-
-    info: DetectorInfo
+    @property
+    def info(self) -> DetectorInfo:
+        """Name, version and every setting that changes an answer; goes into each verdict and manifest."""
+        ...
 
     def detect(self, video: Video) -> Verdict:
         """Judge one opened video.
@@ -29,5 +31,18 @@ class Detector(Protocol):
             VideoError: the video cannot be decoded (becomes outcome `decode_failed`).
             ModelError, ServiceError: the model could not run (`model_failed`).
             RefusalError, AnswerError: the model's answer is none (`refused`, `parse_failed`).
+        """
+        ...
+
+
+@runtime_checkable
+class EvidenceDetector(Detector, Protocol):
+    """A detector that can also show what it measured over time."""
+
+    def evidence(self, video: Video) -> EvidenceCurves:
+        """Curves of the measured evidence, for the report and for people.
+
+        Raises:
+            VideoError: the video cannot be decoded.
         """
         ...

@@ -1,0 +1,130 @@
+"""`deeptrace detect`: verdicts for files, folders, patterns and URLs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deeptrace.cli.terminal import (
+    EXIT_FAILED_INPUTS,
+    EXIT_INTERRUPTED,
+    note,
+    parse_settings,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from deeptrace.evaluate import DetectRun, Judged
+
+__all__ = ["detect"]
+
+DEFAULT_OUT = Path("deeptrace-out")
+
+
+def detect(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, patterns or URLs.")],
+    detector: Annotated[str, typer.Option(help="See `deeptrace detectors`.")] = "tracenet",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector; may be repeated.")
+    ] = None,
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON line a video on stdout, nothing else.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep verdicts (and what follows) here.")] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Write each video with its traces drawn in.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Write one self-contained HTML page.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an earlier run in --out.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes. [default: one a core; 1 for a single video]")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Longest time a video; 0 is no limit. [default: 600]")
+    ] = None,
+) -> None:
+    """Say of each video whether it looks AI-generated, and where, when, which and why.
+
+    Exit code 0: all were judged; 1: some failed, each is recorded; 2: nothing could be done; 130: stopped by Ctrl-C.
+    --overlay and --report without --out write to deeptrace-out/.
+    """
+    from deeptrace.evaluate import DetectRun, Job, expand_inputs
+
+    out = DEFAULT_OUT if out is None and (overlay or report) else out
+    inputs = expand_inputs(paths)
+    count, limit_s = _processes(len(inputs), workers, timeout)
+    job = Job(evidence=report, overlay_dir=str(out / "overlays") if overlay and out else None)
+    results: list[Judged] = []
+    interrupted = False
+    # Whatever a detector prints in this process must not get between the JSON lines.
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):
+        run = DetectRun(
+            inputs,
+            detector=detector,
+            settings=parse_settings(settings or []),
+            workers=count,
+            timeout_s=limit_s,
+            job=job,
+            out=out,
+            resume=resume,
+        )
+        with run:
+            if run.kept:
+                note(f"{run.kept} of {len(inputs)} were judged before")
+            try:
+                for judged in _with_progress(run):
+                    results.append(judged)
+                    if json_lines:
+                        print(judged.verdict.model_dump_json(), file=stdout, flush=True)
+            except KeyboardInterrupt:
+                interrupted = True
+                note(f"stopped: {len(results)} of {len(inputs)} done" + (f", kept in {out}" if out else ""))
+    _show(results, json_lines=json_lines, out=out, overlay=overlay, report=report)
+    failed = sum(judged.verdict.label is None for judged in results)
+    if interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if failed:
+        note(f"{failed} of {len(results)} could not be judged")
+        raise typer.Exit(EXIT_FAILED_INPUTS)
+
+
+def _processes(inputs: int, workers: int | None, timeout: float | None) -> tuple[int, float | None]:
+    """How many processes, and the time limit in seconds: a single video without a limit is judged in this process."""
+    from deeptrace.evaluate.detect_run import DEFAULT_TIMEOUT_S
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = min(inputs, cores) if workers is None else workers
+    alone = workers == 1 or (workers is None and inputs == 1)
+    if timeout is None:
+        return max(count, 1), None if alone else DEFAULT_TIMEOUT_S
+    return max(count, 1), timeout or None
+
+
+def _with_progress(run: DetectRun):  # type: ignore[no-untyped-def]
+    """The run's results, with a bar on stderr."""
+    with progress_bar() as bar:
+        task = bar.add_task("judging", total=len(run))
+        for judged in run.results():
+            bar.advance(task)
+            yield judged
+
+
+def _show(results: list[Judged], *, json_lines: bool, out: Path | None, overlay: bool, report: bool) -> None:
+    """The table for people, and where the files are."""
+    from deeptrace.cli.verdict_table import print_verdicts
+
+    if not json_lines:
+        print_verdicts([judged.verdict for judged in results])
+    if report and out is not None:
+        from deeptrace.evaluate.report import write_report
+
+        with progress_bar() as bar:
+            task = bar.add_task("report", total=len(results))
+            page = write_report(results, out / "report.html", on_clip=lambda: bar.advance(task))
+        note(f"report: {page}")
+    if overlay and out is not None:
+        note(f"overlays: {out / 'overlays'}")
+    if out is not None:
+        note(f"verdicts: {out / 'verdicts.jsonl'}")

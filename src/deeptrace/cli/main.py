@@ -1,0 +1,69 @@
+"""`deeptrace`: the commands, put together.
+
+Exit codes: 0 all went well; 1 the work was done but some inputs failed (each is recorded); 2 the command, a setting or
+a detector makes no sense, and nothing was done; 130 stopped by Ctrl-C, what was done is kept.
+
+A command's module is imported only for its own run and for help, and imports heavy things only inside its function, so
+that `deeptrace --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from deeptrace.cli.detect import detect
+from deeptrace.cli.detectors import detectors
+from deeptrace.cli.doctor import doctor
+from deeptrace.cli.terminal import fail
+from deeptrace.errors import DeeptraceError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="deeptrace",
+    help="Is this video AI-generated, and where, when, which and why. A score is evidence, not proof.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(detect)
+app.command()(detectors)
+app.command()(doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import deeptrace
+
+        typer.echo(f"deeptrace {deeptrace.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details to stderr.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(name)s: %(message)s")
+
+
+def main() -> None:
+    """Run the command line; every error of deeptrace becomes one line on stderr and exit code 2."""
+    try:
+        app()
+    except DeeptraceError as error:
+        fail(str(error))
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has gone; closing stderr keeps Python from complaining at exit.
+        sys.stderr.close()
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Find a detector by its name: `prefix` or `prefix:rest`.
+
+A *family* is one prefix and the factory behind it, `factory(rest, **settings) -> Detector`. Built-in families stand
+in `BUILT_IN`; other packages add theirs as entry points of the group "deeptrace.detectors", whose name is the prefix:
+
+    [project.entry-points."deeptrace.detectors"]
+    acme = "acme_detector:load"          # then: deeptrace detect clip.mp4 --detector acme:small
+
+Nothing of a family is imported before one of its detectors is loaded, so a broken or missing dependency of one
+family never disturbs the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from deeptrace.detectors.base import Detector
+from deeptrace.errors import DeeptraceError, MissingExtraError, ModelError, SettingsError, UnknownDetectorError
+
+__all__ = ["BUILT_IN", "DEFAULT_DETECTOR", "ENTRY_POINT_GROUP", "Family", "families", "load_detector"]
+
+ENTRY_POINT_GROUP = "deeptrace.detectors"
+DEFAULT_DETECTOR = "tracenet"
+
+
+@dataclass(frozen=True)
+class Family:
+    """One prefix and what stands behind it.
+
+    Attributes:
+        prefix: the name before the colon.
+        target: "module:attribute" of the factory `(rest, **settings) -> Detector`.
+        summary: one line for `deeptrace detectors`.
+        names: full detector names known beforehand, each with a line on what it is; a family that takes any rest (a
+            model id, a folder) may list none.
+        takes_rest: whether something may or must follow the colon.
+        needs: top-level modules that must be installed beyond the base install.
+        extra: the extra of deeptrace that brings `needs`.
+        origin: the distribution that provides the family.
+    """
+
+    prefix: str
+    target: str
+    summary: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    takes_rest: bool = True
+    needs: tuple[str, ...] = ()
+    extra: str | None = None
+    origin: str = "deeptrace"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Modules of `needs` that are not installed here."""
+        return tuple(module for module in self.needs if importlib.util.find_spec(module) is None)
+
+    def factory(self) -> Callable[..., Detector]:
+        """Import the factory.
+
+        Raises:
+            MissingExtraError: a module of `needs` is not installed.
+            ModelError: the family's module does not import.
+        """
+        if self.missing and self.extra:
+            raise MissingExtraError(f"detector {self.prefix}:", self.extra)
+        module, _, attribute = self.target.partition(":")
+        try:
+            found = importlib.import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            raise ModelError(self.prefix, f"its factory {self.target} cannot be imported: {error}") from error
+        return found  # type: ignore[return-value]
+
+
+BUILT_IN: tuple[Family, ...] = (
+    Family(
+        prefix="tracenet",
+        target="deeptrace.detectors.tracenet:load",
+        summary="the default detector",
+        names={"tracenet": "motion, sharpness and noise evidence read by a small network; no GPU, no download"},
+        takes_rest=False,
+    ),
+    Family(
+        prefix="baseline",
+        target="deeptrace.detectors.baselines:load",
+        summary="simple peers and constant answers to compare with",
+        names={
+            "baseline:all-fake": "says FAKE, always",
+            "baseline:all-real": "says REAL, always",
+            "baseline:center-box": "says FAKE with a box in the middle of the frame, over the whole clip",
+            "baseline:d3": "says FAKE when motion is too even (second-order differences, after D3)",
+            "baseline:full-frame": "says FAKE with the whole frame as its box, over the whole clip",
+            "baseline:npr": "says FAKE when neighbouring pixels are too alike (after NPR)",
+        },
+    ),
+)
+
+
+def families() -> dict[str, Family]:
+    """Every family by prefix: the built-in ones, then those of installed packages.
+
+    An entry point cannot take over a built-in prefix; of two packages with the same prefix the first by name counts.
+    """
+    known = {family.prefix: family for family in BUILT_IN}
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: (point.name, _origin(point))):
+        if point.name not in known:
+            known[point.name] = Family(
+                prefix=point.name,
+                target=point.value.replace(" ", "").partition("[")[0],
+                summary=f"provided by the package {_origin(point)}",
+                origin=_origin(point),
+            )
+    return known
+
+
+def load_detector(name: str = DEFAULT_DETECTOR, **settings: Any) -> Detector:
+    """The detector called `name`, ready to judge videos.
+
+    Args:
+        name: `tracenet`, `baseline:d3`, ... ; `deeptrace detectors` lists them.
+        settings: passed to the detector's factory; each detector documents its own.
+
+    Raises:
+        UnknownDetectorError: no detector has that name; the message suggests near ones.
+        SettingsError: the detector does not take these settings.
+        MissingExtraError: an optional dependency of the detector is not installed.
+        ModelError: the detector could not be loaded.
+    """
+    prefix, colon, rest = name.strip().partition(":")
+    family = families().get(prefix)
+    if family is None or (colon and not family.takes_rest):
+        raise unknown(name)
+    factory = family.factory()
+    args = (rest,) if family.takes_rest else ()
+    try:
+        inspect.signature(factory).bind(*args, **settings)
+    except TypeError as error:
+        raise SettingsError(name, f"does not take these settings: {error}") from error
+    try:
+        detector = factory(*args, **settings)
+    except DeeptraceError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(name, f"could not be loaded: {error}") from error
+    if not isinstance(detector, Detector):
+        raise ModelError(name, f"its factory returned {type(detector).__name__}, which has no `info` and `detect`")
+    return detector
+
+
+def unknown(name: str) -> UnknownDetectorError:
+    """The error for a name that no detector has, with the nearest names that exist."""
+    known = sorted({full for family in families().values() for full in (family.names or (f"{family.prefix}:...",))})
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
+    return UnknownDetectorError(repr(name), "no detector has that name", f"Did you mean: {', '.join(near)}?")
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "unknown"

@@ -1,0 +1,164 @@
+"""Run a detector over one video or many, with every failure as an outcome."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+from deeptrace.detectors import DEFAULT_DETECTOR, Detector, EvidenceCurves, EvidenceDetector, load_detector
+from deeptrace.errors import AnswerError, DeeptraceError, RefusalError, VideoError
+from deeptrace.reward import scalar_reward
+from deeptrace.trace import DetectorInfo, Outcome, Verdict
+from deeptrace.video import Video, open_video
+
+__all__ = ["Job", "Judged", "detect", "judge", "overlay_name"]
+
+log = logging.getLogger(__name__)
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do with each video beside the verdict.
+
+    Attributes:
+        evidence: collect the detector's evidence curves.
+        overlay_dir: folder for a copy of each video with its traces drawn in; None for no overlay.
+    """
+
+    evidence: bool = False
+    overlay_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict and, when asked for, the curves behind it."""
+
+    verdict: Verdict
+    curves: EvidenceCurves = field(default_factory=dict)
+
+
+@overload
+def detect(path_or_paths: PathLike, detector: str | Detector = ..., **settings: Any) -> Verdict: ...
+@overload
+def detect(path_or_paths: Sequence[PathLike], detector: str | Detector = ..., **settings: Any) -> list[Verdict]: ...
+def detect(
+    path_or_paths: PathLike | Sequence[PathLike], detector: str | Detector = DEFAULT_DETECTOR, **settings: Any
+) -> Verdict | list[Verdict]:
+    """Judge one video, or several in their order, in this process.
+
+    A video that cannot be judged gives a verdict whose `outcome` and `error` say why; it does not raise. For folders,
+    patterns, worker processes and resuming see `deeptrace.evaluate.DetectRun`.
+
+    Args:
+        path_or_paths: a path or URL, or a sequence of them.
+        detector: a name (see `deeptrace detectors`), or a loaded detector, which saves loading it in every call.
+        settings: of the detector, when it is given by name.
+
+    Raises:
+        UnknownDetectorError, SettingsError, MissingExtraError, ModelError: the detector cannot be loaded.
+    """
+    loaded = load_detector(detector, **settings) if isinstance(detector, str) else detector
+    if isinstance(path_or_paths, (str, os.PathLike)):
+        return judge(loaded, os.fspath(path_or_paths)).verdict
+    return [judge(loaded, os.fspath(path)).verdict for path in path_or_paths]
+
+
+def judge(detector: Detector, path: str, job: Job = Job()) -> Judged:
+    """The detector's verdict on the video at `path`, with reward and time filled in; never raises for a bad video."""
+    started = time.perf_counter()
+
+    def failed(outcome: Outcome, error: Exception | str) -> Judged:
+        elapsed_s = time.perf_counter() - started
+        return Judged(failed_verdict(path, outcome, error, info=detector.info, elapsed_s=elapsed_s))
+
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return failed(Outcome.DECODE_FAILED, "its name is not valid UTF-8. Rename the file.")
+    try:
+        video = open_video(path)
+    except (DeeptraceError, OSError, MemoryError) as error:
+        return failed(Outcome.DECODE_FAILED, error)
+    with video:
+        try:
+            verdict = detector.detect(video)
+        except (VideoError, MemoryError) as error:
+            return failed(Outcome.DECODE_FAILED, error)
+        except RefusalError as error:
+            return failed(Outcome.REFUSED, error)
+        except AnswerError as error:
+            return failed(Outcome.PARSE_FAILED, error)
+        except DeeptraceError as error:
+            return failed(Outcome.MODEL_FAILED, error)
+        except Exception as error:
+            log.debug("detector failed on %s", path, exc_info=True)
+            return failed(Outcome.MODEL_FAILED, f"{type(error).__name__}: {error}")
+        return _finished(detector, video, verdict, job, time.perf_counter() - started)
+
+
+def _finished(detector: Detector, video: Video, verdict: Verdict, job: Job, elapsed_s: float) -> Judged:
+    """Add reward, time and warnings, and do the job's extras; an extra that fails becomes a warning."""
+    warnings = list(verdict.warnings) + [text for text in video.warnings if text not in verdict.warnings]
+    curves: EvidenceCurves = {}
+    if verdict.label is not None:
+        try:
+            if job.evidence and isinstance(detector, EvidenceDetector):
+                curves = _finite(detector.evidence(video))
+            if job.overlay_dir is not None:
+                _write_overlay(video, verdict, Path(job.overlay_dir))
+        except Exception as error:
+            log.debug("extras failed on %s", video.path, exc_info=True)
+            warnings.append(f"evidence or overlay is missing: {error}")
+    facts = {
+        "video": video.path,
+        "reward": None if verdict.label is None else scalar_reward(verdict),
+        "elapsed_s": elapsed_s,
+        "warnings": tuple(warnings),
+    }
+    return Judged(verdict.model_copy(update=facts), curves)
+
+
+def _finite(curves: EvidenceCurves) -> EvidenceCurves:
+    """The curves without points that JSON cannot carry."""
+    return {
+        name: [(float(at), float(value)) for at, value in points if math.isfinite(at) and math.isfinite(value)]
+        for name, points in curves.items()
+    }
+
+
+def failed_verdict(
+    path: str,
+    outcome: Outcome,
+    error: Exception | str,
+    *,
+    info: DetectorInfo | None = None,
+    elapsed_s: float | None = None,
+) -> Verdict:
+    """A failed outcome for `path`, its name made printable and the repetition of it in the error taken off."""
+    name = path.encode("utf-8", "backslashreplace").decode()
+    text = str(error) or type(error).__name__
+    text = text.removeprefix(f"{path}: ").encode("utf-8", "backslashreplace").decode()
+    return Verdict.failed(name, outcome, text, detector=info, elapsed_s=elapsed_s)
+
+
+def overlay_name(path: str) -> str:
+    """A file name for the overlay of `path`: its stem made safe, and a digest so that two folders' names never meet."""
+    stem = re.sub(r"[^\w.-]+", "_", Path(path.rstrip("/")).stem, flags=re.ASCII).strip("._")[:80] or "video"
+    return f"{stem}.{hashlib.sha256(path.encode()).hexdigest()[:8]}.mp4"
+
+
+def _write_overlay(video: Video, verdict: Verdict, folder: Path) -> None:
+    from deeptrace.video import draw_overlay
+
+    folder.mkdir(parents=True, exist_ok=True)
+    draw_overlay(video, verdict, folder / overlay_name(video.path))

@@ -1,0 +1,177 @@
+"""The folder of a detection run: verdicts on disk as they come, and what is needed to go on after a kill -9.
+
+    DIR/verdicts.jsonl   one verdict a line, the contract's format, in the order of the inputs once a run has ended
+    DIR/journal.jsonl    for each verdict line: fingerprint of the file, digest of the detector, evidence curves
+
+A verdict is written and synced before its journal line, and counts as done only with it: a kill in between repeats one
+video and loses none. On `--resume` a video is skipped when a scored verdict exists for the same path as given, an
+unchanged file (size and modification time; for object stores their own key; http(s) addresses count as unchanging) and
+the same detector with the same settings. Failed ones are tried again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deeptrace.detectors import EvidenceCurves
+from deeptrace.errors import DataError, SettingsError
+from deeptrace.evaluate.detect import Judged
+from deeptrace.trace import DetectorInfo, Outcome, Verdict
+
+__all__ = ["RunFolder", "digest", "read_verdicts"]
+
+R = TypeVar("R", bound=BaseModel)
+
+VERDICTS, JOURNAL = "verdicts.jsonl", "journal.jsonl"
+
+
+class _Entry(BaseModel):
+    """One line of the journal. `curves` is None when evidence was not asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    video: str
+    fingerprint: str | None
+    detector: str
+    curves: EvidenceCurves | None = None
+
+
+@dataclass(frozen=True)
+class _Done:
+    entry: _Entry
+    verdict: Verdict
+
+
+def digest(info: DetectorInfo) -> str:
+    """A short name of a detector with all its settings."""
+    text = json.dumps(info.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_verdicts(path: str | os.PathLike[str]) -> list[Verdict]:
+    """The verdicts of a .jsonl file; a last line that was cut off in the middle is left out.
+
+    Raises:
+        DataError: a line that is not the last is no verdict.
+    """
+    return _records(Path(path), Verdict)
+
+
+class RunFolder:
+    """A run's folder, open for writing.
+
+    Args:
+        folder: made when it does not exist.
+        resume: go on with what is there.
+
+    Raises:
+        SettingsError: the folder holds verdicts already and `resume` was not asked for, or it cannot be written.
+        DataError: its files are damaged beyond a cut-off last line.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, resume: bool) -> None:
+        self.path = Path(folder)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(str(folder), f"cannot be used as a folder for results: {error.strerror}") from error
+        existing = self.path / VERDICTS
+        if existing.exists() and existing.stat().st_size and not resume:
+            raise SettingsError(
+                str(folder),
+                "holds verdicts of an earlier run",
+                "Add --resume to go on with it, or name another.",
+            )
+        self._done = self._read()
+        self._rewrite(self._done.values())
+        self._verdicts, self._journal = (self._open(name) for name in (VERDICTS, JOURNAL))
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def find(self, path: str, fingerprint: str | None, info: DetectorInfo, *, evidence: bool) -> Judged | None:
+        """What an earlier run said of `path`, if it still holds; failures never do."""
+        done = self._done.get(path)
+        if done is None or done.verdict.outcome is not Outcome.SCORED or fingerprint is None:
+            return None
+        if (done.entry.fingerprint, done.entry.detector) != (fingerprint, digest(info)):
+            return None
+        if evidence and done.entry.curves is None:
+            return None
+        return Judged(done.verdict, done.entry.curves or {})
+
+    def add(self, path: str, fingerprint: str | None, info: DetectorInfo, judged: Judged, *, evidence: bool) -> None:
+        """Write one result so that it survives whatever happens next."""
+        curves = judged.curves if evidence else None
+        entry = _Entry(video=judged.verdict.video, fingerprint=fingerprint, detector=digest(info), curves=curves)
+        _append(self._verdicts, judged.verdict)
+        _append(self._journal, entry)
+        self._done[path] = _Done(entry, judged.verdict)
+
+    def arrange(self, order: Iterable[str]) -> None:
+        """Rewrite both files in the order of `order`; what is not in it (of earlier runs) comes first."""
+        wanted = [path for path in order if path in self._done]
+        earlier = self._done.keys() - set(wanted)
+        first = [done for path, done in self._done.items() if path in earlier]
+        self._rewrite([*first, *(self._done[path] for path in wanted)])
+
+    def close(self) -> None:
+        """Close both files; safe to call twice."""
+        self._verdicts.close()
+        self._journal.close()
+
+    # -- files ----------------------------------------------------------------------------------------------------
+
+    def _read(self) -> dict[str, _Done]:
+        """Path to what is known of it: journal and verdict lines that agree, the later of several."""
+        verdicts = {verdict.video: verdict for verdict in read_verdicts(self.path / VERDICTS)}
+        entries = _records(self.path / JOURNAL, _Entry)
+        return {entry.video: _Done(entry, verdicts[entry.video]) for entry in entries if entry.video in verdicts}
+
+    def _rewrite(self, done: Iterable[_Done]) -> None:
+        rows = list(done)
+        for name, records in ((VERDICTS, [row.verdict for row in rows]), (JOURNAL, [row.entry for row in rows])):
+            part = self.path / f".{name}.part"
+            with part.open("w", encoding="utf-8") as file:
+                file.writelines(f"{record.model_dump_json()}\n" for record in records)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self.path / name)
+
+    def _open(self, name: str) -> IO[str]:
+        try:
+            return (self.path / name).open("a", encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(str(self.path), f"cannot be written: {error.strerror}") from error
+
+
+def _append(file: IO[str], record: Verdict | _Entry) -> None:
+    file.write(record.model_dump_json() + "\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _records(path: Path, kind: type[R]) -> list[R]:
+    """The lines of `path` as `kind`; a broken last line is what a kill leaves behind, any other is an error."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            if number < len(lines):
+                raise DataError(f"{path}, line {number}", f"is no {kind.__name__.strip('_').lower()}") from error
+    return records

@@ -52,7 +52,7 @@ class Decoder:
     def __init__(self, path: str, *, threads: int, max_pixels: int | None) -> None:
         self.path = path
         self.trouble = Trouble()
-        self._source: Source = open_source(path)
+        self._source: Source = open_source(path, _decoder_limit(max_pixels))
         try:
             self.stream = _pick_stream(path, self._source)
             self._configure(threads, max_pixels)
@@ -62,6 +62,7 @@ class Decoder:
         self._origin: Fraction | None = None
         self._last_s: float | None = None
         self._shift_s = 0.0
+        self._own_step_s: float | None = None
         self.end_s = 0.0
         self.timeline_is_plain = True
         # Set these two before reading: pictures that `wants` declines, or all that no other picture is built on,
@@ -72,6 +73,8 @@ class Decoder:
     def _configure(self, threads: int, max_pixels: int | None) -> None:
         context = self.stream.codec_context
         width, height = context.width, context.height
+        if width == 0 and max_pixels is not None:
+            width, height = self._stated_size()
         if max_pixels is not None and width * height > max_pixels:
             raise VideoTooLargeError(
                 self.path,
@@ -83,13 +86,24 @@ class Decoder:
             context.thread_type = "AUTO"
         if max_pixels is not None:
             # FFmpeg's own check, for streams that grow after their header was read.
-            context.options = {"max_pixels": str(max_pixels)}
+            context.options = _decoder_limit(max_pixels)
+
+    def _stated_size(self) -> tuple[int, int]:
+        """The size in the file's header where FFmpeg's first look was refused for its size; no picture is decoded."""
+        source = open_source(self.path, {"skip_frame": "all"})
+        try:
+            context = _pick_stream(self.path, source).codec_context
+            return context.width, context.height
+        finally:
+            source.close()
 
     # -- facts -------------------------------------------------------------------------------------------------
 
     @property
     def step_s(self) -> float:
         """Nominal time between frames."""
+        if self._own_step_s is not None:
+            return self._own_step_s
         rate = frame_rate(self.stream)
         return 1 / rate if rate else _DEFAULT_STEP_S
 
@@ -97,17 +111,19 @@ class Decoder:
     def stated_duration_s(self) -> float | None:
         """Length of the picture stream as the file states it, or None."""
         stream, container = self.stream, self._source.container
+        # Matroska states when a stream ends on its own clock, which need not start at 0.
+        start_s = float((stream.start_time or 0) * (stream.time_base or 0))
         if stream.duration and stream.time_base:
             return float(stream.duration * stream.time_base)
         tag = stream.metadata.get("DURATION", "")  # Matroska and WebM, as 00:00:05.000000000
         parts = tag.split(":")
         if len(parts) == 3:
             try:
-                return int(parts[0]) * 3600 + int(parts[1]) * 60 + float(parts[2])
+                return max(int(parts[0]) * 3600 + int(parts[1]) * 60 + float(parts[2]) - max(start_s, 0.0), 0.0)
             except ValueError:
                 return None
         if container.duration and not container.streams.audio:
-            return container.duration / av.time_base
+            return max(container.duration / av.time_base - max(start_s, 0.0), 0.0)
         return None
 
     @property
@@ -178,6 +194,8 @@ class Decoder:
         if frame.duration and frame.time_base:
             step = float(frame.duration * frame.time_base)
         if frame.pts is None or frame.time_base is None:
+            # A bare stream: the rate its own header states beats the one FFmpeg assumes for the container.
+            self._own_step_s = step
             self.trouble.missing_times += 1
             self.timeline_is_plain = False
             time_s = 0.0 if self._last_s is None else self._last_s + step
@@ -198,8 +216,11 @@ class Decoder:
         self.end_s = max(self.end_s, time_s + step)
         return time_s
 
-    def scan_duration_s(self) -> float:
-        """End of the last packet minus start of the first one; reads the whole file and decodes nothing."""
+    def scan_duration_s(self, step_s: float) -> float:
+        """End of the last packet minus start of the first one; reads the whole file and decodes nothing.
+
+        Packets without a duration, or without times at all, count as `step_s` seconds.
+        """
         first, end, count = None, 0.0, 0
         for packet in self._packets():
             if packet.size == 0:
@@ -208,10 +229,10 @@ class Decoder:
             if packet.pts is None or packet.time_base is None:
                 continue
             start = float(packet.pts * packet.time_base)
-            step = float(packet.duration * packet.time_base) if packet.duration else self.step_s
+            step = float(packet.duration * packet.time_base) if packet.duration else step_s
             first = start if first is None else min(first, start)
             end = max(end, start + step)
-        return end - first if first is not None else count * self.step_s
+        return end - first if first is not None else count * step_s
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
@@ -226,6 +247,11 @@ def frame_rate(stream: VideoStream) -> float | None:
     return None
 
 
+def _decoder_limit(max_pixels: int | None) -> dict[str, str]:
+    """FFmpeg's own limit. It counts sizes rounded up to coding blocks of up to 128 pixels, hence the allowance."""
+    return {} if max_pixels is None else {"max_pixels": str(max_pixels * 5 // 4 + (1 << 18))}
+
+
 def _pick_stream(path: str, source: Source) -> VideoStream:
     """The stream a player shows: not cover art, the default one first, then the largest."""
     streams = [
@@ -238,14 +264,15 @@ def _pick_stream(path: str, source: Source) -> VideoStream:
         if source.container.streams.video:
             found = "audio with a cover picture"
         raise NoVideoStreamError(path, f"has no video stream (it holds: {found})", "Give a file with a picture.")
-    best = max(
-        streams,
+    # FFmpeg knows the container but not what is in it: a codec newer than this build, or damage.
+    known = [stream for stream in streams if stream.codec_context is not None]
+    if not known:
+        raise NotAVideoError(path, "its codec is not known to this FFmpeg", "Convert it to H.264.")
+    return max(
+        known,
         key=lambda stream: (
             bool(stream.disposition & Disposition.default),
             stream.codec_context.width * stream.codec_context.height,
             -stream.index,
         ),
     )
-    if best.codec_context is None:
-        raise NotAVideoError(path, "its codec is not known to this FFmpeg", "Convert it to H.264.")
-    return best

@@ -62,8 +62,8 @@ class FileVideo(Video):
         self._media = Media(
             width=width,
             height=height,
-            duration_s=stated if stated is not None else self._scan_duration(),
-            fps=frame_rate(decoder.stream),
+            duration_s=stated if stated is not None else self._scan_duration(decoder.step_s),
+            fps=frame_rate(decoder.stream) if decoder.timeline_is_plain else 1 / decoder.step_s,
             frames=frames,
         )
         if first.color_trc in (16, 18):  # SMPTE ST 2084 (PQ) and HLG
@@ -177,11 +177,11 @@ class FileVideo(Video):
             return None
         return decoder, _put_back(first, pictures)
 
-    def _scan_duration(self) -> float:
+    def _scan_duration(self, step_s: float) -> float:
         """Duration by reading every packet's time, for files that do not state it; nothing is decoded."""
         decoder = Decoder(self.path, threads=1, max_pixels=self._max_pixels)
         try:
-            return decoder.scan_duration_s()
+            return decoder.scan_duration_s(step_s)
         finally:
             decoder.close()
 
@@ -194,18 +194,20 @@ class FileVideo(Video):
                 f"({stated - decoder.end_s:.2f} s are missing)"
             )
             self._media = self._media.model_copy(update={"duration_s": decoder.end_s, "frames": None})
-        if trouble.bad_packets:
-            self._warn(f"{trouble.bad_packets} packets could not be decoded and were left out")
-        if trouble.corrupt_frames:
-            self._warn(f"{trouble.corrupt_frames} frames are damaged")
-        if trouble.backward_times:
-            self._warn(f"{trouble.backward_times} timestamps run backwards and were set after the frame before")
-        if trouble.missing_times:
-            self._warn(f"{trouble.missing_times} frames have no timestamp and were spaced by the frame rate")
+        elif decoder.end_s - stated > max(0.5, 2 * decoder.step_s):
+            self._media = self._media.model_copy(update={"duration_s": decoder.end_s, "frames": None})
+        for count, thing, what in (
+            (trouble.bad_packets, "packet", "could not be decoded and left out"),
+            (trouble.corrupt_frames, "frame", "damaged"),
+            (trouble.backward_times, "timestamp", "running backwards, set after the frame before"),
+            (trouble.missing_times, "frame", "without a timestamp, spaced by the frame rate"),
+        ):
+            if count:
+                self._warn(f"{count} {thing}{'s' * (count > 1)} {what}")
 
     def _no_frames(self, decoder: Decoder) -> NoFramesError:
         bad = decoder.trouble.bad_packets
-        why = f"{bad} packets could not be decoded" if bad else "its video stream is empty"
+        why = f"damaged: all of {bad} packets" if bad else "its video stream is empty"
         return NoFramesError(self.path, f"not one frame can be decoded ({why})", "Is the file complete?")
 
     def close(self) -> None:

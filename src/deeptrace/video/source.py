@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import IO, cast
@@ -73,11 +73,12 @@ def local_path(path: str) -> str:
     return path
 
 
-def open_source(path: str) -> Source:
+def open_source(path: str, codec_options: Mapping[str, str] | None = None) -> Source:
     """Open `path` for demuxing.
 
     Plain paths and file:// go to FFmpeg by name. Anything else with a scheme is opened by fsspec as a seekable file
-    with read-ahead blocks of 1 MiB, so that only the parts that are needed travel.
+    with read-ahead blocks of 1 MiB, so that only the parts that are needed travel. `codec_options` go to the
+    decoders with which FFmpeg looks into the streams.
 
     Raises:
         VideoNotFoundError: there is no such file or object, or it is a folder.
@@ -86,7 +87,7 @@ def open_source(path: str) -> Source:
         ServiceError: the remote store failed.
         MissingExtraError: the package for that scheme is not installed.
     """
-    options = {"format_whitelist": _allowed_demuxers()}
+    options = {"format_whitelist": _allowed_demuxers(), **(codec_options or {})}
     if not is_url(path):
         name = local_path(path)
         _check_local(path, name)

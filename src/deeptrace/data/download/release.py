@@ -1,0 +1,155 @@
+"""The whole way from a hub's listing to a folder that `read_reward_data` and `join_media` work on."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from deeptrace.data.download.fetch import Fetcher
+from deeptrace.data.download.hub import DEFAULT_BASE_URL, DEFAULT_DATASET, RemoteFile, list_release
+from deeptrace.data.download.unpack import unpack
+from deeptrace.data.jsonio import atomic_path
+from deeptrace.errors import DataError, ServiceError
+
+__all__ = ["RELEASE_FILES", "STATE_NAME", "download_release"]
+
+RELEASE_FILES = ("all_data.json", "real_videos.zip", "videos.zip", "videos.zip.[0-9]*")
+STATE_NAME = "download.json"
+_PART = re.compile(r"(?P<stem>.+\.zip)\.(?P<number>\d+)")
+
+
+def download_release(
+    folder: str | os.PathLike[str],
+    *,
+    dataset: str = DEFAULT_DATASET,
+    revision: str = "main",
+    base_url: str = DEFAULT_BASE_URL,
+    files: Sequence[str] = RELEASE_FILES,
+    unpacked: bool = True,
+    keep_archives: bool = True,
+    fetcher: Fetcher | None = None,
+    on_unpack: Callable[[str, int, int], None] | None = None,
+) -> Path:
+    """Fetch a release into `folder`, check every file, and unpack its zips beside them. Safe to run again.
+
+    `download.json` in the folder says which commit and files it is of, with their checksums; a later run goes on with
+    that commit even when the hub has moved on, and fetches only what is missing.
+
+    Args:
+        folder: where to.
+        dataset: id on the hub.
+        revision: branch, tag or commit.
+        base_url: the hub or a mirror with its API.
+        files: name patterns; others of the repository are left.
+        unpacked: whether to unpack zips; `videos.zip.001` and its like are read as one without joining them on disk.
+        keep_archives: whether to keep the zips afterwards.
+        fetcher: how to fetch.
+        on_unpack: called with (name, files done, files in all).
+
+    Returns:
+        `folder`.
+
+    Raises:
+        ServiceError: the hub cannot be reached, or a file is wrong even after a fresh start.
+        DataError: no file matches, a part of a zip is missing, a zip is damaged, or the disk is full.
+    """
+    base, fetch = Path(folder), fetcher or Fetcher()
+    base.mkdir(parents=True, exist_ok=True)
+    state = _state(base, dataset)
+    pinned = state["commit"] if state.get("revision") == revision else revision
+    commit, found = list_release(dataset, revision=pinned, base_url=base_url, fetcher=fetch)
+    wanted = [file for file in found if any(fnmatch.fnmatchcase(file.path, pattern) for pattern in files)]
+    if not wanted:
+        raise DataError(dataset, f"has no file like {', '.join(files)}")
+    _safe(wanted)
+    if state.get("commit") != commit:
+        state = {"dataset": dataset, "revision": revision, "commit": commit, "files": {}, "unpacked": []}
+    record, unpacked_before = state["files"], set(state["unpacked"])
+    todo = [file for file in wanted if _archive_of(file.path) not in unpacked_before or keep_archives]
+    _check_space(todo, base)
+    for file in todo:
+        fetch.file(file.url, base / file.path, size=file.size, checksum=file.checksum)
+        record[file.path] = {"size": file.size, "checksum": file.checksum and file.checksum.value}
+        _write_state(base, state)
+    if unpacked:
+        for archive, parts in _archives(wanted).items():
+            if archive in unpacked_before:
+                continue
+            expect = PurePosixPath(archive).name.split(".", 1)[0]
+            unpack([base / part for part in parts], (base / archive).parent, expect=expect, on_progress=on_unpack)
+            state["unpacked"].append(archive)
+            _write_state(base, state)
+            if not keep_archives:
+                for part in parts:
+                    (base / part).unlink(missing_ok=True)
+    return base
+
+
+def _archives(files: Sequence[RemoteFile]) -> dict[str, list[str]]:
+    """Paths of each zip's parts in order, by the path of the zip that they make."""
+    numbered: dict[str, dict[int, str]] = defaultdict(dict)
+    for file in files:
+        if match := _PART.fullmatch(file.path):
+            numbered[match["stem"]][int(match["number"])] = file.path
+        elif file.path.endswith(".zip"):
+            numbered[file.path][1] = file.path
+    archives = {}
+    for stem, parts in sorted(numbered.items()):
+        first, last = min(parts), max(parts)
+        missing = [number for number in range(min(first, 1), last + 1) if number not in parts]
+        if missing:
+            raise DataError(stem, f"part {missing[0]:03d} is missing from the release")
+        archives[stem] = [parts[number] for number in sorted(parts)]
+    return archives
+
+
+def _archive_of(path: str) -> str:
+    match = _PART.fullmatch(path)
+    return match["stem"] if match else path
+
+
+def _safe(files: Sequence[RemoteFile]) -> None:
+    for file in files:
+        path = PurePosixPath(file.path)
+        if path.is_absolute() or ".." in path.parts or "\\" in file.path:
+            raise ServiceError(file.url, f"names a file that leads out of the folder: {file.path!r}")
+
+
+def _check_space(files: Sequence[RemoteFile], base: Path) -> None:
+    def missing(file: RemoteFile) -> int:
+        target = base / file.path
+        part = target.with_name(f"{target.name}.part")
+        there = next((path.stat().st_size for path in (target, part) if path.is_file()), 0)
+        return max((file.size or 0) - there, 0)
+
+    needed, free = sum(missing(file) for file in files), shutil.disk_usage(base).free
+    if needed > free:
+        raise DataError(str(base), f"the download needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+
+
+def _state(base: Path, dataset: str) -> dict[str, Any]:
+    path = base / STATE_NAME
+    if not path.is_file():
+        return {}
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(str(path), f"not JSON: {error}", "Delete it to start over.") from error
+    if isinstance(state, dict):
+        state.setdefault("files", {})
+        state.setdefault("unpacked", [])
+    if not isinstance(state, dict) or state.get("dataset", dataset) != dataset:
+        raise DataError(str(path), f"is of another dataset, {state.get('dataset')!r}", "Choose another folder.")
+    return state
+
+
+def _write_state(base: Path, state: dict[str, Any]) -> None:
+    with atomic_path(base / STATE_NAME) as scratch:
+        scratch.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,132 @@
+"""How far annotators agree: kappas and alpha for categories, matched overlap for where and when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deeptrace.metrics.columns import KINDS, trace_columns
+from deeptrace.metrics.matching import match_traces, trace_pairs
+from deeptrace.trace import Sample
+
+__all__ = ["cohen_kappa", "fleiss_kappa", "grounding_agreement", "krippendorff_alpha"]
+
+
+def cohen_kappa(a: Sequence[object], b: Sequence[object]) -> float | None:
+    """Cohen's kappa of two raters over the same items, in [-1, 1]; None without items or when chance agreement is 1.
+
+    Raises:
+        ValueError: not the same number of items.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"expected two ratings an item but got {len(a)} and {len(b)}")
+    names = {value: i for i, value in enumerate(dict.fromkeys([*a, *b]))}
+    if not names:
+        return None
+    table = np.zeros((len(names), len(names)))
+    np.add.at(table, ([names[v] for v in a], [names[v] for v in b]), 1)
+    table /= table.sum()
+    expected = float(table.sum(1) @ table.sum(0))
+    return None if expected >= 1 - 1e-12 else (float(np.trace(table)) - expected) / (1 - expected)
+
+
+def fleiss_kappa(counts: ArrayLike) -> float | None:
+    """Fleiss' kappa out of counts (items, categories) of raters that chose each; None when chance agreement is 1.
+
+    Raises:
+        ValueError: items with different numbers of raters, or fewer than two.
+    """
+    n = np.asarray(counts, dtype=float)
+    if n.ndim != 2:
+        raise ValueError(f"expected counts of shape (items, categories) but got {n.shape}")
+    if not n.size:
+        return None
+    raters = n[0].sum()
+    if raters < 2 or not np.allclose(n.sum(1), raters):
+        raise ValueError("expected the same number of raters, two or more, for every item")
+    observed = float((((n**2).sum(1) - raters) / (raters * (raters - 1))).mean())
+    expected = float(((n.sum(0) / n.sum()) ** 2).sum())
+    return None if expected >= 1 - 1e-12 else (observed - expected) / (1 - expected)
+
+
+def krippendorff_alpha(ratings: ArrayLike, *, level: Literal["nominal", "interval"] = "nominal") -> float | None:
+    """Krippendorff's alpha out of ratings (raters, items) with NaN for missing ones; None when nothing varies.
+
+    Args:
+        ratings: numbers; for nominal data any codes.
+        level: "nominal": different or not; "interval": squared difference.
+    """
+    data = np.asarray(ratings, dtype=float)
+    if data.ndim != 2:
+        raise ValueError(f"expected ratings of shape (raters, items) but got {data.shape}")
+    values = np.unique(data[~np.isnan(data)])
+    counts = np.stack([(data == value).sum(0) for value in values], axis=1).astype(float) if len(values) else None
+    if counts is None or len(values) < 2:
+        return None
+    counts = counts[counts.sum(1) >= 2]
+    if not len(counts):
+        return None
+    raters = counts.sum(1, keepdims=True)
+    pairs = np.einsum("ui,uj->uij", counts, counts / (raters - 1))
+    diagonal = np.arange(len(values))
+    pairs[:, diagonal, diagonal] -= counts / (raters - 1)
+    observed = pairs.sum(0)
+    totals = observed.sum(1)
+    apart = (values[:, None] - values[None, :]) ** 2
+    if level == "nominal":
+        apart = (apart > 0).astype(float)
+    expected = float((np.outer(totals, totals) * apart).sum() / (totals.sum() - 1))
+    return None if expected == 0 else 1.0 - float((observed * apart).sum()) / expected
+
+
+def grounding_agreement(
+    first: Sequence[Sample], second: Sequence[Sample], *, min_viou: float = 0.0
+) -> dict[str, float | int | None]:
+    """Agreement of two annotators over the same videos, whose traces they drew on their own.
+
+    Args:
+        first, second: the same videos, in the same order, with each annotator's traces.
+        min_viou: traces are matched one to one by vIoU (`match_traces`); a pair counts as the same trace above this.
+
+    Returns:
+        `videos`, `both_or_none` (videos in which both or neither saw a trace), `traces_first`, `traces_second`,
+        `matched`; means over matched pairs `box_iou`, `tiou`, `viou`, `onset_apart` and `offset_apart` (shares of the
+        video), `category_jaccard`; `category_kappa`: mean over the nine of Cohen's kappa, "does the trace have it";
+        `category_alpha`: Krippendorff's, the same decisions pooled. None where nothing can be said.
+    """
+    if [s.video_id for s in first] != [s.video_id for s in second]:
+        raise ValueError("expected the same videos in the same order from both annotators")
+    a, b = trace_columns([s.traces for s in first]), trace_columns([s.traces for s in second])
+    duration = np.array([s.media.duration_s if s.media else None for s in first], dtype=float)
+    pairs = match_traces(trace_pairs(a, b, duration), a.video)
+    pairs = pairs.take(pairs.overlap > min_viou)
+    saw_a, saw_b = (np.bincount(c.video, minlength=len(first)) > 0 for c in (a, b))
+    apart = np.abs(a.span[pairs.true] - b.span[pairs.predicted]) / duration[a.video[pairs.true], None]
+    kinds_a, kinds_b = a.kinds[pairs.true], b.kinds[pairs.predicted]
+    named = kinds_a.any(1) & kinds_b.any(1)
+    kinds_a, kinds_b = kinds_a[named], kinds_b[named]
+    kappas = [cohen_kappa(kinds_a[:, k].tolist(), kinds_b[:, k].tolist()) for k in range(len(KINDS))]
+    known = [kappa for kappa in kappas if kappa is not None]
+    return {
+        "videos": len(first),
+        "both_or_none": int((saw_a == saw_b).sum()),
+        "traces_first": len(a),
+        "traces_second": len(b),
+        "matched": len(pairs),
+        "box_iou": _mean(pairs.box_iou),
+        "tiou": _mean(pairs.tiou),
+        "viou": _mean(pairs.overlap),
+        "onset_apart": _mean(apart[:, 0]),
+        "offset_apart": _mean(apart[:, 1]),
+        "category_jaccard": _mean((kinds_a & kinds_b).sum(1) / np.maximum((kinds_a | kinds_b).sum(1), 1)),
+        "category_kappa": float(np.mean(known)) if known else None,
+        "category_alpha": krippendorff_alpha(np.stack([kinds_a.ravel(), kinds_b.ravel()])) if named.any() else None,
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None

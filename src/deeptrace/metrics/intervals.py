@@ -1,0 +1,101 @@
+"""Bootstrap intervals and permutation tests with the video as the unit: its rows and traces are drawn together.
+
+A metric here is a ratio of sums over videos, given by each video's numerator and denominator. Resampling videos is then
+one matrix product for all metrics and all resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from deeptrace.metrics.columns import Floats
+
+__all__ = ["bootstrap_ratios", "bootstrap_weights", "paired_permutation", "percentile_interval"]
+
+_CELLS = 8_000_000  # of a resampling matrix held at once: 64 MB
+
+
+def bootstrap_weights(videos: int, *, resamples: int = 2000, seed: int = 0) -> Iterator[Floats]:
+    """How often each video is drawn, in blocks (R, N) of at most 64 MB; all blocks together are `resamples` rows.
+
+    The same seed draws the same videos, whatever the metric.
+    """
+    rng = np.random.default_rng(seed)
+    block = max(1, min(resamples, _CELLS // max(videos, 1)))
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        drawn = rng.integers(0, videos, size=(rows, videos)) + np.arange(rows)[:, None] * videos
+        yield np.bincount(drawn.ravel(), minlength=rows * videos).reshape(rows, videos).astype(float)
+
+
+def bootstrap_ratios(
+    sums: Mapping[str, tuple[Floats, Floats]], *, resamples: int = 2000, seed: int = 0
+) -> dict[str, Floats]:
+    """Resampled values (resamples,) of each ratio metric; NaN where a resample has nothing to divide by.
+
+    Args:
+        sums: metric -> numerator and denominator of each video, both (N,).
+        resamples: how many.
+        seed: of the drawing.
+    """
+    if not sums:
+        return {}
+    table = np.stack([part for pair in sums.values() for part in pair], axis=1)
+    if not len(table):
+        return {name: np.full(resamples, np.nan) for name in sums}
+    drawn = np.concatenate([w @ table for w in bootstrap_weights(len(table), resamples=resamples, seed=seed)])
+    return {name: ratio(drawn[:, 2 * i], drawn[:, 2 * i + 1]) for i, name in enumerate(sums)}
+
+
+def percentile_interval(values: Floats, *, level: float = 0.95) -> tuple[float, float] | None:
+    """The central `level` of resampled values; None when any is NaN (a metric that some resamples do not have)."""
+    if not len(values) or np.isnan(values).any():
+        return None
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def paired_permutation(
+    a: tuple[Floats, Floats], b: tuple[Floats, Floats], *, permutations: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Whether two runs over the same videos differ in a ratio metric.
+
+    Under the hypothesis that they do not, the two runs' results of a video could be swapped; the p-value is the share
+    of random swaps with at least the observed |difference|, the observed arrangement counted in.
+
+    Args:
+        a, b: numerator and denominator of each video, (N,), of run a and run b.
+        permutations: how many random swaps.
+        seed: of the swaps.
+
+    Returns:
+        (difference a - b, two-sided p-value); NaN and NaN when a run has nothing to divide by.
+
+    Raises:
+        ValueError: not the same number of videos.
+    """
+    if len(a[0]) != len(b[0]):
+        raise ValueError(f"expected two runs over the same videos but got {len(a[0])} and {len(b[0])}")
+    num_a, den_a, num_b, den_b = (np.asarray(part, dtype=float) for part in (*a, *b))
+    observed = float(ratio(num_a.sum(), den_a.sum()) - ratio(num_b.sum(), den_b.sum()))
+    if np.isnan(observed):
+        return observed, float("nan")
+    change = np.stack([num_b - num_a, den_b - den_a], axis=1)
+    rng = np.random.default_rng(seed)
+    block = max(1, min(permutations, _CELLS // max(len(num_a), 1)))
+    extreme = 0
+    for start in range(0, permutations, block):
+        swap = rng.integers(0, 2, size=(min(block, permutations - start), len(num_a)), dtype=np.int8).astype(float)
+        moved = swap @ change
+        first = ratio(num_a.sum() + moved[:, 0], den_a.sum() + moved[:, 1])
+        second = ratio(num_b.sum() - moved[:, 0], den_b.sum() - moved[:, 1])
+        extreme += int((np.abs(first - second) >= abs(observed) - 1e-12).sum())
+    return observed, (1 + extreme) / (1 + permutations)
+
+
+def ratio(numerator: Floats | float, denominator: Floats | float) -> Floats:
+    """numerator / denominator, NaN where there is nothing to divide by."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(np.asarray(denominator) > 0, np.divide(numerator, denominator), np.nan))

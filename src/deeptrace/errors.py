@@ -8,6 +8,7 @@ DeeptraceError                 anything below; `str()` is one line: subject: wha
 │   ├── NoFramesError          a video stream, but not one frame that decodes
 │   └── VideoTooLargeError     more pixels a frame than the limit set
 ├── DataError                  a dataset, row or annotation makes no sense  (subject: file, row, field)
+├── SynthError                 a clip offers nothing that a synthetic trace could hold on to
 ├── SettingsError              an option, setting or config makes no sense
 ├── MissingExtraError          an optional dependency is not installed
 ├── UnknownDetectorError       no detector has that name
@@ -33,6 +34,7 @@ __all__ = [
     "RefusalError",
     "ServiceError",
     "SettingsError",
+    "SynthError",
     "UnknownDetectorError",
     "VideoError",
     "VideoNotFoundError",
@@ -85,6 +87,10 @@ class VideoTooLargeError(VideoError):
 
 class DataError(DeeptraceError):
     """A dataset, row or annotation that makes no sense; `subject` names file, row and field."""
+
+
+class SynthError(DeeptraceError):
+    """A clip offers nothing that a synthetic trace could hold on to; `subject` names the category."""
 
 
 class SettingsError(DeeptraceError):

@@ -1,0 +1,55 @@
+"""Plain sentences with measured numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deeptrace.geometry import Box
+
+__all__ = ["Finding", "between", "percent", "pick", "place_name"]
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an effect did, in numbers and words.
+
+    Attributes:
+        sentence: a template; `{where}`, `{begin}` and `{end}` are filled in once place and time are known.
+        measures: the numbers that the sentence quotes, by name, before rounding.
+    """
+
+    sentence: str
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+def place_name(box: Box) -> str:
+    """Where a box lies, as people say it: "upper left", "centre", "right side"."""
+    x, y = box.center
+    across = "left" if x < 0.38 else "right" if x > 0.62 else ""
+    down = "upper" if y < 0.38 else "lower" if y > 0.62 else ""
+    if across and down:
+        return f"{down} {across}"
+    if across:
+        return f"{across} half"
+    if down:
+        return f"{down} half"
+    return "centre"
+
+
+def percent(share: float) -> str:
+    """0.618 -> "62 %"."""
+    return f"{100 * share:.0f} %"
+
+
+def between(begin_s: float, end_s: float) -> str:
+    """ "between 1.20 s and 1.60 s"."""
+    return f"between {begin_s:.2f} s and {end_s:.2f} s"
+
+
+def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+    """One of several wordings."""
+    return options[int(rng.integers(len(options)))]

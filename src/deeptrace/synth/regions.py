@@ -1,0 +1,226 @@
+"""Choose a piece of the picture by its content, and follow it through the clip.
+
+A few regions are grown from seeds (see `growth`) and the one that stands out most is taken. It is then carried
+along by robust similarity fits to the optical flow inside it, which keep its shape from dissolving over many frames,
+and `held` says for how long it still shows the same thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from deeptrace.synth.affine import Affine, apply, fit_similarity, then, translation
+from deeptrace.synth.growth import grow
+from deeptrace.synth.scene import Scene, Shot, carry
+
+__all__ = ["Region", "Want", "choose_region", "follow", "held"]
+
+Want = Literal["moving", "still", "any"]
+
+_CANDIDATES = 3  # regions grown, of which the most thing-like is taken
+_TRACK_POINTS = 400
+
+
+@dataclass(frozen=True)
+class Region:
+    """A soft mask at an anchor frame, and where it goes.
+
+    Attributes:
+        mask: (h, w) float32 in [0, 1], work size, at frame `anchor`.
+        anchor: frame index.
+        path: T similarities from work pixels of the anchor frame to each frame.
+        bounds: x0, y0, x1, y1 of the mask's core at the anchor, in work pixels.
+    """
+
+    mask: np.ndarray
+    anchor: int
+    path: list[Affine]
+    bounds: tuple[float, float, float, float]
+
+    @property
+    def size(self) -> float:
+        """Square root of the core's area, in work pixels."""
+        return float(np.sqrt(max((self.mask > 0.5).sum(), 1)))
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Centre of mass at the anchor, in work pixels."""
+        ys, xs = np.nonzero(self.mask > 0.5)
+        return float(xs.mean()), float(ys.mean())
+
+    def center_at(self, index: int) -> tuple[float, float]:
+        """Centre at frame `index`, in work pixels."""
+        x, y = apply(self.path[index], np.array([self.center]))[0]
+        return float(x), float(y)
+
+    def visible(self, index: int) -> float:
+        """Share of the mask's bounding box that lies in the picture at frame `index`."""
+        x0, y0, x1, y1 = self.bounds
+        corners = apply(self.path[index], np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]))
+        (ax, ay), (bx, by) = corners.min(axis=0), corners.max(axis=0)
+        height, width = self.mask.shape
+        inside = max(min(bx, width) - max(ax, 0), 0) * max(min(by, height) - max(ay, 0), 0)
+        return float(inside / max((bx - ax) * (by - ay), 1e-6))
+
+
+def choose_region(
+    scene: Scene,
+    shot: Shot,
+    anchor: int,
+    want: Want,
+    rng: np.random.Generator,
+    *,
+    area: float,
+    feather: float = 2.0,
+    avoid: np.ndarray | None = None,
+) -> Region | None:
+    """A region of about `area` of the frame at frame `anchor`: the most thing-like of a few that were grown.
+
+    Args:
+        scene: the clip.
+        shot: frames over which the region is followed.
+        anchor: frame index inside `shot`.
+        want: "moving" prefers what moves against the camera, "still" what has texture but no motion of its own.
+        rng: source of every choice.
+        area: wanted share of the frame, in (0, 1); the region ends at an outline nearby.
+        feather: softness of its border, in work pixels.
+        avoid: (h, w) bool, work pixels that the region should stay off; None for none.
+
+    Returns:
+        None when the frame has no texture at all outside of `avoid`.
+    """
+    width = scene.gray[anchor].shape[1]
+    motion, texture = scene.own_motion(anchor), scene.texture(anchor)
+    draw = _seed_weight(scene.small[anchor], motion, texture, want)
+    if avoid is not None:
+        draw = np.where(cv2.dilate(avoid.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0, 0, draw)
+    if draw.sum() <= 0:
+        return None
+    best, best_score = None, -np.inf
+    for seed in rng.choice(draw.size, size=_CANDIDATES, p=(draw / draw.sum()).ravel()):
+        grown = grow(scene.small[anchor], motion, divmod(int(seed), width), area, rng)
+        if avoid is not None:
+            grown &= ~avoid
+        if grown.sum() < 16:
+            continue
+        score = _likeness(scene.small[anchor], motion, texture, grown, want)
+        if score > best_score:
+            best, best_score = grown, score
+    if best is None:
+        return None
+    mask = _soften(best, feather)
+    ys, xs = np.nonzero(mask > 0.5)
+    if len(xs) < 12:
+        return None
+    bounds = (float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
+    return Region(mask, anchor, follow(scene, mask, anchor, shot), bounds)
+
+
+def _likeness(frame: np.ndarray, motion: np.ndarray, texture: np.ndarray, inside: np.ndarray, want: Want) -> float:
+    """How much a piece of the picture looks like a thing of the wanted sort: apart from its surroundings."""
+    around = (cv2.dilate(inside.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0) & ~inside
+    if not around.any():
+        return -np.inf
+    lab = cv2.cvtColor(frame, cv2.COLOR_RGB2LAB).astype(np.float32)
+    contrast = float(np.abs(lab[inside].mean(axis=0) - lab[around].mean(axis=0)).sum())
+    speed = float(motion[inside].mean())
+    rough = float(np.minimum(texture[inside], 8.0).mean())
+    apart = min(contrast, 60.0) / 30.0 + rough / 4.0
+    if want == "still":
+        return apart - 2.0 * min(speed, 2.0)
+    return apart + 1.5 * min(speed - float(motion[around].mean()), 1.5)
+
+
+def _seed_weight(frame: np.ndarray, motion: np.ndarray, texture: np.ndarray, want: Want) -> np.ndarray:
+    """(h, w) float64: how much each work pixel is wanted as a seed; away from the frame's border."""
+    height, width = motion.shape
+    ys, xs = np.mgrid[0:height, 0:width]
+    inner = np.clip(np.minimum(np.minimum(xs, width - 1 - xs) / width, np.minimum(ys, height - 1 - ys) / height), 0, 1)
+    border = np.clip(inner / 0.12, 0.02, 1.0)
+    lab = cv2.cvtColor(frame, cv2.COLOR_RGB2LAB).astype(np.float32)
+    rare = np.abs(cv2.GaussianBlur(lab, (0, 0), 3.0) - np.median(lab, axis=(0, 1))).sum(axis=-1) / 40.0
+    rough = (np.clip(texture - 0.8, 0.0, 6.0) + 1e-3 * (texture > 0.3)) * (0.3 + np.minimum(rare, 2.0))
+    if want == "moving":
+        draw = np.clip(motion - 0.12, 0.0, 3.0) * (rough + 0.3) + 0.01 * rough
+    elif want == "still":
+        draw = rough / (1.0 + (motion / 0.25) ** 2)
+    else:
+        draw = rough * (0.4 + np.clip(motion, 0.0, 2.0))
+    return np.asarray(draw * border, dtype=np.float64)
+
+
+def _soften(inside: np.ndarray, feather: float) -> np.ndarray:
+    """A soft mask that is 1 inside and falls to exactly 0 within about two feathers."""
+    soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), feather)
+    ramp = np.clip((soft - 0.08) / 0.84, 0.0, 1.0)
+    return np.asarray(ramp * ramp * (3 - 2 * ramp), dtype=np.float32)
+
+
+def follow(scene: Scene, mask: np.ndarray, anchor: int, shot: Shot) -> list[Affine]:
+    """Similarities from the anchor to every frame of the shot, each step fitted to the flow inside the mask."""
+    height, width = mask.shape
+    ys, xs = np.nonzero(mask > 0.4)
+    stride = max(1, len(xs) // _TRACK_POINTS)
+    home = np.stack([xs[::stride], ys[::stride]], axis=1).astype(np.float64)
+    steps: list[Affine] = list(scene.camera)
+    here = home
+    for t in range(anchor, shot.stop - 1):
+        steps[t] = _step(scene.flows[t], here, width, height, scene.camera[t])
+        here = apply(steps[t], here)
+    here = home
+    for t in range(anchor - 1, shot.start - 1, -1):
+        # the flow goes forward: look it up where the points would come from by the camera's motion
+        guess = here - (apply(scene.camera[t], here) - here)
+        steps[t] = _step(scene.flows[t], guess, width, height, scene.camera[t])
+        back = np.linalg.inv(np.vstack([steps[t], [0, 0, 1]]))[:2]
+        here = apply(back, here)
+    return carry(steps, anchor, shot, len(scene.times_s))
+
+
+def held(scene: Scene, region: Region, start: int, stop: int) -> tuple[int, int]:
+    """The frames around the anchor, within [start, stop), in which the region still shows what it was laid on.
+
+    The region's place in each frame is brought back to the frame before; where they no longer agree in what they
+    show, or most of it has left the picture, the thing is lost.
+    """
+    x0, y0, x1, y1 = (round(v) for v in region.bounds)
+    size = (max(x1 - x0, 4), max(y1 - y0, 4))
+    inside = region.mask[y0 : y0 + size[1], x0 : x0 + size[0]] > 0.5
+
+    def look(index: int) -> np.ndarray:
+        into = then(translation(x0, y0), region.path[index])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        patch = cv2.warpAffine(scene.gray[index], into, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        patch = cv2.GaussianBlur(patch.astype(np.float32), (0, 0), 1.5)
+        return np.asarray(patch[: inside.shape[0], : inside.shape[1]][inside])
+
+    first, last = region.anchor, region.anchor
+    home = look(region.anchor)
+    for way, end in ((1, stop), (-1, start - 1)):
+        before = home
+        for index in range(region.anchor + way, end, way):
+            here = look(index)
+            if region.visible(index) < 0.35 or not (_alike(before, here) and _alike(home, here, loose=True)):
+                break
+            before, first, last = here, min(first, index), max(last, index)
+    return first, last + 1
+
+
+def _alike(a: np.ndarray, b: np.ndarray, *, loose: bool = False) -> bool:
+    """Whether two looks (N,) agree: in pattern, or, where there is little pattern, in grey level."""
+    gap = float(np.abs(a - b).mean())
+    spread = float(a.std() * b.std())
+    match = float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread > 4.0 else 0.0
+    return gap < (18.0 if loose else 10.0) or match > (0.25 if loose else 0.5)
+
+
+def _step(flow: np.ndarray, points: np.ndarray, width: int, height: int, fallback: Affine) -> Affine:
+    x, y = np.rint(points[:, 0]).astype(int), np.rint(points[:, 1]).astype(int)
+    seen = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    if seen.sum() < 8:
+        return fallback
+    return fit_similarity(points[seen], flow[y[seen], x[seen]], max_turn=0.08, max_zoom=0.05, rounds=2)

@@ -38,10 +38,14 @@ def print_verdicts(verdicts: Sequence[Verdict], console: Console | None = None) 
 
 def _shared_folder(paths: Sequence[str]) -> str:
     """The folder all of several paths are in, with its slash; empty when there is none."""
-    if len(paths) < 2:
+    if len(paths) < 2 or any("://" in path for path in paths):
         return ""
-    shared = os.path.commonprefix(paths)
-    return shared[: shared.rfind("/") + 1]
+    try:
+        shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # absolute and relative ones
+        return ""
+    prefix = os.path.join(shared, "")
+    return prefix if shared and all(path.startswith(prefix) for path in paths) else ""
 
 
 def _answer(verdict: Verdict) -> Text:

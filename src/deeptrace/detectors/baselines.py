@@ -18,6 +18,7 @@ best balanced accuracy there (0.57 both).
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ import cv2
 import numpy as np
 
 from deeptrace.detectors.base import Detector, EvidenceCurves
-from deeptrace.errors import ModelError, SettingsError
+from deeptrace.errors import ModelError, SettingsError, UnknownDetectorError
 from deeptrace.geometry import Box, Interval, Tube
 from deeptrace.trace import DetectorInfo, Label, Media, Outcome, Trace, Verdict
 from deeptrace.video import Video
@@ -45,13 +46,13 @@ def load(rest: str, **settings: float) -> Detector:
     """
     maker = _MAKERS.get(rest)
     if maker is None:
-        raise SettingsError(
-            f"baseline:{rest}", "no baseline has that name", f"There are: {', '.join(sorted(_MAKERS))}."
-        )
+        known = ", ".join(sorted(_MAKERS))
+        raise UnknownDetectorError(f"'baseline:{rest}'", "no baseline has that name", f"There are: {known}.")
     try:
-        return maker(**settings)
+        inspect.signature(maker).bind(**settings)
     except TypeError as error:
         raise SettingsError(f"baseline:{rest}", f"does not take these settings: {error}") from error
+    return maker(**settings)
 
 
 def statistic_of(verdict: Verdict) -> float | None:
@@ -192,7 +193,7 @@ class SecondOrderBaseline(_StatisticBaseline):
             before = now
         if len(times) < 4:
             raise ModelError(
-                video.path, f"baseline:d3 needs at least 4 frames at {self.max_fps:g} fps but got {len(times)}"
+                video.path, f"baseline:d3 needs 4 frames at no more than {self.max_fps:g} fps but got {len(times)}"
             )
         return np.array(times[1:-1]), np.diff(steps), times
 

@@ -145,6 +145,8 @@ def load_detector(name: str = DEFAULT_DETECTOR, **settings: Any) -> Detector:
         raise SettingsError(name, f"does not take these settings: {error}") from error
     try:
         detector = factory(*args, **settings)
+    except UnknownDetectorError:
+        raise unknown(name) from None
     except DeeptraceError:
         raise
     except (OSError, RuntimeError, ValueError) as error:

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import deeptrace
+from deeptrace.detectors import load_detector
+from deeptrace.errors import UnknownDetectorError
+from deeptrace.evaluate import Job, detect, judge
+from deeptrace.evaluate.detect import overlay_name
+from deeptrace.reward import scalar_reward
+from deeptrace.trace import Label, Outcome, Verdict
+
+
+def test_one_path_gives_one_verdict_filled_in(clip: Path) -> None:
+    verdict = deeptrace.detect(clip, "baseline:center-box", size=0.4)
+    assert (verdict.outcome, verdict.label) == (Outcome.SCORED, Label.FAKE)
+    assert verdict.video == str(clip)
+    assert verdict.media is not None
+    assert (verdict.media.width, verdict.media.height) == (64, 48)
+    assert verdict.elapsed_s is not None
+    assert verdict.elapsed_s > 0
+    assert verdict.reward == scalar_reward(verdict)
+    assert verdict.traces[0].box is not None
+    assert verdict.traces[0].box.width == pytest.approx(0.4)
+    assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
+
+
+def test_several_paths_give_a_list_in_order(clip: Path, tmp_path: Path) -> None:
+    detector = load_detector("baseline:all-real")
+    verdicts = detect([tmp_path / "gone.mp4", clip], detector)
+    assert [verdict.outcome for verdict in verdicts] == [Outcome.DECODE_FAILED, Outcome.SCORED]
+    assert verdicts[0].error == "no such file. Check the path."
+    assert verdicts[0].detector == detector.info
+
+
+def test_an_unknown_detector_raises(clip: Path) -> None:
+    with pytest.raises(UnknownDetectorError):
+        detect(clip, "baseline:none-such")
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [
+        ("ModelError", Outcome.MODEL_FAILED),
+        ("ServiceError", Outcome.MODEL_FAILED),
+        ("KeyError", Outcome.MODEL_FAILED),
+        ("RefusalError", Outcome.REFUSED),
+        ("AnswerError", Outcome.PARSE_FAILED),
+        ("NoFramesError", Outcome.DECODE_FAILED),
+        ("MemoryError", Outcome.DECODE_FAILED),
+    ],
+)
+def test_every_failure_is_an_outcome(clip: Path, tmp_path: Path, hostile: str, kind: str, outcome: Outcome) -> None:
+    path = tmp_path / f"{kind}.mp4"
+    shutil.copy(clip, path)
+    verdict = detect(path, hostile)
+    assert verdict.outcome is outcome
+    assert verdict.label is None
+    assert verdict.p_fake is None
+    assert verdict.reward is None
+    assert verdict.error
+    assert str(path) not in verdict.error
+    assert "\n" not in verdict.error
+
+
+def test_a_name_that_is_no_utf8_is_an_outcome(clip: Path, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
+    shutil.copy(os.fsencode(clip), path)
+    verdict = detect(os.fsdecode(path), "baseline:all-real")
+    assert verdict.outcome is Outcome.DECODE_FAILED
+    assert "UTF-8" in (verdict.error or "")
+    assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
+
+
+def test_evidence_comes_when_asked_for_without_what_json_cannot_carry(clip: Path, hostile: str) -> None:
+    detector = load_detector(hostile)
+    assert judge(detector, str(clip)).curves == {}
+    assert judge(detector, str(clip), Job(evidence=True)).curves == {"steps": [(0.0, 1.0), (1.0, 2.0)]}
+
+
+def test_overlay_names_are_safe_and_never_meet() -> None:
+    names = [
+        overlay_name(path) for path in ("a/clip.mp4", "b/clip.mp4", "s3://x/../../etc/clip.mp4", "a/<b>&.mp4", "...")
+    ]
+    assert len(set(names)) == 5
+    for name in names:
+        assert Path(name).name == name
+        assert name.endswith(".mp4")
+        assert not name.startswith(".")
+        assert name.isascii()

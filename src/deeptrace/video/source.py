@@ -7,20 +7,14 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import IO, cast
 from urllib.parse import unquote, urlsplit
 
 import av
 import av.error
 from av.container import InputContainer
 
-from deeptrace.errors import (
-    MissingExtraError,
-    NotAVideoError,
-    ServiceError,
-    VideoError,
-    VideoNotFoundError,
-)
+from deeptrace.errors import NotAVideoError, VideoError, VideoNotFoundError
+from deeptrace.video.remote import RemoteFile, first_line, open_remote
 
 __all__ = ["Source", "is_url", "open_source"]
 
@@ -44,13 +38,12 @@ _PLAYLISTS = {
     "webm_dash_manifest",
 }
 _TEXT_ART = {"adf", "bin", "idf", "tty", "xbin"}
-_BLOCK_BYTES = 1 << 20
 
 
 class Source:
     """An opened container and what has to be closed after it."""
 
-    def __init__(self, container: InputContainer, handle: IO[bytes] | None) -> None:
+    def __init__(self, container: InputContainer, handle: RemoteFile | None) -> None:
         self.container = container
         self._handle = handle
 
@@ -95,7 +88,7 @@ def open_source(path: str, codec_options: Mapping[str, str] | None = None) -> So
             # "file:" keeps a name such as "concat:a" a name; the whitelist keeps nested opens on the disk.
             options["protocol_whitelist"] = "file"
             return Source(av.open(f"file:{name}", mode="r", options=options), None)
-    handle = _open_remote(path)
+    handle = open_remote(path)
     try:
         with ffmpeg_errors(path):
             return Source(av.open(handle, mode="r", options=options), handle)
@@ -119,7 +112,7 @@ def ffmpeg_errors(path: str) -> Iterator[None]:
             path, f"no video container can be read from it ({reason})", "Is it a video, and complete?"
         ) from None
     except OSError as error:
-        raise ServiceError(path, f"reading failed ({_first_line(error)})", "Try again later.") from None
+        raise VideoError(path, f"cannot be read ({first_line(error)})", "Check disk and permissions.") from None
 
 
 def _check_local(path: str, name: str) -> None:
@@ -130,7 +123,7 @@ def _check_local(path: str, name: str) -> None:
     except FileNotFoundError:
         raise VideoNotFoundError(path, "no such file", "Check the path.") from None
     except (OSError, ValueError) as error:
-        raise VideoError(path, f"cannot be opened ({_first_line(error)})", "Check path and permissions.") from None
+        raise VideoError(path, f"cannot be opened ({first_line(error)})", "Check path and permissions.") from None
     if not os.path.isfile(name):
         # A pipe would block for ever, and cannot be read twice.
         raise NotAVideoError(path, "is not a regular file", "Save the stream to a file first.")
@@ -138,30 +131,6 @@ def _check_local(path: str, name: str) -> None:
         raise NotAVideoError(path, "the file is empty (0 bytes)", "Copy or download it again.")
 
 
-def _open_remote(path: str) -> IO[bytes]:
-    import fsspec
-
-    try:
-        opened = fsspec.open(path, mode="rb", block_size=_BLOCK_BYTES)
-        return cast(IO[bytes], opened.open())
-    except ImportError:
-        raise MissingExtraError(f"{path.split('://', 1)[0]}:// paths", "remote") from None
-    except FileNotFoundError:
-        raise VideoNotFoundError(path, "no such object", "Check the address.") from None
-    except PermissionError as error:
-        raise VideoError(path, f"access was denied ({_first_line(error)})", "Check your credentials.") from None
-    except ValueError as error:
-        # fsspec's answer to a scheme that it does not know
-        raise VideoNotFoundError(path, _first_line(error), "Use a path or a URL that fsspec knows.") from None
-    except Exception as error:  # noqa: BLE001 - every store raises its own kinds: this is the edge to the network
-        raise ServiceError(path, f"could not be opened ({_first_line(error)})", "Try again later.") from None
-
-
 @cache
 def _allowed_demuxers() -> str:
     return ",".join(sorted(name for name in av.formats_available if name not in _PLAYLISTS | _TEXT_ART))
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 import av
@@ -28,6 +29,22 @@ Codec = Literal["libx264", "libx265", "libvpx-vp9", "libsvtav1", "gif"]
 # Counts of 1/90000 s: exact for 24, 25, 30, 50 and 60 fps, 10 us for anything else, and what MPEG uses.
 _TIME_BASE = Fraction(1, 90_000)
 _GIF_TIME_BASE = Fraction(1, 100)
+_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif")
+
+
+class _Settings(NamedTuple):
+    fps: float
+    crf: int
+    codec: Codec
+    preset: str | None
+    threads: int
+    b_frames: bool | None
+
+
+class _Item(NamedTuple):
+    time_s: float
+    image: NDArray[np.uint8]
+    timed: bool
 
 
 def write_video(
@@ -39,6 +56,7 @@ def write_video(
     codec: Codec = "libx264",
     preset: str | None = None,
     threads: int = 1,
+    b_frames: bool | None = None,
 ) -> None:
     """Encode `frames` to `path`, streaming; nothing is left at `path` unless the whole file was written.
 
@@ -52,10 +70,12 @@ def write_video(
         crf: constant quality; lower is better and larger. Ignored for gif.
         codec: "libx264" plays everywhere; "libx265" (tagged hvc1), "libvpx-vp9", "libsvtav1", "gif".
         preset: the encoder's own speed name or number; None for a quick default.
+        b_frames: let H.264 and H.265 reorder pictures: smaller files, but MP4 then misstates the duration of a
+            variable-rate clip. None: for plain arrays only.
         threads: encoding threads; the same frames and settings give the same file at the same count.
 
     Raises:
-        SettingsError: no frames, a wrong shape or dtype, times that do not rise, or an unknown codec.
+        SettingsError: no frames, a wrong shape or dtype, times that do not rise, an unknown codec or suffix.
         VideoError: the file cannot be written.
     """
     if not 0 < fps < float("inf"):
@@ -64,39 +84,33 @@ def write_video(
     part = target.with_name(f".{target.stem}.{uuid4().hex[:8]}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _encode(part, str(target), frames, fps=fps, crf=crf, codec=codec, preset=preset, threads=threads)
-        os.replace(part, target)
+        try:
+            _encode(part, str(target), frames, _Settings(fps, crf, codec, preset, threads, b_frames))
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
     except (av.error.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise VideoError(str(target), f"cannot be written ({reason})", "Check folder, space and suffix.") from None
-    finally:
-        part.unlink(missing_ok=True)
+        raise VideoError(str(target), f"cannot be written ({reason})", "Check the folder and its space.") from None
 
 
-def _encode(
-    part: Path,
-    name: str,
-    frames: Iterable[Any],
-    *,
-    fps: float,
-    crf: int,
-    codec: Codec,
-    preset: str | None,
-    threads: int,
-) -> None:
-    stamped = _stamped(name, frames, fps)
+def _encode(part: Path, name: str, frames: Iterable[Any], asked: _Settings) -> None:
+    stamped = _stamped(name, frames, asked.fps)
     first = next(stamped, None)
     if first is None:
         raise SettingsError(name, "expected at least one frame to write but got none")
-    muxer = {"movflags": "+faststart"} if part.suffix.lower() in {".mp4", ".mov", ".m4v"} else {}
+    time_base = _GIF_TIME_BASE if asked.codec == "gif" else _TIME_BASE
+    step = max(round(1 / asked.fps / time_base), 1)
+    reorder = asked.b_frames if asked.b_frames is not None else not first.timed
+    if part.suffix.lower() not in _SUFFIXES:
+        raise SettingsError(name, f"expected a name that ends in {', '.join(_SUFFIXES)} but got {part.suffix!r}")
+    muxer = {"movflags": "+faststart"} if part.suffix.lower() in _SUFFIXES[:3] else {}
     with av.open(str(part), mode="w", options=muxer) as container:
-        stream = _add_stream(container, first[1], fps, crf, codec, preset, threads)
-        time_base = _GIF_TIME_BASE if codec == "gif" else _TIME_BASE
-        step = max(round(1 / fps / time_base), 1)
+        stream = _add_stream(container, first.image, asked, reorder=reorder)
         last = -1
-        for time_s, image in _chain(first, stamped):
-            picture = _picture(image, gif=codec == "gif")
-            picture.pts = max(round(time_s / time_base), last + 1)
+        for item in chain([first], stamped):
+            picture = _picture(item.image, gif=asked.codec == "gif")
+            picture.pts = max(round(item.time_s / time_base), last + 1)
             picture.time_base, picture.duration = time_base, step
             last = picture.pts
             container.mux(stream.encode(picture))
@@ -104,41 +118,39 @@ def _encode(
 
 
 def _add_stream(
-    container: OutputContainer,
-    image: NDArray[np.uint8],
-    fps: float,
-    crf: int,
-    codec: Codec,
-    preset: str | None,
-    threads: int,
+    container: OutputContainer, image: NDArray[np.uint8], asked: _Settings, *, reorder: bool
 ) -> VideoStream:
     height, width = image.shape[:2]
-    stream = container.add_stream(
-        codec, rate=Fraction(fps).limit_denominator(1001), options=_options(codec, crf, preset)
-    )
+    rate = Fraction(asked.fps).limit_denominator(1001)
+    try:
+        stream = container.add_stream(asked.codec, rate=rate, options=_options(asked, reorder=reorder))
+    except ValueError as error:  # PyAV's answer to a codec that the container cannot hold
+        raise SettingsError("codec", str(error), "Give the file another suffix.") from None
     assert isinstance(stream, VideoStream)
     context = stream.codec_context
-    if codec == "gif":
+    if asked.codec == "gif":
         stream.width, stream.height, stream.pix_fmt = width, height, "rgb8"
         context.time_base = _GIF_TIME_BASE
         return stream
     stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
     context.time_base = _TIME_BASE
-    context.thread_count = threads
+    context.thread_count = asked.threads
     context.color_range = ColorRange.MPEG
     context.colorspace = Colorspace.ITU709
     context.color_primaries, context.color_trc = 1, 1  # BT.709
-    if codec == "libx265":
+    if asked.codec == "libx265":
         context.codec_tag = "hvc1"
     return stream
 
 
-def _options(codec: Codec, crf: int, preset: str | None) -> dict[str, str]:
-    match codec:
+def _options(asked: _Settings, *, reorder: bool) -> dict[str, str]:
+    crf, preset, order = asked.crf, asked.preset, {} if reorder else {"bf": "0"}
+    match asked.codec:
         case "libx264":
-            return {"crf": str(crf), "preset": preset or "veryfast"}
+            return {"crf": str(crf), "preset": preset or "veryfast", **order}
         case "libx265":
-            return {"crf": str(crf), "preset": preset or "veryfast", "x265-params": "log-level=none:pools=none"}
+            quiet = "log-level=none:pools=none" + ("" if reorder else ":bframes=0")
+            return {"crf": str(crf), "preset": preset or "veryfast", "x265-params": quiet}
         case "libvpx-vp9":
             return {"crf": str(crf), "b": "0", "deadline": "realtime", "cpu-used": preset or "6"}
         case "libsvtav1":
@@ -147,7 +159,7 @@ def _options(codec: Codec, crf: int, preset: str | None) -> dict[str, str]:
             return {"crf": str(crf), "preset": preset or "10"}
         case "gif":
             return {}
-    raise SettingsError("codec", f"expected libx264, libx265, libvpx-vp9, libsvtav1 or gif but got {codec!r}")
+    raise SettingsError("codec", f"expected libx264, libx265, libvpx-vp9, libsvtav1 or gif but got {asked.codec!r}")
 
 
 def _picture(image: NDArray[np.uint8], *, gif: bool) -> VideoFrame:
@@ -162,12 +174,13 @@ def _picture(image: NDArray[np.uint8], *, gif: bool) -> VideoFrame:
     )
 
 
-def _stamped(name: str, frames: Iterable[Any], fps: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """(time, image) of arrays or Frames, checked."""
+def _stamped(name: str, frames: Iterable[Any], fps: float) -> Iterator[_Item]:
+    """Arrays or Frames as items, checked."""
     shape: tuple[int, ...] | None = None
     last = -1.0
     for index, item in enumerate(frames):
-        time_s, image = (item.time_s, item.image) if isinstance(item, Frame) else (index / fps, np.asarray(item))
+        timed = isinstance(item, Frame)
+        time_s, image = (item.time_s, item.image) if timed else (index / fps, np.asarray(item))
         if image.ndim == 2:
             image = np.repeat(image[..., None], 3, axis=2)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -177,11 +190,4 @@ def _stamped(name: str, frames: Iterable[Any], fps: float) -> Iterator[tuple[flo
         if not last < time_s < float("inf"):
             raise SettingsError(name, f"expected rising times but frame {index} is at {time_s} s after {last} s")
         shape, last = image.shape, time_s
-        yield time_s, image
-
-
-def _chain(
-    first: tuple[float, NDArray[np.uint8]], rest: Iterator[tuple[float, NDArray[np.uint8]]]
-) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    yield first
-    yield from rest
+        yield _Item(time_s, image, timed)

@@ -18,11 +18,11 @@ from deeptrace.synth.joins import object_merging, object_splitting
 from deeptrace.synth.regions import Want, choose_region, held
 from deeptrace.synth.scene import Scene
 from deeptrace.synth.stage import Stage
-from deeptrace.synth.timing import MIN_FRAMES, choose_span
+from deeptrace.synth.timing import MIN_FRAMES, Span, choose_span
 from deeptrace.synth.warps import background_distortion, object_distortion
 from deeptrace.trace import Category, Trace
 
-__all__ = ["Injection", "inject"]
+__all__ = ["Injection", "inject", "prepare"]
 
 _TRIES = 4  # places that are tried before a clip is said to offer nothing
 
@@ -133,13 +133,44 @@ def _set_up(scene: Scene, category: Category, rng: np.random.Generator, avoid: n
         height, width = scene.gray[0].shape
         taken = cv2.resize(union, (width, height), interpolation=cv2.INTER_AREA) > 0
     feather = kind.feather * float(np.clip(np.sqrt(area / 0.06), 0.6, 1.6))
-    region = choose_region(scene, span.shot, anchor, want, rng, area=area, feather=feather, avoid=taken)
+    return prepare(scene, span, want, area, feather, rng, anchor=anchor, avoid=taken, hold=True)
+
+
+def prepare(
+    scene: Scene,
+    span: Span,
+    want: Want,
+    area: float,
+    feather: float,
+    rng: np.random.Generator,
+    *,
+    anchor: int | None = None,
+    avoid: np.ndarray | None = None,
+    hold: bool = False,
+) -> Stage | None:
+    """A stage with a region chosen in it.
+
+    Args:
+        scene: the clip.
+        span: when something is to happen.
+        want, area, feather, avoid: see `choose_region`.
+        rng: source of every choice.
+        anchor: the frame at which the region is chosen; None for the middle of the span.
+        hold: shorten the span to the frames in which the region still shows the same thing.
+
+    Returns:
+        None when there is nothing to hold on to.
+    """
+    middle = (span.start + span.stop) // 2 if anchor is None else anchor
+    region = choose_region(scene, span.shot, middle, want, rng, area=area, feather=feather, avoid=avoid)
     if region is None:
         return None
-    start, stop = held(scene, region, span.start, span.stop)
-    if stop - start < min(3, span.stop - span.start):
-        return None
-    return Stage(scene, span.within(start, stop), region, rng, Grain(scene.frames, rng))
+    if hold:
+        start, stop = held(scene, region, span.start, span.stop)
+        if stop - start < min(3, span.stop - span.start):
+            return None
+        span = span.within(start, stop)
+    return Stage(scene, span, region, rng, Grain(scene.frames, rng))
 
 
 def _record(stage: Stage, category: Category, finding: Finding) -> Trace | None:

@@ -41,6 +41,12 @@ class Span:
     rise_s: float
     fall_s: float
 
+    @classmethod
+    def whole(cls, scene: Scene, shot: Shot) -> Span:
+        """A shot from its first to its last frame, at full strength."""
+        ends = np.array([scene.end_s(i) for i in range(len(scene.times_s))])
+        return cls(shot, shot.start, shot.stop, scene.times_s, ends, 0.0, 0.0)
+
     @cached_property
     def strength(self) -> np.ndarray:
         """(stop - start,) in (0, 1]: the envelope, 1 when fully there."""

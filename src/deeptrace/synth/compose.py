@@ -1,0 +1,128 @@
+"""Whole training clips: positives with traces and decoys, negatives with decoys alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deeptrace.errors import SettingsError, SynthError
+from deeptrace.synth.decoys import AFTER, BEFORE, REGION, decoy
+from deeptrace.synth.inject import Injection, inject
+from deeptrace.trace import Category, Trace
+
+__all__ = ["Composed", "negative", "positive"]
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A clip and the whole truth about it.
+
+    Attributes:
+        frames: (T, H, W, 3) uint8.
+        base: the same clip without its traces: decoys that came before them are in it, those after are not.
+        traces: what was put in, in the order it was; empty for a negative.
+        masks: (T, H, W) bool for each trace, the pixels it was painted on.
+        severities: one for each trace.
+        measures: the numbers that each explanation quotes.
+        decoys: names of the decoys applied.
+    """
+
+    frames: np.ndarray
+    base: np.ndarray
+    traces: tuple[Trace, ...] = ()
+    masks: tuple[np.ndarray, ...] = ()
+    severities: tuple[float, ...] = ()
+    measures: tuple[dict[str, float], ...] = field(default=())
+    decoys: tuple[str, ...] = ()
+
+
+def positive(
+    frames: np.ndarray,
+    times_s: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    categories: Sequence[Category] = tuple(Category),
+    traces: tuple[int, int] = (1, 3),
+    severity: tuple[float, float] = (0.3, 1.0),
+    decoys: bool = True,
+) -> Composed:
+    """Put traces into a clip, with decoys before and after them.
+
+    Traces do not overlap: each stays off the pixels of those before it. A clip may hold fewer than were drawn.
+
+    Args:
+        frames: (T, H, W, 3) uint8 RGB.
+        times_s: (T,) seconds, rising.
+        rng: source of every choice.
+        categories: kinds to draw from, each as likely.
+        traces: fewest and most; half of all clips get the fewest.
+        severity: range to draw each trace's severity from.
+        decoys: False for traces alone.
+
+    Raises:
+        SettingsError: an empty range or no category.
+        SynthError: the clip holds no trace at all.
+    """
+    if not categories or not 1 <= traces[0] <= traces[1] or not 0 <= severity[0] <= severity[1] <= 1:
+        raise SettingsError("synth", f"no trace fits categories {categories}, traces {traces}, severity {severity}")
+    applied: list[str] = []
+    if decoys:
+        frames, applied = _before(frames, times_s, rng)
+    wanted = traces[0] if rng.random() < 0.5 else int(rng.integers(traces[0], traces[1] + 1))
+    made: list[Injection] = []
+    current, taken = frames, None
+    for _ in range(2 * wanted):
+        if len(made) == wanted:
+            break
+        category = categories[int(rng.integers(len(categories)))]
+        power = float(rng.uniform(*severity))
+        try:
+            done = inject(current, times_s, category, severity=power, rng=rng, avoid=taken)
+        except SynthError:
+            if made or len(categories) == 1:
+                continue
+            raise
+        if taken is not None and (done.mask & taken).any():
+            continue
+        made.append(done)
+        current = done.frames
+        taken = done.mask if taken is None else taken | done.mask
+    if not made:
+        raise SynthError("clip", "it offers nothing that any of the wanted traces could hold on to")
+    final = current
+    if decoys:
+        after = decoy(current, times_s, rng, kinds=AFTER, count=_some(rng))
+        final, applied = after.frames, [*applied, *after.applied]
+    return Composed(
+        frames=final,
+        base=frames,
+        traces=tuple(one.trace for one in made),
+        masks=tuple(one.mask for one in made),
+        severities=tuple(one.severity for one in made),
+        measures=tuple(one.measures for one in made),
+        decoys=tuple(applied),
+    )
+
+
+def negative(frames: np.ndarray, times_s: np.ndarray, rng: np.random.Generator, *, decoys: bool = True) -> Composed:
+    """A clip without traces, after the same decoys as a positive gets, and more often one on a region."""
+    if not decoys:
+        return Composed(frames=frames, base=frames)
+    base, applied = _before(frames, times_s, rng, region=0.7)
+    after = decoy(base, times_s, rng, kinds=AFTER, count=_some(rng))
+    return Composed(frames=after.frames, base=base, decoys=(*applied, *after.applied))
+
+
+def _before(
+    frames: np.ndarray, times_s: np.ndarray, rng: np.random.Generator, *, region: float = 0.4
+) -> tuple[np.ndarray, list[str]]:
+    first = decoy(frames, times_s, rng, kinds=BEFORE, count=int(rng.random() < 0.35))
+    wanted = 0 if rng.random() >= region else 1 + int(rng.random() < 0.3)
+    second = decoy(first.frames, times_s, rng, kinds=REGION, count=wanted)
+    return second.frames, [*first.applied, *second.applied]
+
+
+def _some(rng: np.random.Generator) -> int:
+    return int(rng.choice(3, p=(0.45, 0.35, 0.2)))

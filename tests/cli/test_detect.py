@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from deeptrace.cli.detect import _processes
+from deeptrace.cli.main import app
+from deeptrace.cli.terminal import parse_settings, printable
+from deeptrace.errors import SettingsError, UnknownDetectorError
+from deeptrace.trace import Verdict
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    runner = CliRunner()
+
+    def call(*args: object):
+        return runner.invoke(app, ["detect", *map(str, args)])
+
+    return call
+
+
+def test_the_table_says_what_was_found(run, clip: Path) -> None:
+    result = run(clip, "--detector", "baseline:center-box")
+    assert result.exit_code == 0
+    for words in ("looks AI-generated", "0.0–1.0 s", "middle (25 % of the frame)", "evidence, not proof"):
+        assert words in result.stdout
+    assert "proof that" not in result.stdout
+
+
+def test_json_is_one_verdict_a_line_and_nothing_else(run, clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip, tmp_path / "b.mp4")
+    result = run(clip, "b.mp4", "--detector", "baseline:all-real", "--json", "--workers", 1)
+    assert result.exit_code == 0
+    verdicts = [Verdict.model_validate_json(line) for line in result.stdout.splitlines()]
+    assert [verdict.video for verdict in verdicts] == [str(clip), "b.mp4"]
+    contract = "video outcome label p_fake traces reward media detector elapsed_s warnings error raw"
+    assert list(json.loads(result.stdout.splitlines()[0])) == contract.split()
+
+
+def test_a_failure_is_recorded_and_told_by_the_exit_code(run, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"\x00" * 64)
+    result = run(clip, "broken.mp4", "gone.mp4", "*.avi", "--detector", "baseline:d3", "--json", "--workers", 1)
+    assert result.exit_code == 1
+    outcomes = [json.loads(line)["outcome"] for line in result.stdout.splitlines()]
+    assert outcomes == ["scored", "decode_failed", "decode_failed", "decode_failed"]
+    assert "3 of 4 could not be judged" in result.stderr
+    table = run("broken.mp4", "--detector", "baseline:d3")
+    assert table.exit_code == 1
+    assert "cannot be read" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "kind"),
+    [
+        (["--detector", "tracenett"], UnknownDetectorError),
+        (["--detector", "baseline:d3", "--set", "speed=1"], SettingsError),
+        (["--detector", "baseline:d3", "--set", "threshold"], SettingsError),
+        (["--detector", "baseline:d3", "--resume"], SettingsError),
+    ],
+)
+def test_what_makes_no_sense_stops_before_any_work(run, clip: Path, args: list[str], kind: type[Exception]) -> None:
+    result = run(clip, *args)
+    assert isinstance(result.exception, kind)
+    assert result.stdout == ""
+
+
+def test_out_keeps_verdicts_and_resume_goes_on(run, clip: Path, tmp_path: Path) -> None:
+    args = (clip, "--detector", "baseline:all-fake", "--out", "runs/one")
+    assert run(*args).exit_code == 0
+    again = run(*args)
+    assert isinstance(again.exception, SettingsError)
+    resumed = run(*args, "--resume")
+    assert resumed.exit_code == 0
+    assert "1 of 1 were judged before" in resumed.stderr
+    assert len((tmp_path / "runs/one/verdicts.jsonl").read_text().splitlines()) == 1
+
+
+def test_report_without_out_goes_to_its_default_folder(run, clip: Path, tmp_path: Path) -> None:
+    result = run(clip, "--detector", "baseline:d3", "--report")
+    assert result.exit_code == 0
+    assert "frame-to-frame" in (tmp_path / "deeptrace-out/report.html").read_text()
+    assert "report: deeptrace-out/report.html" in result.stderr
+
+
+def test_terminal_escapes_in_names_are_made_visible(run, clip: Path, tmp_path: Path) -> None:
+    name = "evil\x1b[31m[bold]\n.mp4"
+    shutil.copy(clip, tmp_path / name)
+    result = run(name, "--detector", "baseline:all-real")
+    assert "\x1b[31m" not in result.stdout
+    assert "[bold]" in result.stdout
+    assert "\\x1b" in result.stdout
+
+
+def test_the_table_shortens_names_to_their_common_folder(run, clip: Path, tmp_path: Path) -> None:
+    for name in ("deep/er/a.mp4", "deep/er/b/c.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip, tmp_path / name)
+    result = run("deep", "--detector", "baseline:all-real", "--workers", 1)
+    assert f"in deep{os.sep}er{os.sep}" in result.stdout
+    assert "b/c.mp4" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("inputs", "workers", "timeout", "expected_limit"),
+    [(1, None, None, None), (5, 1, None, None), (5, 2, None, 600.0), (1, None, 3.0, 3.0), (5, 2, 0.0, None)],
+)
+def test_processes_and_limits(
+    inputs: int, workers: int | None, timeout: float | None, expected_limit: float | None
+) -> None:
+    count, limit_s = _processes(inputs, workers, timeout)
+    assert limit_s == expected_limit
+    assert count == (workers or 1)
+
+
+def test_settings_are_read_as_json_where_they_are() -> None:
+    assert parse_settings(["a=0.5", "b=true", "c=[1, 2]", "d=text=more", "e="]) == {
+        "a": 0.5, "b": True, "c": [1, 2], "d": "text=more", "e": "",
+    }  # fmt: skip
+    for bad in ("a", "=1", "a b=1"):
+        with pytest.raises(SettingsError):
+            parse_settings([bad])
+
+
+def test_printable_leaves_letters_of_all_languages_alone() -> None:
+    assert printable("Übung 動画.mp4") == "Übung 動画.mp4"
+    assert printable("a\x07\u202eb\x1b") == "a\\x07\\u202eb\\x1b"

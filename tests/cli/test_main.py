@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+import deeptrace
+
+HEAVY = {"av", "cv2", "numpy", "onnxruntime", "pydantic", "scipy", "torch", "jinja2", "fsspec"}
+
+
+def python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("module", ["deeptrace", "deeptrace.cli.main"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    loaded = {name.split(".")[0] for name in python(f"import sys, {module}; print('\\n'.join(sys.modules))").split()}
+    assert not HEAVY & loaded
+
+
+def test_help_answers_at_once() -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "deeptrace.cli.main", "--help"], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+    # About 0.15 s on an idle machine; the best of three, with room for a busy one.
+    assert min(seconds) < 0.6
+
+
+def test_all_holds_the_truth() -> None:
+    assert deeptrace.__all__ == sorted(deeptrace.__all__)
+    for name in deeptrace.__all__:
+        assert getattr(deeptrace, name) is not None
+    lazy = {name for names in deeptrace._HOMES.values() for name in names}
+    assert set(deeptrace.__all__) == lazy | {"__version__"}
+    assert set(dir(deeptrace)) == set(deeptrace.__all__)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = deeptrace.no_such_name
+
+
+def test_every_public_name_is_documented() -> None:
+    for name in deeptrace.__all__:
+        if name != "__version__":
+            assert (getattr(deeptrace, name).__doc__ or "").strip(), name
+
+
+def test_the_version_is_the_package_s() -> None:
+    out = subprocess.run([sys.executable, "-m", "deeptrace.cli.main", "--version"], capture_output=True, text=True)
+    assert out.stdout == f"deeptrace {deeptrace.__version__}\n"
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    command = (
+        f"{sys.executable} -m deeptrace.cli.main detect nope1.mp4 nope2.mp4 --workers 1 --detector baseline:d3 --json"
+    )
+    out = subprocess.run(["bash", "-c", f"{command} | true"], capture_output=True, text=True)
+    assert "Traceback" not in out.stderr
+    assert "Exception ignored" not in out.stderr

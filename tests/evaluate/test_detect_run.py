@@ -82,25 +82,51 @@ def test_resume_asks_for_evidence_that_was_not_kept(folder: Path, hostile: str) 
         assert next(going.results()).curves == {"steps": [(0.0, 1.0), (1.0, 2.0)]}
 
 
-@pytest.mark.parametrize("name", ["verdicts.jsonl", "journal.jsonl"])
-@pytest.mark.parametrize("cut", [1, 40])
-def test_a_line_cut_off_by_a_kill_costs_that_video_only(folder: Path, name: str, cut: int) -> None:
-    run()
-    path = folder / "out" / name
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:3]) + lines[3][:-cut])
+def cut_off(path: Path, lines: int, cut: int) -> None:
+    """Leave `lines` lines, the last without its last `cut` bytes."""
+    kept = path.read_bytes().splitlines(keepends=True)[:lines]
+    data = b"".join(kept)
+    path.write_bytes(data[: len(data) - cut])
+
+
+# What a kill leaves: (lines and missing bytes of the journal, then of the verdicts), and how many results are whole.
+@pytest.mark.parametrize(
+    ("journal", "verdicts", "whole"),
+    [
+        ((4, 40), (3, 0), 3),
+        ((4, 1), (3, 0), 4),
+        ((4, 0), (3, 0), 4),
+        ((4, 0), (4, 40), 4),
+        ((1, 40), (0, 0), 0),
+    ],
+)
+def test_a_kill_at_any_moment_loses_and_repeats_nothing(
+    folder: Path, journal: tuple[int, int], verdicts: tuple[int, int], whole: int
+) -> None:
+    first, _ = run()
+    cut_off(folder / "out/journal.jsonl", *journal)
+    cut_off(folder / "out/verdicts.jsonl", *verdicts)
     found, kept = run(resume=True)
-    # Without only its newline the last line is whole.
-    assert kept == (4 if cut == 1 else 3)
+    assert kept == whole
+    assert found[:whole] == first[:whole], "kept verdicts are the very same, time included"
     assert len(found) == 5
-    assert read_verdicts(path.parent / "verdicts.jsonl") == found
+    assert read_verdicts(folder / "out/verdicts.jsonl") == found
     for line in (folder / "out/journal.jsonl").read_text().splitlines():
         json.loads(line)
 
 
-def test_damage_in_the_middle_is_named_not_skipped(folder: Path) -> None:
+def test_verdicts_without_a_journal_are_kept_but_not_trusted(folder: Path) -> None:
+    first, _ = run("clips/b.mp4", "clips/c.mp4")
+    (folder / "out/journal.jsonl").unlink()
+    found, kept = run("clips/c.mp4", resume=True)
+    assert kept == 0
+    assert read_verdicts(folder / "out/verdicts.jsonl") == [first[0], *found]
+
+
+@pytest.mark.parametrize("name", ["verdicts.jsonl", "journal.jsonl"])
+def test_damage_in_the_middle_is_named_not_skipped(folder: Path, name: str) -> None:
     run()
-    path = folder / "out/verdicts.jsonl"
+    path = folder / "out" / name
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], lines[1][:30], *lines[2:]]) + "\n")
     with pytest.raises(DataError, match="line 2"):

@@ -1,12 +1,13 @@
-"""The folder of a detection run: verdicts on disk as they come, and what is needed to go on after a kill -9.
+"""The folder of a detection run: results on disk as they come, and what is needed to go on after a kill -9.
 
-    DIR/verdicts.jsonl   one verdict a line, the contract's format, in the order of the inputs once a run has ended
-    DIR/journal.jsonl    for each verdict line: fingerprint of the file, digest of the detector, evidence curves
+    DIR/journal.jsonl    one line a result: verdict, fingerprint of the file, digest of the detector, evidence curves
+    DIR/verdicts.jsonl   the verdicts alone, the contract's format, in the order of the inputs once a run has ended
 
-A verdict is written and synced before its journal line, and counts as done only with it: a kill in between repeats one
-video and loses none. On `--resume` a video is skipped when a scored verdict exists for the same path as given, an
-unchanged file (size and modification time; for object stores their own key; http(s) addresses count as unchanging) and
-the same detector with the same settings. Failed ones are tried again.
+A result is done when its journal line is on the disk (synced); the verdicts are made from the journal whenever the
+folder is opened or closed, so a kill at any moment neither loses nor repeats a result. On `--resume` a video is skipped
+when the journal has a scored verdict for the same path as given, an unchanged file (size and modification time; for
+object stores their own key; http(s) addresses count as unchanging) and the same detector with the same settings. Failed
+ones are tried again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -38,15 +38,9 @@ class _Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    video: str
-    fingerprint: str | None
-    detector: str
+    fingerprint: str | None = None
+    detector: str = ""
     curves: EvidenceCurves | None = None
-
-
-@dataclass(frozen=True)
-class _Done:
-    entry: _Entry
     verdict: Verdict
 
 
@@ -92,56 +86,45 @@ class RunFolder:
             )
         self._done = self._read()
         self._rewrite(self._done.values())
-        self._verdicts, self._journal = (self._open(name) for name in (VERDICTS, JOURNAL))
-
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._journal, self._verdicts = (self._open(name) for name in (JOURNAL, VERDICTS))
 
     def find(self, path: str, fingerprint: str | None, info: DetectorInfo, *, evidence: bool) -> Judged | None:
         """What an earlier run said of `path`, if it still holds; failures never do."""
-        done = self._done.get(path)
-        if done is None or done.verdict.outcome is not Outcome.SCORED or fingerprint is None:
+        entry = self._done.get(path)
+        if entry is None or entry.verdict.outcome is not Outcome.SCORED or fingerprint is None:
             return None
-        if (done.entry.fingerprint, done.entry.detector) != (fingerprint, digest(info)):
+        if (entry.fingerprint, entry.detector) != (fingerprint, digest(info)):
             return None
-        if evidence and done.entry.curves is None:
+        if evidence and entry.curves is None:
             return None
-        return Judged(done.verdict, done.entry.curves or {})
+        return Judged(entry.verdict, entry.curves or {})
 
-    def add(self, path: str, fingerprint: str | None, info: DetectorInfo, judged: Judged, *, evidence: bool) -> None:
+    def add(self, fingerprint: str | None, info: DetectorInfo, judged: Judged, *, evidence: bool) -> None:
         """Write one result so that it survives whatever happens next."""
         curves = judged.curves if evidence else None
-        entry = _Entry(video=judged.verdict.video, fingerprint=fingerprint, detector=digest(info), curves=curves)
-        _append(self._verdicts, judged.verdict)
+        entry = _Entry(fingerprint=fingerprint, detector=digest(info), curves=curves, verdict=judged.verdict)
         _append(self._journal, entry)
-        self._done[path] = _Done(entry, judged.verdict)
+        _append(self._verdicts, judged.verdict)
 
-    def arrange(self, order: Iterable[str]) -> None:
-        """Rewrite both files in the order of `order`; what is not in it (of earlier runs) comes first."""
-        wanted = [path for path in order if path in self._done]
-        earlier = self._done.keys() - set(wanted)
-        first = [done for path, done in self._done.items() if path in earlier]
-        self._rewrite([*first, *(self._done[path] for path in wanted)])
-
-    def close(self) -> None:
-        """Close both files; safe to call twice."""
+    def close(self, order: Iterable[str]) -> None:
+        """Put both files into the order of `order`; what is not in it (of earlier runs) comes first. Safe to repeat."""
         self._verdicts.close()
         self._journal.close()
+        done = self._read()  # not what was remembered: an interrupt may have come between writing and remembering
+        last = {path: done.pop(path) for path in order if path in done}
+        self._rewrite([*done.values(), *last.values()])
 
     # -- files ----------------------------------------------------------------------------------------------------
 
-    def _read(self) -> dict[str, _Done]:
-        """Path to what is known of it: journal and verdict lines that agree, the later of several."""
-        verdicts = {verdict.video: verdict for verdict in read_verdicts(self.path / VERDICTS)}
-        entries = _records(self.path / JOURNAL, _Entry)
-        return {entry.video: _Done(entry, verdicts[entry.video]) for entry in entries if entry.video in verdicts}
+    def _read(self) -> dict[str, _Entry]:
+        """Path to the last that is known of it; a verdict the journal does not know is kept, but never as done."""
+        verdicts = [_Entry(verdict=verdict) for verdict in read_verdicts(self.path / VERDICTS)]
+        journal = _records(self.path / JOURNAL, _Entry)
+        return {entry.verdict.video: entry for entry in (*verdicts, *journal)}
 
-    def _rewrite(self, done: Iterable[_Done]) -> None:
-        rows = list(done)
-        for name, records in ((VERDICTS, [row.verdict for row in rows]), (JOURNAL, [row.entry for row in rows])):
+    def _rewrite(self, entries: Iterable[_Entry]) -> None:
+        rows = list(entries)
+        for name, records in ((JOURNAL, rows), (VERDICTS, [row.verdict for row in rows])):
             part = self.path / f".{name}.part"
             with part.open("w", encoding="utf-8") as file:
                 file.writelines(f"{record.model_dump_json()}\n" for record in records)

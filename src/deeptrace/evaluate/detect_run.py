@@ -111,8 +111,7 @@ class DetectRun:
             self._pool.close()
         folder = getattr(self, "_folder", None)
         if folder is not None:
-            folder.arrange(item.path for item in self._inputs)
-            folder.close()
+            folder.close(item.path for item in self._inputs)
 
     def _find_kept(self) -> dict[str, Judged]:
         if self._folder is None:
@@ -146,5 +145,5 @@ class DetectRun:
 
     def _saved(self, path: str, judged: Judged) -> Judged:
         if self._folder is not None:
-            self._folder.add(path, self._prints[path], self.info, judged, evidence=self._job.evidence)
+            self._folder.add(self._prints[path], self.info, judged, evidence=self._job.evidence)
         return judged

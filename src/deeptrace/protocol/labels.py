@@ -20,7 +20,7 @@ _WORDS = {
 
 # "REAL", "**FAKE**", "[FAKE, ...", "Answer: REAL", '"label": "FAKE"', "The answer is: FAKE"
 _LEADING = re.compile(
-    r"[\s\W_]{0,40}(?:(?:the\s+)?(?:final\s+)?(?:answer|label|verdict|prediction|classification|output|result)\b"
+    r"[\s\W_]{0,40}(?i:(?:the\s+)?(?:final\s+)?(?:answer|label|verdict|prediction|classification|output|result)\b"
     r"[\s\W_]{0,10}(?:is\b[\s\W_]{0,10})?)?"
     r"(?P<word>REAL\b|FAKE\b|(?:real|fake|Real|Fake)(?=\W{0,4}$|[.,:;!\n*\"'\])]))"
 )

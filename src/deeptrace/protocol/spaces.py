@@ -5,6 +5,7 @@ Nothing here guesses. Whoever asks a model knows in which space it answers, and 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -132,8 +133,9 @@ class CoordinateSpace:
 def _rounded(low: float, high: float, limit: float, digits: int) -> tuple[float, float]:
     step = 10.0**-digits
     first, last = round(low, digits), round(high, digits)
-    if last <= first:
-        first = min(first, max(round(limit - step, digits), 0.0))
+    if last <= first:  # thinner than the rounding: the cell that holds its middle
+        cell = math.floor((low + high) / 2 / step) * step
+        first = round(min(cell, max(limit - step, 0.0)), digits)
         last = round(first + step, digits)
     return first, last
 

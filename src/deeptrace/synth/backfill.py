@@ -22,8 +22,9 @@ _SOURCES = 6  # other frames that are asked for the hidden background
 _RING = 0.35  # width of the ring around the hole, in region sizes
 _ROOM = 1.0  # how far the plate reaches beyond the hole, in region sizes: where fillings are looked for
 _PATCHES = 4  # pieces that a hole is filled from at most
-_GAP = 40.0  # largest correction of a copied piece, in grey levels
-_FIT = 22.0  # mean grey-level misfit in the ring above which another frame is no use
+_CLONE = 16.0  # misfit at the border, in grey levels, up to which a piece is copied whole
+_GAP = 28.0  # largest correction of a copied piece, in grey levels
+_FIT = 14.0  # mean grey-level misfit in the ring above which another frame is no use
 
 
 def push_pull(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -87,7 +88,7 @@ class Backfill:
         known = cv2.warpAffine(ones, into, crop.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         hole = self.alpha(index, crop)
         trust = ((hole < 0.02) & (known > 0.98)).astype(np.float32)
-        return np.asarray(plate + _spread(frame - plate, trust), dtype=np.float32)
+        return np.asarray(plate + np.clip(_spread(frame - plate, trust), -_GAP, _GAP), dtype=np.float32)
 
     # -- the plate --------------------------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class Backfill:
             if shared.sum() < 30 or np.abs(seen - plate)[shared].mean() > _FIT:
                 continue
             take = np.minimum(valid, unknown)
-            fixed = seen + _spread(plate - seen, (shared & (unknown < 0.5)).astype(np.float32))
+            fixed = seen + np.clip(_spread(plate - seen, shared.astype(np.float32)), -_GAP, _GAP)
             plate += take[..., None] * (fixed - plate)
             unknown = np.where(take > 0.5, 0.0, unknown).astype(np.float32)
         if unknown.max(initial=0.0) >= 0.5:
@@ -169,26 +170,29 @@ def _grow_from_beside(plate: np.ndarray, unknown: np.ndarray) -> np.ndarray:
         found = _best_shift(filled, hole)
         if found is None:
             break
-        shifted, usable = found
-        clone = shifted + np.clip(_spread(filled - shifted, (~hole & usable).astype(np.float32)), -_GAP, _GAP)
-        take = hole & usable
-        soft = cv2.GaussianBlur(take.astype(np.float32), (0, 0), 1.2) * hole
-        soft = np.where(take & ~_border(take), 1.0, soft)[..., None]
+        shifted, usable, gap = found
         smooth = push_pull(filled, (~hole).astype(np.float32))
         below = np.where(hole[..., None], smooth, filled)
-        filled = (below + soft * (clone - below)).astype(np.float32)
+        if gap < _CLONE:
+            clone = shifted + np.clip(_spread(filled - shifted, (~hole & usable).astype(np.float32)), -_GAP, _GAP)
+        else:  # nothing fits: other things would only stand there cut off, so take no more than their texture
+            wide = max(2.0, 0.04 * max(hole.shape))
+            clone = below + 0.8 * (shifted - cv2.GaussianBlur(shifted, (0, 0), wide))
+        take = hole & usable
+        soft = cv2.GaussianBlur(take.astype(np.float32), (0, 0), max(1.2, 0.015 * max(hole.shape)))
+        soft = np.where(take, np.clip(2 * soft - 1, 0, 1), 0.0) if (hole & ~take).any() else take.astype(np.float32)
+        filled = (below + soft[..., None] * (clone - below)).astype(np.float32)
         hole = hole & ~take
     if hole.any():
         filled = np.where(hole[..., None], push_pull(filled, (~hole).astype(np.float32)), filled)
     return np.asarray(filled, dtype=np.float32)
 
 
-def _border(inside: np.ndarray) -> np.ndarray:
-    return np.asarray(inside & ~cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool))
+def _best_shift(plate: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """The shifted picture that fits best at the hole's border, where it may be used, and its misfit there.
 
-
-def _best_shift(plate: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The shifted picture that fits best at the hole's border, and where it may be used; looked for at low size."""
+    Looked for at a low size; the misfit is in grey levels.
+    """
     factor = max(1, round(max(hole.shape) / 80))
     size = (max(4, hole.shape[1] // factor), max(4, hole.shape[0] // factor))
     few = cv2.resize(plate, size, interpolation=cv2.INTER_AREA)
@@ -198,7 +202,7 @@ def _best_shift(plate: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.nda
         return None
     tall, broad = rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1
     ring = (cv2.dilate(gone.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~gone
-    best, best_cost = None, np.inf
+    best, best_gap, best_cost = None, np.inf, np.inf
     for turn in np.linspace(0, 2 * np.pi, 16, endpoint=False):
         for reach in (0.45, 0.7, 0.95, 1.15):
             dx, dy = round(np.cos(turn) * (broad + 2) * reach), round(np.sin(turn) * (tall + 2) * reach)
@@ -209,11 +213,11 @@ def _best_shift(plate: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.nda
             gap = np.abs((_shift(few, dx, dy) - few)[edge]).mean()
             cost = float(gap) + 25.0 * (1 - share)
             if cost < best_cost:
-                best, best_cost = (dx * factor, dy * factor), cost
+                best, best_gap, best_cost = (dx * factor, dy * factor), float(gap), cost
     if best is None:
         return None
     usable = _shift((~hole).astype(np.float32), *best, outside=0.0) > 0.5
-    return (_shift(plate, *best), usable) if (usable & hole).any() else None
+    return (_shift(plate, *best), usable, best_gap) if (usable & hole).any() else None
 
 
 def _shift(picture: np.ndarray, dx: int, dy: int, outside: float | None = None) -> np.ndarray:

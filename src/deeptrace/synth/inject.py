@@ -125,7 +125,7 @@ def _set_up(scene: Scene, category: Category, rng: np.random.Generator, avoid: n
         return None
     anchor = span.start if rng.random() < 0.5 else (span.start + span.stop) // 2
     # boxes of marked traces: median 13 % of the frame, 5th percentile 2 %, 95th 53 %; a mask fills about half its box
-    area = float(np.clip(np.exp(rng.normal(np.log(0.08), 0.7)), 0.015, 0.6 * kind.largest))
+    area = float(np.clip(np.exp(rng.normal(np.log(0.085), 0.7)), 0.015, 0.6 * kind.largest))
     want = kind.want[int(rng.integers(len(kind.want)))]
     taken = None
     if avoid is not None:

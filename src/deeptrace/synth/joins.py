@@ -7,11 +7,12 @@ import math
 import cv2
 import numpy as np
 
-from deeptrace.synth.affine import about, then, translation
+from deeptrace.synth.affine import about, translation
 from deeptrace.synth.backfill import Backfill
 from deeptrace.synth.cutouts import clear, put
 from deeptrace.synth.explain import Finding
 from deeptrace.synth.stage import Stage
+from deeptrace.synth.warps import Warp, paint_warp
 
 __all__ = ["object_merging", "object_splitting"]
 
@@ -64,10 +65,38 @@ def object_splitting(stage: Stage, severity: float) -> Finding:
 
 def object_merging(stage: Stage, severity: float) -> Finding:
     """Two neighbouring things are drawn together and run into one."""
-    rng, fill = stage.rng, Backfill(stage)
+    rng = stage.rng
     heading = _long_axis(stage) + float(rng.uniform(-0.35, 0.35))
-    halves = _halves(stage, heading, 0.1)
     near = 0.5 + severity * 0.62 * stage.size_px
+    largest = _pinch(stage, heading, near) if rng.random() < 0.5 else _push(stage, heading, near)
+    share = largest / stage.frame_size[0]
+    return Finding(
+        f"Two things in the {{where}} are drawn together by {largest:.1f} pixels ({100 * share:.1f} % of the "
+        f"frame's width) between {{begin}} and {{end}} and run into one.",
+        {"closer_px": largest, "closer_of_width": share},
+    )
+
+
+def _pinch(stage: Stage, heading: float, near: float) -> float:
+    """Swallow what lies between the two halves: both flow to the middle. Returns how much closer they get."""
+    rng = stage.rng
+    height, width = stage.region.mask.shape
+    cx, cy = stage.region.center
+    ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
+    side = ((xs - cx) * math.cos(heading) + (ys - cy) * math.sin(heading)) / (0.16 * stage.region.size)
+    pull = np.tanh(side) * stage.region.mask * np.float32(0.5 * near)
+    field = np.dstack([pull * math.cos(heading), pull * math.sin(heading)]).astype(np.float32)
+    pulse = 2 * math.pi * float(rng.uniform(0.3, 1.0))
+    depth = float(rng.uniform(0.0, 0.25))
+    regrain = float(rng.uniform(0.3, 0.7)) if rng.random() < 0.65 else 0.0
+    warp = Warp([field], [lambda s: 1.0 - depth + depth * math.cos(pulse * s)])
+    return 2 * paint_warp(stage, warp, regrain=regrain)
+
+
+def _push(stage: Stage, heading: float, near: float) -> float:
+    """Lay the two halves over each other and blend them. Returns how much closer they get."""
+    rng, fill = stage.rng, Backfill(stage)
+    halves = _halves(stage, heading, 0.1)
     regrain = float(rng.uniform(0.3, 0.6)) if rng.random() < 0.6 else 0.0
     melt = float(rng.uniform(0.3, 0.7))
     largest = 0.0
@@ -77,12 +106,7 @@ def object_merging(stage: Stage, severity: float) -> Finding:
         linear = stage.region.path[index][:, :2] @ np.array([math.cos(heading), math.sin(heading)])
         nx, ny = linear / max(float(np.hypot(*linear)), 1e-6)
         for way, mask, opacity in ((-0.5, halves[0], 1.0), (0.5, halves[1], 1.0), (-0.5, halves[0], melt * strength)):
-            move = then(translation(0, 0), translation(way * gap * nx, way * gap * ny))
+            move = translation(way * gap * nx, way * gap * ny)
             put(stage, index, move, mask=mask, opacity=opacity, settled=0.25, regrain=regrain)
         largest = max(largest, gap)
-    share = largest / stage.frame_size[0]
-    return Finding(
-        f"Two things in the {{where}} are drawn together by {largest:.1f} pixels ({100 * share:.1f} % of the "
-        f"frame's width) between {{begin}} and {{end}} and run into one.",
-        {"closer_px": largest, "closer_of_width": share},
-    )
+    return largest

@@ -21,7 +21,7 @@ __all__ = ["Region", "Want", "choose_region", "follow", "held"]
 
 Want = Literal["moving", "still", "any"]
 
-_CANDIDATES = 3  # regions grown, of which the most thing-like is taken
+_CANDIDATES = 4  # regions grown, of which the most thing-like is taken
 _TRACK_POINTS = 400
 
 
@@ -95,7 +95,7 @@ def choose_region(
     """
     width = scene.gray[anchor].shape[1]
     motion, texture = scene.own_motion(anchor), scene.texture(anchor)
-    draw = _seed_weight(scene.small[anchor], motion, texture, want)
+    draw = _seed_weight(scene, anchor, motion, texture, want)
     if avoid is not None:
         draw = np.where(cv2.dilate(avoid.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0, 0, draw)
     if draw.sum() <= 0:
@@ -103,8 +103,7 @@ def choose_region(
     best, best_score = None, -np.inf
     for seed in rng.choice(draw.size, size=_CANDIDATES, p=(draw / draw.sum()).ravel()):
         grown = grow(scene.small[anchor], motion, divmod(int(seed), width), area, rng)
-        if avoid is not None:
-            grown &= ~avoid
+        grown &= scene.picture if avoid is None else scene.picture & ~avoid
         if grown.sum() < 16:
             continue
         score = _likeness(scene.small[anchor], motion, texture, grown, want)
@@ -135,22 +134,29 @@ def _likeness(frame: np.ndarray, motion: np.ndarray, texture: np.ndarray, inside
     return apart + 1.5 * min(speed - float(motion[around].mean()), 1.5)
 
 
-def _seed_weight(frame: np.ndarray, motion: np.ndarray, texture: np.ndarray, want: Want) -> np.ndarray:
-    """(h, w) float64: how much each work pixel is wanted as a seed; away from the frame's border."""
+def _seed_weight(scene: Scene, index: int, motion: np.ndarray, texture: np.ndarray, want: Want) -> np.ndarray:
+    """(h, w) float64: how much each work pixel is wanted as a seed.
+
+    Wanted is what people look at: colours that differ from the picture's and from the surroundings' (Achanta et al.
+    2009, at two widths), texture, motion against the camera; away from the border and not on black bars.
+    """
     height, width = motion.shape
     ys, xs = np.mgrid[0:height, 0:width]
     inner = np.clip(np.minimum(np.minimum(xs, width - 1 - xs) / width, np.minimum(ys, height - 1 - ys) / height), 0, 1)
-    border = np.clip(inner / 0.12, 0.02, 1.0)
-    lab = cv2.cvtColor(frame, cv2.COLOR_RGB2LAB).astype(np.float32)
-    rare = np.abs(cv2.GaussianBlur(lab, (0, 0), 3.0) - np.median(lab, axis=(0, 1))).sum(axis=-1) / 40.0
-    rough = (np.clip(texture - 0.8, 0.0, 6.0) + 1e-3 * (texture > 0.3)) * (0.3 + np.minimum(rare, 2.0))
+    border = np.clip(inner / 0.16, 0.02, 1.0) * scene.picture
+    lab = cv2.cvtColor(scene.small[index], cv2.COLOR_RGB2LAB).astype(np.float32) * np.array([0.6, 1, 1], np.float32)
+    near = cv2.GaussianBlur(lab, (0, 0), 2.0)
+    usual = lab[scene.picture].mean(axis=0) if scene.picture.any() else lab.mean(axis=(0, 1))
+    rare = np.abs(near - usual).sum(axis=-1) + np.abs(near - cv2.GaussianBlur(lab, (0, 0), width / 6)).sum(axis=-1)
+    rare /= max(float(np.percentile(rare, 97)), 8.0)
+    rough = np.minimum(texture / 4.0, 1.0) + 1e-3 * (texture > 0.3)
     if want == "moving":
-        draw = np.clip(motion - 0.12, 0.0, 3.0) * (rough + 0.3) + 0.01 * rough
+        draw = (np.clip(motion - 0.12, 0.0, 3.0) + 0.03) * (rough + 0.1) * (0.2 + rare)
     elif want == "still":
-        draw = rough / (1.0 + (motion / 0.25) ** 2)
+        draw = rough * (0.1 + rare) ** 1.5 / (1.0 + (motion / 0.25) ** 2)
     else:
-        draw = rough * (0.4 + np.clip(motion, 0.0, 2.0))
-    return np.asarray(draw * border, dtype=np.float64)
+        draw = rough * (0.05 + np.minimum(rare, 1.5) ** 2) * (0.5 + np.clip(motion, 0.0, 1.5))
+    return np.asarray(np.where(texture > 0.15, draw * border, 0.0), dtype=np.float64)
 
 
 def _soften(inside: np.ndarray, feather: float) -> np.ndarray:
@@ -215,7 +221,7 @@ def _alike(a: np.ndarray, b: np.ndarray, *, loose: bool = False) -> bool:
     gap = float(np.abs(a - b).mean())
     spread = float(a.std() * b.std())
     match = float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread > 4.0 else 0.0
-    return gap < (18.0 if loose else 10.0) or match > (0.25 if loose else 0.5)
+    return gap < (24.0 if loose else 12.0) or match > (0.1 if loose else 0.4)
 
 
 def _step(flow: np.ndarray, points: np.ndarray, width: int, height: int, fallback: Affine) -> Affine:

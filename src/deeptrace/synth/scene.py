@@ -116,6 +116,18 @@ class Scene:
         return [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in self.small]
 
     @cached_property
+    def picture(self) -> np.ndarray:
+        """(h, w) bool: what is no black bar at the border; all of it when the clip is dark throughout."""
+        brightest = self.small[:: max(1, len(self.small) // 8)].max(axis=(0, 3))
+        rows, cols = brightest.max(axis=1) > 28, brightest.max(axis=0) > 28
+        if not rows.any():
+            return np.ones_like(brightest, dtype=bool)
+        y, x = np.flatnonzero(rows), np.flatnonzero(cols)
+        inside = np.zeros_like(brightest, dtype=bool)
+        inside[y[0] : y[-1] + 1, x[0] : x[-1] + 1] = True
+        return inside
+
+    @cached_property
     def flows(self) -> np.ndarray:
         """(T - 1, h, w, 2) float32: where each work pixel goes in the next frame, in work pixels; 0 over a cut."""
         engine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)

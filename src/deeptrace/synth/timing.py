@@ -79,13 +79,13 @@ def choose_span(scene: Scene, category: Category, rng: np.random.Generator) -> S
         return None
     lengths = np.array([len(shot) for shot in shots], float)
     shot = shots[int(rng.choice(len(shots), p=lengths**2 / (lengths**2).sum()))]
-    share = float(rng.uniform(0.1, 0.45) if rng.random() < 0.27 else rng.uniform(0.5, 1.0))
+    share = float(rng.uniform(0.1, 0.45) if rng.random() < 0.16 else rng.uniform(0.6, 1.25))
     early = float(rng.random())
     place = float(rng.random())
-    count = int(np.clip(round(share * len(shot)), 3, len(shot)))
-    start = 0 if early < 0.42 else round(place * (len(shot) - count))
-    if category in _NEEDS_BEFORE or (category in _RATHER_BEFORE and early < 0.85):
-        before = 1 + round(place * 0.4 * (len(shot) - 3))
+    count = int(np.clip(round(min(share, 1.0) * len(shot)), 3, len(shot)))
+    start = 0 if early < 0.5 else round(place * (len(shot) - count))
+    if category in _NEEDS_BEFORE or (category in _RATHER_BEFORE and early < 0.7):
+        before = 1 + round(place * 0.3 * (len(shot) - 3))
         start = max(1, min(before, len(shot) - 3))
         count = min(count, len(shot) - start)
     start += shot.start

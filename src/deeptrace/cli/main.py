@@ -18,6 +18,7 @@ import typer
 from deeptrace.cli.detect import detect
 from deeptrace.cli.detectors import detectors
 from deeptrace.cli.doctor import doctor
+from deeptrace.cli.synth import synth
 from deeptrace.cli.terminal import fail
 from deeptrace.errors import DeeptraceError
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command()(detect)
 app.command()(detectors)
 app.command()(doctor)
+app.command()(synth)
 
 
 def _version(wanted: bool) -> None:

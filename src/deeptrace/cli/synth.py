@@ -1,0 +1,90 @@
+"""`deeptrace synth`: labelled traces put into real footage, in RewardData format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, EXIT_INTERRUPTED, fail, note, progress_bar
+from deeptrace.trace import Category
+
+__all__ = ["synth"]
+
+
+def synth(
+    paths: Annotated[list[str], typer.Argument(metavar="REAL...", help="Real clips: files, folders, patterns, URLs.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the dataset to.")],
+    clips: Annotated[int | None, typer.Option(min=1, help="How many to make. [default: one a real clip]")] = None,
+    traces: Annotated[str, typer.Option(metavar="N..M", help="Traces in a clip, fewest..most.")] = "1..3",
+    severity: Annotated[str, typer.Option(metavar="A..B", help="Severity, 0 hardly seen to 1 gross.")] = "0.4..1",
+    seed: Annotated[int, typer.Option(help="Same seed, same clips.")] = 0,
+    categories: Annotated[
+        list[Category] | None, typer.Option(help="Only these kinds; may be repeated. [default: all nine]")
+    ] = None,
+    decoys: Annotated[
+        bool, typer.Option("--decoys", help="Harmless changes to clips of both kinds, so that they are no cue.")
+    ] = False,
+    max_seconds: Annotated[float, typer.Option(min=0.5, help="Use the first seconds of each clip.")] = 6.0,
+    max_side: Annotated[int, typer.Option(min=64, help="Longer side of what is written, in pixels.")] = 854,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an earlier run in --out.")] = False,
+) -> None:
+    """Put known traces into real clips: videos, their untouched counterparts, and all_data.json with the truth.
+
+    Exit code 0: all were made; 1: some clips could not be used, each is named; 130: stopped, what was done is kept.
+    """
+    from deeptrace.evaluate import expand_inputs
+    from deeptrace.synth.dataset import Made, Recipe, make_dataset
+
+    low, high = _range("--traces", traces)
+    recipe = Recipe(
+        seed=seed,
+        categories=tuple(categories or Category),
+        traces=(int(low), int(high)),
+        severity=_range("--severity", severity),
+        decoys=decoys,
+        max_s=max_seconds,
+        max_side=max_side,
+    )
+    inputs = expand_inputs(paths)
+    for item in inputs:
+        if item.error:
+            note(f"{item.path}: {item.error}")
+    sources = [item.path for item in inputs if not item.error]
+    if not sources:
+        fail("there is no real clip to start from")
+    made: list[Made] = []
+    with progress_bar() as bar:
+        task = bar.add_task("making", total=clips or len(sources))
+
+        def after(one: Made) -> None:
+            made.append(one)
+            bar.advance(task)
+            if one.problem:
+                note(f"left out: {one.problem}")
+
+        try:
+            make_dataset(sources, out, recipe, clips=clips, resume=resume, on_clip=after)
+        except KeyboardInterrupt:
+            note(f"stopped: {len(made)} done, kept in {out}; go on with --resume")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    good = [one for one in made if one.problem is None]
+    kept = sum(one.kept for one in good)
+    print(
+        f"{len(good)} clips with {sum(one.traces for one in good)} traces"
+        + (f", {kept} of them before" if kept else "")
+    )
+    print(f"annotations: {out / 'all_data.json'}")
+    if len(good) < len(made) or len(sources) < len(inputs):
+        raise typer.Exit(EXIT_FAILED_INPUTS)
+
+
+def _range(option: str, text: str) -> tuple[float, float]:
+    """ "0.4..1" or "0.7" as two numbers."""
+    low, dots, high = text.partition("..")
+    try:
+        first = float(low)
+        return first, float(high) if dots else first
+    except ValueError:
+        fail(f"{option} {text}: expected a number or two with .. between them")

@@ -29,7 +29,7 @@ def print_verdicts(verdicts: Sequence[Verdict], console: Console | None = None) 
     table.title = Text(f"in {printable(folder)}") if folder else None
     table.caption = Text("A score is evidence, not proof.")
     table.add_column("video", overflow="fold", ratio=2)
-    table.add_column("verdict", min_width=18, ratio=1)
+    table.add_column("verdict", min_width=18, no_wrap=True)
     table.add_column("what gives it away", ratio=4)
     for verdict in verdicts:
         table.add_row(Text(printable(verdict.video[len(folder) :])), _answer(verdict), _reasons(verdict))

@@ -19,7 +19,9 @@ def auroc(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = N
     true, false, _ = _curve(labels, scores, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         tpr, fpr = true / true[..., -1:], false / false[..., -1:]
-    return np.asarray(np.trapezoid(tpr, fpr, axis=-1))
+    return np.asarray(
+        np.trapezoid(tpr, fpr, axis=-1) + 0 * (tpr + fpr)[..., -1]
+    )  # NaN without a class, also of no video
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> Floats:
@@ -28,7 +30,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLik
     with np.errstate(invalid="ignore", divide="ignore"):
         recall = true / true[..., -1:]
         precision = np.nan_to_num(true / (true + false))[..., 1:]
-    return np.asarray((np.diff(recall, axis=-1) * precision).sum(axis=-1))
+    return np.asarray((np.diff(recall, axis=-1) * precision).sum(axis=-1) + 0 * recall[..., -1])
 
 
 def tpr_at_fpr(labels: ArrayLike, scores: ArrayLike, *, max_fpr: float, weights: ArrayLike | None = None) -> Floats:

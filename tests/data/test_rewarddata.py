@@ -213,6 +213,16 @@ def test_a_changed_sample_changes_its_row_and_nothing_else(tmp_path: Path) -> No
     assert samples_of_rows([RewardRow(row) for row in added])[0].traces == (*sample.traces, second)
 
 
+def test_another_frame_size_and_rate_rewrites_pixels_and_frames() -> None:
+    (sample,) = samples_of_rows([RewardRow(FAKE), RewardRow(SECOND)])
+    small = Media(width=320, height=240, duration_s=5.04, fps=8.0, frames=40)
+    rows = rows_of_sample(sample.model_copy(update={"media": small}))
+    assert rows[0]["faketrace_bbox"] == {"left": 160.0, "top": 0.0, "width": 80.0, "height": 120.0}
+    assert rows[0]["faketrace_first_frame"] == 12
+    (again,) = samples_of_rows(RewardRow(row) for row in rows)
+    assert again.traces == sample.traces
+
+
 fractions = st.tuples(st.floats(0, 0.9), st.floats(0, 0.9), st.floats(0.01, 0.1), st.floats(0.01, 0.1))
 traces = st.builds(
     lambda f, onset, life, tags, text, moves: Trace.from_tube(

@@ -210,10 +210,18 @@ def rows_of_sample(sample: Sample) -> list[dict[str, Any]]:
 
 def _row(row: Mapping[str, Any], sample: Sample, trace: Trace) -> dict[str, Any]:
     fields = _with_video(row, sample)
-    if RewardRow(fields).trace == trace:
+    if _says(fields, trace):
         return fields
     fields = {name: value for name, value in fields.items() if name not in TRACE_FIELDS}
     return fields | _trace_fields(sample, trace)
+
+
+def _says(fields: Mapping[str, Any], trace: Trace) -> bool:
+    """Whether the row's fields are `trace` already; a box in pixels of another frame size may not even fit."""
+    try:
+        return RewardRow(fields).trace == trace
+    except DataError:
+        return False
 
 
 def _without_trace(row: Mapping[str, Any]) -> dict[str, Any]:

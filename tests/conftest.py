@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Times of single examples say nothing on a machine that others use too.
+settings.register_profile("deeptrace", deadline=None)
+settings.load_profile("deeptrace")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, EXIT_INTERRUPTED, fail, note, progress_bar
-from deeptrace.trace import Category
+
+if TYPE_CHECKING:
+    from deeptrace.trace import Category
 
 __all__ = ["synth"]
 
@@ -21,7 +23,8 @@ def synth(
     severity: Annotated[str, typer.Option(metavar="A..B", help="Severity, 0 hardly seen to 1 gross.")] = "0.4..1",
     seed: Annotated[int, typer.Option(help="Same seed, same clips.")] = 0,
     categories: Annotated[
-        list[Category] | None, typer.Option(help="Only these kinds; may be repeated. [default: all nine]")
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Only these kinds (object_merging, ...); may be repeated. [default: all]"),
     ] = None,
     decoys: Annotated[
         bool, typer.Option("--decoys", help="Harmless changes to clips of both kinds, so that they are no cue.")
@@ -40,7 +43,7 @@ def synth(
     low, high = _range("--traces", traces)
     recipe = Recipe(
         seed=seed,
-        categories=tuple(categories or Category),
+        categories=_categories(categories),
         traces=(int(low), int(high)),
         severity=_range("--severity", severity),
         decoys=decoys,
@@ -88,3 +91,13 @@ def _range(option: str, text: str) -> tuple[float, float]:
         return first, float(high) if dots else first
     except ValueError:
         fail(f"{option} {text}: expected a number or two with .. between them")
+
+
+def _categories(names: list[str] | None) -> tuple[Category, ...]:
+    """The kinds called `names`; all when none are named."""
+    from deeptrace.trace import Category
+
+    unknown = sorted(set(names or ()) - {kind.value for kind in Category})
+    if unknown:
+        fail(f"--categories {unknown[0]}: expected one of {', '.join(kind.value for kind in Category)}")
+    return tuple(Category(name) for name in names) if names else tuple(Category)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -215,6 +216,8 @@ def _serve(pipe: connection.Connection, detector: str, settings: dict[str, Any],
     except DeeptraceError as error:
         pipe.send(error)
         return
+    if "cv2" in sys.modules:  # the processes are what runs in parallel; threads in each would only get in their way
+        sys.modules["cv2"].setNumThreads(1)
     try:
         pipe.send(loaded.info)
         while True:

@@ -15,6 +15,8 @@ from typing import Annotated
 
 import typer
 
+from deeptrace.cli.audit import audit
+from deeptrace.cli.data import data
 from deeptrace.cli.detect import detect
 from deeptrace.cli.detectors import detectors
 from deeptrace.cli.doctor import doctor
@@ -35,6 +37,8 @@ app.command()(detect)
 app.command()(detectors)
 app.command()(doctor)
 app.command()(synth)
+app.command()(audit)
+app.add_typer(data, name="data")
 
 
 def _version(wanted: bool) -> None:

@@ -68,9 +68,10 @@ def write_constant(
 
 def _stream(container: av.container.OutputContainer, image: NDArray[np.uint8], fps: int, bit_rate: int) -> VideoStream:
     rate = str(bit_rate)
+    group = 2 * fps
     options = {
         "preset": "veryfast",
-        "x264-params": f"nal-hrd=cbr:force-cfr=1:keyint={2 * fps}:min-keyint={2 * fps}:scenecut=0:bframes=0:vbv-init=0.5",
+        "x264-params": f"nal-hrd=cbr:force-cfr=1:keyint={group}:min-keyint={group}:scenecut=0:bframes=0:vbv-init=0.5",
         "minrate": rate,
         "maxrate": rate,
         "bufsize": str(bit_rate // 2),

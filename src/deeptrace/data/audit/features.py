@@ -55,7 +55,7 @@ def _rate(facts: FileFacts) -> float | None:
 
 
 def _tag(*keys: str) -> Callable[[FileFacts], str]:
-    return lambda facts: " | ".join(facts.tags.get(key, "") for key in keys)
+    return lambda facts: ", ".join(value for key in keys if (value := facts.tags.get(key)))
 
 
 FEATURES: tuple[Feature, ...] = (

@@ -19,7 +19,7 @@ _FONT = 'font-family="system-ui, sans-serif" font-size="12"'
 
 def auc_bars(rows: Sequence[tuple[str, float | None, float | None, bool]], floor: float | None) -> str:
     """Horizontal bars from 0.5 to 1: (name, AUC by clip, AUC by source, whether a shortcut); `floor` as a line."""
-    left, width, step = 130, 420, 26
+    left, width, step = 130, 640, 26
     height = step * len(rows) + 34
 
     def x(value: float) -> float:
@@ -77,7 +77,7 @@ def _bars(title: str, labels: Sequence[str], index: Sequence[int], fake: Sequenc
     for at, is_fake in zip(index, fake, strict=True):
         shares[int(is_fake), at] += 1
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1)
-    width, height, left, foot = 320, 150, 34, 38
+    width, height, left, foot = 320, 150, 42, 38
     slot = (width - left - 8) / len(labels)
     top = max(float(shares.max()), 1e-9)
     parts = [_open(width, height, title)]

@@ -54,7 +54,14 @@ def _plots(result: Audit) -> list[str]:
     usable = [s for s in result.samples if s.label is not None and s.video_id in result.facts]
     facts = [result.facts[sample.video_id] for sample in usable]
     fake = [sample.label is Label.FAKE for sample in usable]
-    found = {feature.name for feature in result.shortcuts.features if feature.shortcut}
-    chosen = [feature for feature in FEATURES if feature.name in (found or {"resolution", "frame rate", "duration"})]
-    plots = [distribution(feature.columns[0], facts, fake) for feature in chosen]
+    by_name = {feature.name: feature for feature in result.shortcuts.features}
+    found = {name for name, feature in by_name.items() if feature.shortcut}
+    plots = []
+    for feature in FEATURES:
+        if feature.name in (found or {"resolution", "frame rate", "duration"}):
+            rule = by_name[feature.name].rule
+            column = next(
+                (c for c in feature.columns if rule is not None and c.name == rule.column), feature.columns[0]
+            )
+            plots.append(distribution(column, facts, fake))
     return [plot for plot in plots if plot]

@@ -22,11 +22,13 @@ class Rule:
     """One threshold or value.
 
     Attributes:
+        column: name of the column it is about.
         text: "frame rate at most 15 frames/s".
         of_fake: share of the fake clips it holds for, in [0, 1].
         of_real: share of the real ones.
     """
 
+    column: str
     text: str
     of_fake: float
     of_real: float
@@ -70,8 +72,7 @@ def _rules(column: Column, facts: Sequence[FileFacts], fake: NDArray[np.bool_]) 
             return
         for word, _ in counts.most_common(20):
             holds = np.array([str(value) == word for value in values])
-            shown = word.strip(" |") or "none"
-            yield _rule(f"{column.name} {shown[:80]}", holds, fake)
+            yield _rule(column.name, f"{column.name} {word[:80] or 'none'}", holds, fake)
         return
     numbers = np.array([np.nan if value is None else float(value) for value in values])
     levels = np.unique(numbers[~np.isnan(numbers)])
@@ -79,11 +80,11 @@ def _rules(column: Column, facts: Sequence[FileFacts], fake: NDArray[np.bool_]) 
         return
     for level in levels[:-1] if len(levels) <= 200 else np.quantile(levels, np.linspace(0, 0.995, 200)):
         text = f"{column.name} at most {_number(level)} {column.unit}".strip()
-        yield _rule(text, numbers <= level, fake)
+        yield _rule(column.name, text, numbers <= level, fake)
 
 
-def _rule(text: str, holds: NDArray[np.bool_], fake: NDArray[np.bool_]) -> Rule:
-    return Rule(text, float(holds[fake].mean()), float(holds[~fake].mean()))
+def _rule(column: str, text: str, holds: NDArray[np.bool_], fake: NDArray[np.bool_]) -> Rule:
+    return Rule(column, text, float(holds[fake].mean()), float(holds[~fake].mean()))
 
 
 def _number(value: float) -> str:

@@ -50,7 +50,7 @@ def bleu(predicted: Sequence[str], truth: Sequence[str], *, order: int = 4) -> f
     for p, t in zip(predicted, truth, strict=True):
         a, b = tokenize_13a(p), tokenize_13a(t)
         said, asked = said + len(a), asked + len(b)
-        for n in range(1, order + 1):
+        for n in range(1, order + 1) if a else ():
             grams = _grams(a, n)
             hits[n - 1] += sum((grams & _grams(b, n)).values())
             total[n - 1] += max(len(a) - n + 1, 0)
@@ -136,7 +136,9 @@ def cider(predicted: Sequence[str], truth: Sequence[Sequence[str]], *, order: in
     idf = {gram: log_items - math.log(max(count, 1)) for gram, count in seen.items()}
     scores = []
     for text, item in zip(predicted, references, strict=True):
-        words = _WORD.findall(text.lower())
+        if not (words := _WORD.findall(text.lower())):
+            scores.append(0.0)
+            continue
         vector = _tfidf(_all_grams(words, order), idf, log_items, order)
         each = [_cider_pair(vector, _tfidf(grams, idf, log_items, order), order, sigma) for grams in item]
         scores.append(10.0 * sum(each) / len(each) if each else 0.0)

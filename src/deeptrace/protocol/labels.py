@@ -39,13 +39,14 @@ _PROSE = re.compile(
 
 _BARE = re.compile(r"\W*(?:the\s+answer\s+is\W+)?(true|false)\W*", re.I)
 
+# "I cannot see anything unnatural" is an answer; "I cannot see the video" is none.
 _REFUSAL = re.compile(
-    r"\b(?:i(?:'m|\s+am)?\s+(?:very\s+|so\s+|really\s+)?sorry\b"
-    r"|i\s+(?:can(?:'t|\s*not)|could\s*n(?:'|o)t|am\s+(?:not\s+able|unable)|do\s*n(?:'|o)t\s+have\s+the\s+ability)\b"
-    r"|i'm\s+(?:not\s+able|unable)\s+to\b|i\s+won't\b|i\s+must\s+decline\b|i\s+decline\b|i\s+apologi[sz]e\b"
-    r"|unable\s+to\s+(?:assist|help|comply|view|watch|analy[sz]e|access|process|determine)\b"
-    r"|can(?:'t|not)\s+(?:assist|help|comply|view|watch|analy[sz]e|access|process|provide|determine)\b"
-    r"|as\s+an?\s+(?:ai|text-based|large)\s+(?:language\s+)?(?:model|assistant)\b)",
+    r"\bi(?:'m|\s+am)\s+(?:very\s+|so\s+|really\s+)?sorry\b|\bi\s+(?:must\s+)?(?:decline|apologi[sz]e)\b|\bsorry,?\s+but\b"
+    r"|\bi\s+(?:can't|cannot|won't)\W*$|\bdo(?:n't|\s+not)\s+have\s+(?:the\s+)?access\s+to\b"
+    r"|\b(?:can(?:'t|\s*not)|could\s*n(?:'|o)t|unable\s+to|not\s+able\s+to|won't)\s+(?:\w+\s+)?(?:assist|help|comply|view|watch"
+    r"|analy[sz]e|access|process|provide|determine|answer|judge|verify|open|play"
+    r"|see\s+(?:the\s+|this\s+|any\s+)?(?:videos?|clips?|footage)\b)"
+    r"|\bas\s+an?\s+(?:ai|text-based|large)\s+(?:language\s+)?(?:model|assistant)\b",
     re.I,
 )
 
@@ -81,7 +82,7 @@ def find_label(text: str) -> tuple[Label, list[str]]:
         _check_no_echo(text, lead.end(), label)
         return label, []
     refuse_if_declined(text)
-    named = {Label(word) for word in _UPPER.findall(text)}
+    named = {_upper(found, text) for found in _UPPER.finditer(text)}
     if len(named) == 1:
         return named.pop(), ["the label does not open the answer: taken from within it"]
     if named:
@@ -106,6 +107,14 @@ def _check_no_echo(text: str, end: int, label: Label) -> None:
         raise AnswerError("", "the answer names both REAL and FAKE")
     if re.match(rf"\W{{0,3}}(?:or|/)\W{{0,3}}{other}\b", rest, re.I):
         raise AnswerError("", "the answer names both REAL and FAKE")
+
+
+def _upper(found: re.Match[str], text: str) -> Label:
+    """The label that a word in capitals stands for: the other one after "not"."""
+    label = Label(found.group(1))
+    if re.search(r"(?:\bnot|n't)\s+(?:a\s+)?[\"'*]*$", text[max(found.start() - 12, 0) : found.start()], re.I):
+        return Label.REAL if label is Label.FAKE else Label.FAKE
+    return label
 
 
 def _stated(found: re.Match[str]) -> Label:

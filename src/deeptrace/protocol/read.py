@@ -27,7 +27,7 @@ def read_answer(text: str, *, form: AnswerForm = FINE_TUNING, view: View | None 
     """Read a model's answer.
 
     The form asked for is tried first; an answer in one of the other forms is read all the same, with a warning.
-    Thoughts (`<think>`), chat tokens and `<answer>` tags are put aside.
+    Thoughts (`<think>`), chat tokens and `<answer>` tags are put aside. Only the first 50,000 characters are read.
 
     Args:
         text: what the model said.

@@ -10,6 +10,7 @@ import pytest
 
 from deeptrace.geometry import Box
 from deeptrace.metrics import (
+    annotator_ceiling,
     annotator_verdicts,
     cohen_kappa,
     evaluate_pairs,
@@ -120,6 +121,10 @@ def test_the_corpus_passes_agree_as_docs_metrics_says(corpus_dir: Path) -> None:
     assert agreement["box_iou"] == pytest.approx(0.645, abs=0.01)  # every pair that overlaps at all
     close = grounding_agreement(first, second, min_viou=0.2)
     assert close["box_iou"] == pytest.approx(0.70, abs=0.03)  # pairs that can be called the same trace
+    ceiling = annotator_ceiling([*first, *real], [*second, *real])
+    assert ceiling["paper"]["bbox_iou"] == pytest.approx(35.1, abs=0.2)
+    assert ceiling["grounded"]["overall"] == pytest.approx(43.3, abs=0.2)
+    assert ceiling["paper"]["overall"] is None
     for truth, model in ((first, second), (second, first)):
         scores = evaluate_pairs(truth, annotator_verdicts(model), text=False)
         assert scores["paper"]["bbox_iou"] == pytest.approx(35, abs=0.5)

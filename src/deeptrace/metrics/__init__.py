@@ -8,6 +8,7 @@
 from deeptrace.metrics.agreement import cohen_kappa, fleiss_kappa, grounding_agreement, krippendorff_alpha
 from deeptrace.metrics.baselines import BASELINES, annotator_verdicts, mean_box, trivial_baselines
 from deeptrace.metrics.binary import auroc, average_precision, brier_score, expected_calibration_error, tpr_at_fpr
+from deeptrace.metrics.ceiling import annotator_ceiling
 from deeptrace.metrics.intervals import bootstrap_ratios, paired_permutation, percentile_interval
 from deeptrace.metrics.overlap import box_iou, center_distance, temporal_iou, tube_viou
 from deeptrace.metrics.paper import JudgeRow, judge_rows, overall_score, paper_scores, row_weighted_accuracy
@@ -17,6 +18,7 @@ from deeptrace.metrics.text import bleu, cider, meteor_like, rouge_l, text_score
 __all__ = [
     "BASELINES",
     "JudgeRow",
+    "annotator_ceiling",
     "annotator_verdicts",
     "auroc",
     "average_precision",

@@ -106,7 +106,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         write_video(tmp_path / "file" / "a.mp4", [picture()], fps=10)
     with pytest.raises(SettingsError, match="ends in"):
         write_video(tmp_path / "a.unknown", [picture()], fps=10)
-    with pytest.raises(SettingsError, match="webm.*libx264"):
+    with pytest.raises(SettingsError, match=r"webm.*libx264"):
         write_video(tmp_path / "a.webm", [picture()], fps=10)
     with pytest.raises(SettingsError, match="codec"):
         write_video(tmp_path / "a.mp4", [picture()], fps=10, codec="h263")  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import av
@@ -20,11 +20,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from deeptrace.errors import SettingsError, VideoError
+from deeptrace.video.encoders import Codec, encoder_options
 from deeptrace.video.frame import Frame
 
 __all__ = ["Codec", "write_video"]
-
-Codec = Literal["libx264", "libx265", "libvpx-vp9", "libsvtav1", "gif"]
 
 # Counts of 1/90000 s: exact for 24, 25, 30, 50 and 60 fps, 10 us for anything else, and what MPEG uses.
 _TIME_BASE = Fraction(1, 90_000)
@@ -72,7 +71,7 @@ def write_video(
         preset: the encoder's own speed name or number; None for a quick default.
         b_frames: let H.264 and H.265 reorder pictures: smaller files, but MP4 then misstates the duration of a
             variable-rate clip. None: for plain arrays only.
-        threads: encoding threads; the same frames and settings give the same file at the same count.
+        threads: encoding threads; equal frames and settings give equal files at the same count.
 
     Raises:
         SettingsError: no frames, a wrong shape or dtype, times that do not rise, an unknown codec or suffix.
@@ -122,8 +121,9 @@ def _add_stream(
 ) -> VideoStream:
     height, width = image.shape[:2]
     rate = Fraction(asked.fps).limit_denominator(1001)
+    options = encoder_options(asked.codec, asked.crf, asked.preset, reorder=reorder)
     try:
-        stream = container.add_stream(asked.codec, rate=rate, options=_options(asked, reorder=reorder))
+        stream = container.add_stream(asked.codec, rate=rate, options=options)
     except ValueError as error:  # PyAV's answer to a codec that the container cannot hold
         raise SettingsError("codec", str(error), "Give the file another suffix.") from None
     assert isinstance(stream, VideoStream)
@@ -141,25 +141,6 @@ def _add_stream(
     if asked.codec == "libx265":
         context.codec_tag = "hvc1"
     return stream
-
-
-def _options(asked: _Settings, *, reorder: bool) -> dict[str, str]:
-    crf, preset, order = asked.crf, asked.preset, {} if reorder else {"bf": "0"}
-    match asked.codec:
-        case "libx264":
-            return {"crf": str(crf), "preset": preset or "veryfast", **order}
-        case "libx265":
-            quiet = "log-level=none:pools=none" + ("" if reorder else ":bframes=0")
-            return {"crf": str(crf), "preset": preset or "veryfast", "x265-params": quiet}
-        case "libvpx-vp9":
-            return {"crf": str(crf), "b": "0", "deadline": "realtime", "cpu-used": preset or "6"}
-        case "libsvtav1":
-            # The library prints its settings to stderr; 1 leaves errors only. It reads nothing but its environment.
-            os.environ.setdefault("SVT_LOG", "1")
-            return {"crf": str(crf), "preset": preset or "10"}
-        case "gif":
-            return {}
-    raise SettingsError("codec", f"expected libx264, libx265, libvpx-vp9, libsvtav1 or gif but got {asked.codec!r}")
 
 
 def _picture(image: NDArray[np.uint8], *, gif: bool) -> VideoFrame:

@@ -19,7 +19,7 @@ from deeptrace.reward import scalar_reward
 from deeptrace.trace import DetectorInfo, Outcome, Verdict
 from deeptrace.video import Video, open_video
 
-__all__ = ["Job", "Judged", "detect", "judge", "overlay_name"]
+__all__ = ["VERDICT_ONLY", "Job", "Judged", "detect", "failed_verdict", "judge", "overlay_name"]
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,9 @@ class Job:
 
     evidence: bool = False
     overlay_dir: str | None = None
+
+
+VERDICT_ONLY = Job()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from deeptrace.detectors import DEFAULT_DETECTOR, load_detector
 from deeptrace.errors import SettingsError
-from deeptrace.evaluate.detect import Job, Judged, failed_verdict, judge, overlay_name
+from deeptrace.evaluate.detect import VERDICT_ONLY, Job, Judged, failed_verdict, judge, overlay_name
 from deeptrace.evaluate.detect_folder import RunFolder
 from deeptrace.evaluate.detect_inputs import Input, fingerprint
 from deeptrace.evaluate.detect_pool import WorkerPool
@@ -41,6 +41,7 @@ class DetectRun:
     Attributes:
         info: the detector's description.
         kept: how many results an earlier run already had.
+        done: how many inputs have a result by now, those kept included and those not yet handed out.
 
     Raises:
         UnknownDetectorError, SettingsError, MissingExtraError, ModelError: the detector cannot be loaded.
@@ -55,7 +56,7 @@ class DetectRun:
         settings: dict[str, Any] | None = None,
         workers: int = 1,
         timeout_s: float | None = None,
-        job: Job = Job(),  # noqa: B008  immutable
+        job: Job = VERDICT_ONLY,
         out: str | os.PathLike[str] | None = None,
         resume: bool = False,
     ) -> None:
@@ -65,6 +66,7 @@ class DetectRun:
             raise SettingsError("resume", "needs the folder of the earlier run", "Add --out DIR.")
         self._inputs, self._job = list(inputs), job
         self._pool: WorkerPool | None = None
+        self._folder: RunFolder | None = None
         if workers == 1 and timeout_s is None:
             self._detector = load_detector(detector, **(settings or {}))
             self.info: DetectorInfo = self._detector.info
@@ -72,13 +74,14 @@ class DetectRun:
             self._pool = WorkerPool(detector, settings or {}, workers=workers, job=job, timeout_s=timeout_s)
             self.info = self._pool.info
         try:
-            self._folder = None if out is None else RunFolder(out, resume=resume)
+            if out is not None:
+                self._folder = RunFolder(out, resume=resume)
         except BaseException:
             self.close()
             raise
         self._prints = {item.path: fingerprint(item.path) for item in self._inputs} if self._folder else {}
         self._kept = self._find_kept()
-        self.kept = len(self._kept)
+        self.kept = self.done = len(self._kept)
 
     def __enter__(self) -> DetectRun:
         return self
@@ -109,9 +112,8 @@ class DetectRun:
         """Stop the workers and put the kept verdicts in the order of the inputs; safe to call twice."""
         if self._pool is not None:
             self._pool.close()
-        folder = getattr(self, "_folder", None)
-        if folder is not None:
-            folder.close(item.path for item in self._inputs)
+        if self._folder is not None:
+            self._folder.close(item.path for item in self._inputs)
 
     def _find_kept(self) -> dict[str, Judged]:
         if self._folder is None:
@@ -146,4 +148,5 @@ class DetectRun:
     def _saved(self, path: str, judged: Judged) -> Judged:
         if self._folder is not None:
             self._folder.add(self._prints[path], self.info, judged, evidence=self._job.evidence)
+        self.done += 1
         return judged

@@ -24,7 +24,7 @@ from deeptrace.errors import SettingsError
 from deeptrace.evaluate.detect import Judged
 from deeptrace.evaluate.report_media import MAX_CLIP_BYTES, MAX_CLIP_S, MAX_PAGE_BYTES, Proxy, make_proxy
 from deeptrace.evaluate.wording import headline, place, probability, span, trace_line
-from deeptrace.trace import Label, Trace, Verdict
+from deeptrace.trace import DetectorInfo, Label, Trace, Verdict
 
 __all__ = ["write_report"]
 
@@ -73,7 +73,7 @@ def _page(results: Sequence[Judged], folder: Path, on_clip: Callable[[], object]
         script=script,
         policy=_policy(style, script),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        detectors=sorted({_detector_line(verdict) for verdict in verdicts}),
+        detectors=sorted({_detector_line(verdict.detector) for verdict in verdicts if verdict.detector}),
         counts=_counts(verdicts),
         rows=[_row(verdict) for verdict in verdicts],
         clips=_clips(results, folder, on_clip),
@@ -158,10 +158,7 @@ def _counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
     return {kind: kinds.count(kind) for kind in ("fake", "real", "failed")}
 
 
-def _detector_line(verdict: Verdict) -> str:
-    info = verdict.detector
-    if info is None:
-        return "unknown detector"
+def _detector_line(info: DetectorInfo) -> str:
     settings = ", ".join(f"{key} {json.dumps(value)}" for key, value in info.settings.items())
     return f"{info.name} version {info.version}" + (f" ({settings})" if settings else "")
 

@@ -110,7 +110,7 @@ def _fit(matrix: NDArray[np.float64], truth: NDArray[np.bool_], model: Model, se
         tree = _sklearn("tree").DecisionTreeClassifier(max_depth=4, min_samples_leaf=leaf, random_state=seed)
         return tree.fit(matrix, truth)
     forest = _sklearn("ensemble").RandomForestClassifier(
-        n_estimators=60, max_depth=8, min_samples_leaf=max(leaf // 2, 1), random_state=seed, n_jobs=1
+        n_estimators=30, max_depth=8, min_samples_leaf=max(leaf // 2, 1), random_state=seed, n_jobs=1
     )
     return forest.fit(matrix, truth)
 

@@ -1,0 +1,77 @@
+"""Colours, fonts and text tags of the overlay."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from deeptrace.trace import Category, Trace
+from deeptrace.video.frame import Picture
+
+__all__ = ["CATEGORY_COLORS", "Color", "color_of", "name_of", "paste", "tag", "text_size"]
+
+Color = tuple[int, int, int]
+
+# Okabe and Ito's palette, which stays apart for colour-blind eyes, lightened where it was too dark on film, and a
+# violet; black is left to the outlines.
+CATEGORY_COLORS: dict[Category, Color] = {
+    Category.OBJECT_DISTORTION: (230, 159, 0),
+    Category.SUDDEN_BLURRING: (86, 180, 233),
+    Category.OBJECT_TRAJECTORY: (0, 190, 140),
+    Category.REDUNDANT_OBJECT: (240, 228, 66),
+    Category.OBJECT_MERGING: (60, 140, 230),
+    Category.OBJECT_SPLITTING: (230, 100, 30),
+    Category.BACKGROUND_DISTORTION: (225, 140, 190),
+    Category.OBJECT_DISAPPEARANCE: (190, 150, 255),
+    Category.UNEXPECTED_MOVE: (170, 220, 110),
+}
+_NO_CATEGORY: Color = (225, 225, 225)
+
+
+def color_of(trace: Trace) -> Color:
+    """The colour of a trace's first category; light grey without one."""
+    return CATEGORY_COLORS[trace.categories[0]] if trace.categories else _NO_CATEGORY
+
+
+def name_of(trace: Trace, number: int) -> str:
+    """ "1 Object distortion +1 0.81": number, first category, how many more, score where there is one."""
+    words = [str(number), trace.categories[0].display_name if trace.categories else "Trace"]
+    if len(trace.categories) > 1:
+        words.append(f"+{len(trace.categories) - 1}")
+    if trace.score is not None:
+        words.append(f"{trace.score:.2f}")
+    return " ".join(words)
+
+
+@lru_cache(maxsize=16)
+def _font(height: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(height)
+
+
+def text_size(text: str, height: int) -> tuple[int, int]:
+    """(width, height) in pixels of a line of text in letters of `height` pixels."""
+    left, _, right, _ = _font(height).getbbox(text)
+    return int(np.ceil(right - left)), int(height * 1.25)
+
+
+@lru_cache(maxsize=512)
+def tag(text: str, height: int, ink: Color, paper: Color, max_width: int) -> Picture:
+    """A line of text on a coloured label, (h, w, 3) uint8, shortened with an ellipsis to at most `max_width` pixels."""
+    pad = max(height // 4, 2)
+    while len(text) > 1 and text_size(text, height)[0] + 2 * pad > max_width:
+        text = text[:-2].rstrip() + "…"
+    width, line = text_size(text, height)
+    image = Image.new("RGB", (max(min(width + 2 * pad, max_width), 1), line + pad), paper)
+    ImageDraw.Draw(image).text((pad, pad // 2), text, fill=ink, font=_font(height))
+    return np.asarray(image, dtype=np.uint8)
+
+
+def paste(canvas: Picture, patch: Picture, x: int, y: int) -> None:
+    """Copy `patch` onto `canvas` with its corner at (x, y), moved and cut so that it stays inside."""
+    height, width = canvas.shape[:2]
+    x = min(max(x, 0), max(width - patch.shape[1], 0))
+    y = min(max(y, 0), max(height - patch.shape[0], 0))
+    part = patch[: height - y, : width - x]
+    canvas[y : y + part.shape[0], x : x + part.shape[1]] = part

@@ -423,3 +423,6 @@ def test_media_of_unknown_rate_is_shown(clip: Path, tmp_path: Path, visit) -> No
     until(page, "document.getElementById('video').readyState >= 2")
     assert "not stated" in page.locator("#facts").text_content()
     assert page.locator("#traces li").count() == 3
+    assert page.locator("#boxes rect.box").count() == 1, "the one without times is there from the start"
+    seek(page, 1.5)
+    assert page.locator("#boxes rect.box").count() == 2

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, note, progress_bar
 from deeptrace.errors import SettingsError
-from deeptrace.trace import Label, Sample
+
+if TYPE_CHECKING:
+    from deeptrace.trace import Sample
 
 __all__ = ["data"]
 
@@ -31,6 +33,13 @@ class SplitBy(StrEnum):
     VIDEO = "video"
     SOURCE = "source"
     GENERATOR_FOLDS = "generator-folds"
+
+
+class Truth(StrEnum):
+    """`deeptrace.trace.Label`, without importing it before the command runs."""
+
+    REAL = "REAL"
+    FAKE = "FAKE"
 
 
 class ExportFormat(StrEnum):
@@ -130,6 +139,7 @@ def leaks(
     """List videos and files (and, if asked, sources) that stand in more than one split. Exit code 1 if any does."""
     from deeptrace.data import iter_rows
     from deeptrace.data.splits import find_leaks
+    from deeptrace.trace import Sample
 
     # Row by row, not grouped: grouping refuses a video that stands in two splits before it could be listed.
     rows = [Sample(video_id=row.video_id, path=row.path, source=row.source, split=row.split) for row in iter_rows(path)]
@@ -199,13 +209,17 @@ def import_command(
     ] = None,
     folder: Annotated[str, typer.Option(help="Where the videos lie, below the dataset's folder.")] = "videos",
     project: Annotated[str | None, typer.Option(help="Labelbox: project to read, by id or name.")] = None,
-    label: Annotated[Label | None, typer.Option(help="The truth of all videos. [default: FAKE with a trace]")] = None,
+    truth: Annotated[
+        Truth | None, typer.Option("--label", help="The truth of all videos. [default: FAKE with a trace]")
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Generator or origin of all videos.")] = None,
 ) -> None:
     """Read annotations from Labelbox (NDJSON video export) or CVAT (for video 1.1)."""
     from deeptrace.data import write_passes, write_reward_data
     from deeptrace.data.importers import read_cvat, read_labelbox
+    from deeptrace.trace import Label
 
+    label = Label(truth.value) if truth is not None else None
     if source_format is ImportFormat.LABELBOX:
         found = read_labelbox(path, project=project, folder=folder, label=label, source=source)
     else:

@@ -23,7 +23,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from deeptrace.errors import SettingsError
 from deeptrace.evaluate.detect import Judged
 from deeptrace.evaluate.report_media import MAX_CLIP_BYTES, MAX_CLIP_S, MAX_PAGE_BYTES, Proxy, make_proxy
-from deeptrace.evaluate.wording import headline, place, probability, span, trace_line
+from deeptrace.evaluate.wording import headline, probability, span, trace_line
 from deeptrace.trace import DetectorInfo, Label, Trace, Verdict
 
 __all__ = ["write_report"]
@@ -117,19 +117,24 @@ def _clip(judged: Judged, proxy: Proxy, folder: Path) -> dict[str, Any]:
 
 
 def _trace(trace: Trace) -> dict[str, Any]:
-    tube = trace.tube
     return {
         "line": trace_line(trace),
         "category": trace.categories[0].value if trace.categories else "none",
         "name": trace.categories[0].display_name if trace.categories else "Trace",
         "score": trace.score,
         "span": span(trace),
-        "place": place(trace.box),
         "onset_s": trace.onset_s,
         "offset_s": trace.offset_s,
-        "keys": [[key.time_s, *key.box.as_tuple()] for key in tube.keyframes] if tube else [],
+        "keys": _keys(trace),
         "explanation": trace.explanation,
     }
+
+
+def _keys(trace: Trace) -> list[list[float]]:
+    """Time and corners of each keyframe; a box without keyframes stands still."""
+    if trace.keyframes:
+        return [[key.time_s, *key.box.as_tuple()] for key in trace.keyframes]
+    return [[trace.onset_s or 0.0, *trace.box.as_tuple()]] if trace.box is not None else []
 
 
 def _row(verdict: Verdict) -> dict[str, Any]:

@@ -45,8 +45,9 @@
     return keys[keys.length - 1].slice(1);
   }
   // Timestamps pass through a 1/90000 s clock and the browser's microseconds; half a millisecond covers both.
+  // An onset that is not known is the start, an offset that is not known the end.
   const alive = (trace, seconds) =>
-    trace.onset_s !== null && seconds >= trace.onset_s - 5e-4 && (trace.offset_s === null || seconds < trace.offset_s - 5e-4);
+    (trace.onset_s === null || seconds >= trace.onset_s - 5e-4) && (trace.offset_s === null || seconds < trace.offset_s - 5e-4);
 
   function drawBoxes() {
     boxes.replaceChildren();

@@ -83,9 +83,10 @@ def test_out_keeps_verdicts_and_resume_goes_on(run, clip: Path, tmp_path: Path) 
     assert len((tmp_path / "runs/one/verdicts.jsonl").read_text().splitlines()) == 1
 
 
-def test_report_without_out_goes_to_its_default_folder(run, clip: Path, tmp_path: Path) -> None:
-    result = run(clip, "--detector", "baseline:d3", "--report")
+def test_report_and_overlay_without_out_go_to_the_default_folder(run, clip: Path, tmp_path: Path) -> None:
+    result = run(clip, "--detector", "baseline:d3", "--report", "--overlay")
     assert result.exit_code == 0
+    assert len(list((tmp_path / "deeptrace-out/overlays").glob("clip.*.mp4"))) == 1
     assert "frame-to-frame" in (tmp_path / "deeptrace-out/report.html").read_text()
     assert "report: deeptrace-out/report.html" in result.stderr
 

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import deeptrace
@@ -13,6 +14,7 @@ from deeptrace.evaluate import Job, detect, judge
 from deeptrace.evaluate.detect import overlay_name
 from deeptrace.reward import scalar_reward
 from deeptrace.trace import Label, Outcome, Verdict
+from deeptrace.video import open_video
 
 
 def test_one_path_gives_one_verdict_filled_in(clip: Path) -> None:
@@ -80,6 +82,30 @@ def test_evidence_comes_when_asked_for_without_what_json_cannot_carry(clip: Path
     detector = load_detector(hostile)
     assert judge(detector, str(clip)).curves == {}
     assert judge(detector, str(clip), Job(evidence=True)).curves == {"steps": [(0.0, 1.0), (1.0, 2.0)]}
+
+
+def test_an_overlay_is_the_clip_with_the_box_drawn_in(clip: Path, tmp_path: Path) -> None:
+    judged = judge(load_detector("baseline:center-box"), str(clip), Job(overlay_dir=str(tmp_path / "over")))
+    assert judged.verdict.warnings == ()
+    with open_video(clip) as video:
+        plain = list(video.frames())
+    with open_video(tmp_path / "over" / overlay_name(str(clip))) as video:
+        drawn = list(video.frames())
+    assert [frame.time_s for frame in drawn] == pytest.approx([frame.time_s for frame in plain], abs=1e-4)
+    # The clip is one even grey: whatever differs from it was drawn. The box's left edge is at a quarter of the width.
+    picture = drawn[4].image[: drawn[4].image.shape[1] * 48 // 64].astype(int)
+    differs = np.abs(picture - plain[4].image[0, 0].astype(int)).max(axis=2) > 40
+    height, width = differs.shape
+    edge = round(width * 0.25)
+    assert differs[height // 2, edge - 4 : edge + 5].any()
+    assert not differs[height // 2, round(width * 0.35) : round(width * 0.65)].any()
+
+
+def test_an_overlay_that_fails_is_a_warning_not_a_failure(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "over").write_text("a file where a folder should be")
+    judged = judge(load_detector("baseline:center-box"), str(clip), Job(overlay_dir=str(tmp_path / "over")))
+    assert judged.verdict.outcome is Outcome.SCORED
+    assert "overlay is missing" in judged.verdict.warnings[0]
 
 
 def test_overlay_names_are_safe_and_never_meet() -> None:

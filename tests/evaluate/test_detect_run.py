@@ -89,6 +89,17 @@ def cut_off(path: Path, lines: int, cut: int) -> None:
     path.write_bytes(data[: len(data) - cut])
 
 
+def test_resume_makes_overlays_that_are_missing(folder: Path) -> None:
+    job = Job(overlay_dir="out/overlays")
+    run(job=job)
+    overlays = sorted(Path("out/overlays").glob("*.mp4"))
+    assert len(overlays) == 4
+    assert run(job=job, resume=True)[1] == 4
+    overlays[1].unlink()
+    assert run(job=job, resume=True)[1] == 3
+    assert sorted(Path("out/overlays").glob("*.mp4")) == overlays
+
+
 # What a kill leaves: (lines and missing bytes of the journal, then of the verdicts), and how many results are whole.
 @pytest.mark.parametrize(
     ("journal", "verdicts", "whole"),

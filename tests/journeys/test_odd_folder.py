@@ -37,10 +37,12 @@ def test_every_file_gets_its_answer(deeptrace, odd_folder, tmp_path: Path) -> No
     assert read_verdicts(tmp_path / "run/verdicts.jsonl") == list(verdicts.values())
 
 
-def test_decoding_every_frame_of_them_stops_nothing(deeptrace, odd_folder) -> None:
-    """The same files through a detector that reads pictures, into a report with a copy of each."""
+def test_decoding_every_frame_of_them_stops_nothing(deeptrace, odd_folder, tmp_path: Path) -> None:
+    """The same files through a detector that reads pictures, into overlays and a report with a copy of each."""
     folder, expected = odd_folder
-    result = deeptrace("detect", folder, "--detector", "baseline:npr", "--json", "--report", "--out", "run")
+    result = deeptrace(
+        "detect", folder, "--detector", "baseline:npr", "--json", "--report", "--overlay", "--out", "run"
+    )
     assert "Traceback" not in result.stderr
     assert result.returncode == 1
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -48,6 +50,8 @@ def test_decoding_every_frame_of_them_stops_nothing(deeptrace, odd_folder) -> No
     scored = {Path(line["video"]).relative_to(folder).as_posix() for line in lines if line["outcome"] == "scored"}
     assert scored <= good
     seen = {Path(line["video"]).relative_to(folder).as_posix() for line in lines}
+    assert len(list((tmp_path / "run/overlays").iterdir())) == len(scored)
+    assert not [line for line in lines if any("missing:" in warning for warning in line["warnings"])]
     # What is left: too small for the statistic, which is said.
     for name in (good & seen) - scored:
         error = next(line["error"] for line in lines if line["video"].endswith(name))

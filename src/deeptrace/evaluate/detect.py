@@ -161,7 +161,7 @@ def overlay_name(path: str) -> str:
 
 
 def _write_overlay(video: Video, verdict: Verdict, folder: Path) -> None:
-    from deeptrace.video import draw_overlay
+    from deeptrace.video.overlay import draw_overlay
 
     folder.mkdir(parents=True, exist_ok=True)
     draw_overlay(video, verdict, folder / overlay_name(video.path))

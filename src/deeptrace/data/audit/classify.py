@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 
 from deeptrace.errors import MissingExtraError
 
-__all__ = ["auc", "cross_validated_auc", "folds_by_clip", "folds_by_source", "shuffled_by_source"]
+__all__ = ["auc", "cross_validated_auc", "fit_model", "folds_by_clip", "folds_by_source", "shuffled_by_source"]
 
 Model = Literal["tree", "forest"]
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -54,7 +54,7 @@ def cross_validated_auc(
         positives, negatives = int(truth[test].sum()), int((~truth[test]).sum())
         if not positives or not negatives or truth[train].all() or not truth[train].any():
             continue
-        fitted = _fit(matrix[train], truth[train], model, seed)
+        fitted = fit_model(matrix[train], truth[train], model, seed)
         value = auc(truth[test], fitted.predict_proba(matrix[test])[:, 1])
         if value is not None:
             total, weight = total + value * positives * negatives, weight + positives * negatives
@@ -104,7 +104,12 @@ def floors(
     return sorted(value for _ in range(shuffles) if (value := score(shuffle(rng))) is not None)
 
 
-def _fit(matrix: NDArray[np.float64], truth: NDArray[np.bool_], model: Model, seed: int) -> Any:
+def fit_model(matrix: NDArray[np.float64], truth: NDArray[np.bool_], model: Model, seed: int) -> Any:
+    """A classifier of columns (N, C), its leaves sized to N; column 1 of `predict_proba` is the probability of fake.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
     leaf = int(np.clip(len(truth) // 50, 2, 20))
     if model == "tree":
         tree = _sklearn("tree").DecisionTreeClassifier(max_depth=4, min_samples_leaf=leaf, random_state=seed)

@@ -143,6 +143,7 @@ def test_a_cropped_trace_is_the_clipped_box_at_every_moment(tube: Tube, window: 
             np.testing.assert_allclose(new.corners_at([t])[0], box.as_tuple(), atol=1e-6)
 
 
+@settings(deadline=None, max_examples=60)
 @given(tubes(), st.integers(0, 60), st.integers(1, 60))
 def test_a_cut_trace_is_the_same_trace_in_new_time(tube: Tube, start: int, length: int) -> None:
     start_s, end_s = start / 10, (start + length) / 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
@@ -23,6 +24,8 @@ MAX_PIXELS = 8192 * 8192
 
 # Seeking costs a few packets; decoding less than this from where we are is cheaper.
 _SEEK_WORTH_S = 2.0
+# Between moments this far apart, opening the file anew and seeking is cheaper than decoding what lies between.
+_NEW_PASS_S = 20.0
 
 
 class FileVideo(Video):
@@ -112,12 +115,18 @@ class FileVideo(Video):
         """See `Video.frames_at`."""
         check_request(size, 0.0, None, "rgb")
         convert = Upright(self._orientation, size or self._size, "rgb")
-        wanted = sorted(set(times_s))
-        if not wanted:
-            return []
         found: dict[float, Frame] = {}
-        decoder, pictures = self._pictures_from(max(wanted[0], 0.0))
-        decoder.wants = Moments(wanted).wants
+        for run in _runs(sorted(set(times_s))):
+            found |= self._on_screen(run, convert)
+        return [found[time_s] for time_s in times_s]
+
+    def _on_screen(self, times_s: list[float], convert: Upright) -> dict[float, Frame]:
+        """The frames on screen at rising `times_s`, in one pass from the key frame before the first of them."""
+        wanted, found = deque(times_s), dict[float, Frame]()
+        # A time after the end asks for the last frame, which is looked for before the stated end.
+        start_s = min(wanted[0], self._media.duration_s - _SEEK_WORTH_S)
+        decoder, pictures = self._pictures_from(max(start_s, 0.0))
+        decoder.wants = Moments(times_s).wants
         try:
             shown: tuple[float, VideoFrame] | None = None
             kept: Frame | None = None
@@ -125,7 +134,7 @@ class FileVideo(Video):
                 while wanted and shown is not None and (following is None or wanted[0] < following[0]):
                     if kept is None or kept.time_s != shown[0]:
                         kept = Frame(shown[0], convert(shown[1]))
-                    found[wanted.pop(0)] = kept
+                    found[wanted.popleft()] = kept
                 if not wanted:
                     break
                 shown = following
@@ -133,7 +142,7 @@ class FileVideo(Video):
             self._release(decoder)
         if wanted:
             raise self._no_frames(decoder)
-        return [found[time_s] for time_s in times_s]
+        return found
 
     # -- decoders ----------------------------------------------------------------------------------------------
 
@@ -221,6 +230,11 @@ class FileVideo(Video):
 def open_video(path: str | os.PathLike[str], *, max_pixels: int | None = MAX_PIXELS, threads: int = 1) -> Video:
     """Open a video for reading and decode its first frame.
 
+    Pictures come as a player shows them: turned and mirrored as the file says, with square pixels (a sample aspect
+    ratio other than 1 widens or narrows them), transparent parts over black, all in the size of the first frame.
+    Interlaced film is not deinterlaced, high dynamic range not tone-mapped. Of several picture streams the default
+    one counts, then the largest; cover art never does. Time 0 is the first shown frame.
+
     Args:
         path: a path, a file:// URL, or any URL that fsspec reads (http(s)://, s3://, gs://, hf://, ...).
         max_pixels: refuse larger frames; None for no limit.
@@ -239,6 +253,18 @@ def probe(path: str | os.PathLike[str], *, max_pixels: int | None = MAX_PIXELS) 
     """Size as shown, duration, rate and number of frames, after decoding one frame. Errors as `open_video`."""
     with open_video(path, max_pixels=max_pixels) as video:
         return video.media
+
+
+def _runs(times_s: Sequence[float]) -> Iterator[list[float]]:
+    """Rising times in runs without a gap longer than a new pass is worth."""
+    run: list[float] = []
+    for time_s in times_s:
+        if run and time_s - run[-1] > _NEW_PASS_S:
+            yield run
+            run = []
+        run.append(time_s)
+    if run:
+        yield run
 
 
 def _put_back(

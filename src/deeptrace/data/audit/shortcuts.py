@@ -27,7 +27,7 @@ MIN_CLIPS_A_SOURCE = 5
 NOTABLE_AUC = 0.6
 STRONG_AUC = 0.75
 DECISIVE_AUC = 0.9
-ALPHA = 0.05
+ALPHA = 0.02
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Shortcuts:
         clips, fakes, reals: how many were looked at.
         features: in the order of `FEATURES`.
         joint_auc, joint_auc_by_source: a forest on everything at once.
+        joint_p_value: share of shuffles, by clip, in which the forest did at least as well.
         shuffled: 95th percentile of the joint AUC on shuffled labels, by clip.
         shuffled_by_source: the same, labels dealt to whole sources.
         best_shuffled: 95th percentile of the best single feature on shuffled labels.
@@ -79,6 +80,7 @@ class Shortcuts:
     features: tuple[FeatureResult, ...]
     joint_auc: float | None
     joint_auc_by_source: float | None
+    joint_p_value: float | None
     shuffled: float | None
     shuffled_by_source: float | None
     best_shuffled: float | None
@@ -134,7 +136,8 @@ def find_shortcuts(
         real_versus_real=joint.real_versus_real() if enough else {},
         exclusive=tuple(exclusive_sizes(facts, truth, groups)),
         summary="",
-        found=any(feature.shortcut for feature in features) or _beats(outcome["joint_auc"], outcome["shuffled"]),
+        found=any(feature.shortcut for feature in features)
+        or _notable(outcome["joint_auc"], outcome["joint_p_value"], joint.shuffles),
         **outcome,
     )
     return _with_summary(result, enough)
@@ -194,8 +197,10 @@ class _Joint:
     def measure(self) -> dict[str, float | None]:
         """The forest's AUC both ways, each with the 95th percentile of its shuffles."""
         if self.matrix is None:
-            return dict.fromkeys(("joint_auc", "joint_auc_by_source", "shuffled", "shuffled_by_source"))
-        found: dict[str, float | None] = {}
+            return dict.fromkeys(
+                ("joint_auc", "joint_auc_by_source", "joint_p_value", "shuffled", "shuffled_by_source")
+            )
+        found: dict[str, float | None] = {"joint_p_value": None}
         for folds, name, floor in (
             (self.by_clip, "joint_auc", "shuffled"),
             (self.by_source, "joint_auc_by_source", "shuffled_by_source"),
@@ -210,6 +215,8 @@ class _Joint:
                     seed=self.seed,
                 )
             found[floor] = _percentile(shuffled)
+            if floor == "shuffled":
+                found["joint_p_value"] = _p_value(found[name], shuffled)
         return found
 
     def real_versus_real(self) -> dict[str, float]:
@@ -242,8 +249,8 @@ def _result(
     auc, by_source = found or (None, None)
     if auc is None or not shuffled:
         return FeatureResult(name, False, auc, by_source, None, rule, "too few clips to say", False)
-    p_value = (1 + sum(value >= auc for value in shuffled)) / (1 + len(shuffled))
-    if auc < NOTABLE_AUC or p_value > max(ALPHA, 1 / (1 + len(shuffled))):
+    p_value = _p_value(auc, shuffled)
+    if not _notable(auc, p_value, len(shuffled)):
         return FeatureResult(name, False, auc, by_source, p_value, rule, "no shortcut found", False)
     strength = "separates the classes almost alone" if auc >= DECISIVE_AUC else "a shortcut"
     strength = "a strong shortcut" if STRONG_AUC <= auc < DECISIVE_AUC else strength
@@ -257,8 +264,18 @@ def _percentile(values: list[float]) -> float | None:
     return float(np.percentile(values, 95)) if values else None
 
 
-def _beats(value: float | None, floor: float | None) -> bool:
-    return value is not None and floor is not None and value >= NOTABLE_AUC and value > floor
+def _p_value(value: float | None, shuffled: list[float]) -> float | None:
+    """Share of shuffles at least as good, the true labels counted among them."""
+    if value is None or not shuffled:
+        return None
+    return (1 + sum(other >= value for other in shuffled)) / (1 + len(shuffled))
+
+
+def _notable(auc: float | None, p_value: float | None, shuffles: int) -> bool:
+    """Large enough to matter, and not by chance; with few shuffles, better than each of them."""
+    return (
+        auc is not None and p_value is not None and auc >= NOTABLE_AUC and p_value <= max(ALPHA, 1.01 / (1 + shuffles))
+    )
 
 
 def _with_summary(result: Shortcuts, enough: bool) -> Shortcuts:

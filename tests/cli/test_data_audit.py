@@ -1,0 +1,130 @@
+"""`deeptrace data` and `deeptrace audit` as a person runs them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.data.conftest import Shelf
+from tests.data.hub_server import Hub, serve
+from tests.data.test_download import release
+from tests.data.test_importers import CVAT, labelbox_row, write_ndjson
+from typer.testing import CliRunner
+
+from deeptrace.cli.main import app
+from deeptrace.data import iter_rows, read_reward_data
+from deeptrace.errors import DataError, SettingsError
+
+ROWS = [
+    {
+        "video_id": f"{'f' if fake else 'r'}{i}",
+        "video_type": "fake_video" if fake else "real_video",
+        "video_path": f"{'videos' if fake else 'real_videos'}/{i}.mp4",
+        "video_source": ("Pika", "Kling")[i % 2] if fake else "LLaVA",
+        "split": "train",
+    }
+    for fake in (True, False)
+    for i in range(20)
+]
+
+
+def run(*args: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    if isinstance(result.exception, Exception):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "all_data.json").write_text(json.dumps(ROWS))
+    return tmp_path / "all_data.json"
+
+
+def test_split_by_video_then_no_leaks(data: Path, tmp_path: Path) -> None:
+    run("data", "split", data, "--out", tmp_path / "split.json", "--seed", 3)
+    parts = Counter(sample.split for sample in read_reward_data(tmp_path / "split.json"))
+    assert parts == {"train": 32, "val": 4, "test": 4}
+    assert run("data", "leaks", tmp_path / "split.json") == ""
+
+
+def test_leaks_are_listed_and_fail(data: Path, tmp_path: Path) -> None:
+    rows = [*ROWS, ROWS[0] | {"split": "test"}]
+    (tmp_path / "leaky.json").write_text(json.dumps(rows))
+    listed = run("data", "leaks", tmp_path / "leaky.json", code=1)
+    assert "video\tf0\ttest, train" in listed
+
+
+def test_folds_leave_one_generator_out(data: Path, tmp_path: Path) -> None:
+    run("data", "split", data, "--by", "generator-folds", "--out", tmp_path / "folds")
+    for name in ("Pika", "Kling"):
+        parts = read_reward_data(tmp_path / f"folds/without_{name}.json")
+        assert {s.source for s in parts if s.split == "test" and s.label == "FAKE"} == {name}
+        assert name not in {s.source for s in parts if s.split == "train"}
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "rows"),
+    [("jsonl", "a.jsonl", 40), ("parquet", "a.parquet", 40), ("swift", "a.jsonl", 40), ("llamafactory", "a.json", 40)],
+)
+def test_export(data: Path, tmp_path: Path, to: str, name: str, rows: int) -> None:
+    out = tmp_path / "out" / name
+    run("data", "export", data, "--to", to, "--out", out)
+    assert sum(1 for _ in iter_rows(out)) == rows if to in ("jsonl", "parquet") else out.is_file()
+    with pytest.raises(SettingsError, match=r"ends in \.json"):
+        run("data", "export", data, "--to", "json", "--out", tmp_path / "x.txt")
+    with pytest.raises(SettingsError, match="expected parts of"):
+        run("data", "export", data, "--to", "swift", "--out", out, "--without", "sound")
+
+
+def test_import_from_both_tools(tmp_path: Path) -> None:
+    export = write_ndjson(tmp_path / "export.ndjson", labelbox_row())
+    run("data", "import", export, "--from", "labelbox", "--out", tmp_path / "l.json", "--passes", tmp_path / "p.jsonl")
+    assert len(read_reward_data(tmp_path / "l.json")[0].traces) == 3
+    assert (tmp_path / "p.jsonl").is_file()
+    (tmp_path / "annotations.xml").write_text(CVAT, encoding="utf-8")
+    run("data", "import", tmp_path / "annotations.xml", "--from", "cvat", "--fps", 24, "--out", tmp_path / "c.json")
+    assert len(read_reward_data(tmp_path / "c.json")[0].traces) == 2
+
+
+def test_download_from_a_mirror(tmp_path: Path) -> None:
+    hub = Hub(release())
+    server = serve(hub)
+    try:
+        run("data", "download", tmp_path / "set", "--base-url", hub.url, "--drop-archives")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(list((tmp_path / "set/videos").iterdir())) == 6
+    assert not list((tmp_path / "set").glob("*.zip*"))
+
+
+def test_audit_speaks_json_writes_its_page_and_fails_on_errors(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "set")
+    for i in range(4):
+        shelf.add(f"v{i}", fake=i % 2 == 0, source="s", seed=i)
+    root = shelf.write()
+    found = json.loads(run("audit", root, "--json", "--out", tmp_path / "out", "--shuffles", 1))
+    assert found["videos"] == found["videos_with_file"] == 4
+    assert found["integrity"]["counts"] == {}
+    assert json.loads((tmp_path / "out/audit.json").read_text()) == found
+    assert "Audit of set" in (tmp_path / "out/audit.html").read_text()
+    (root / "videos/v0.mp4").unlink()
+    assert "missing media (1)" in run("audit", root, "--shuffles", 1, "--no-decode", code=1)
+    with pytest.raises(DataError, match=r"has no all_data\.json"):
+        run("audit", tmp_path / "out")
+
+
+def test_audit_fix_writes_and_audits_the_copy(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "set")
+    for i in range(4):
+        shelf.add(f"v{i}", fake=i % 2 == 0, source="s", seed=i, audio=i % 2 == 1, fps=8 if i % 2 else 12, frames=12)
+    found = json.loads(run("audit", shelf.write(), "--fix", "--out", tmp_path / "copy", "--size", "96x64", "--json"))
+    assert found["dataset"] == str(tmp_path / "copy")
+    assert found["integrity"]["counts"] == {}
+    for option in (("--fix",), ("--size", "96x64"), ("--fix", "--out", tmp_path / "c2", "--size", "big")):
+        with pytest.raises(SettingsError):
+            run("audit", shelf.root, *option)

@@ -24,7 +24,7 @@ from deeptrace.trace import Category, Trace
 
 __all__ = ["Injection", "inject", "prepare"]
 
-_TRIES = 4  # places that are tried before a clip is said to offer nothing
+_TRIES = 7  # places that are tried before a clip is said to offer nothing
 
 
 @dataclass(frozen=True)

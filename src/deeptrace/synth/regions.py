@@ -13,7 +13,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from deeptrace.synth.affine import Affine, apply, fit_similarity, then, translation
+from deeptrace.synth.affine import Affine, apply, fit_similarity, identity, invert, then, translation
 from deeptrace.synth.growth import grow
 from deeptrace.synth.scene import Scene, Shot, carry
 
@@ -23,6 +23,7 @@ Want = Literal["moving", "still", "any"]
 
 _CANDIDATES = 4  # regions grown, of which the most thing-like is taken
 _TRACK_POINTS = 400
+_SEARCH = 6  # work pixels around the flow's answer in which a region's look is searched
 
 
 @dataclass(frozen=True)
@@ -168,23 +169,101 @@ def _soften(inside: np.ndarray, feather: float) -> np.ndarray:
 
 def follow(scene: Scene, mask: np.ndarray, anchor: int, shot: Shot) -> list[Affine]:
     """Similarities from the anchor to every frame of the shot, each step fitted to the flow inside the mask."""
-    height, width = mask.shape
-    ys, xs = np.nonzero(mask > 0.4)
+    ys, xs = np.nonzero(mask > 0.6)
     stride = max(1, len(xs) // _TRACK_POINTS)
     home = np.stack([xs[::stride], ys[::stride]], axis=1).astype(np.float64)
     steps: list[Affine] = list(scene.camera)
-    here = home
+    path = identity()
     for t in range(anchor, shot.stop - 1):
-        steps[t] = _step(scene.flows[t], here, width, height, scene.camera[t])
-        here = apply(steps[t], here)
-    here = home
+        step = _step(scene.flows[t], apply(path, home), scene.camera[t])
+        steps[t] = _matched(scene.gray[t], scene.gray[t + 1], mask, path, step)
+        path = then(path, steps[t])
+    path = identity()
     for t in range(anchor - 1, shot.start - 1, -1):
-        # the flow goes forward: look it up where the points would come from by the camera's motion
-        guess = here - (apply(scene.camera[t], here) - here)
-        steps[t] = _step(scene.flows[t], guess, width, height, scene.camera[t])
-        back = np.linalg.inv(np.vstack([steps[t], [0, 0, 1]]))[:2]
-        here = apply(back, here)
+        # The flow goes forward: it is looked up where the points come from, which it must itself tell. Begin with the
+        # step just found, things keep moving as they did, and look again.
+        back = invert(steps[t + 1] if t + 1 < anchor else scene.camera[t])
+        for _ in range(3):
+            back = invert(_step(scene.flows[t], apply(then(path, back), home), scene.camera[t]))
+        back = _matched(scene.gray[t + 1], scene.gray[t], mask, path, back)
+        steps[t] = invert(back)
+        path = then(path, back)
     return carry(steps, anchor, shot, len(scene.times_s))
+
+
+def _step(flow: np.ndarray, points: np.ndarray, fallback: Affine) -> Affine:
+    """The step that the flow at the points tells; `fallback` where hardly any is in the picture."""
+    height, width = flow.shape[:2]
+    x, y = np.rint(points[:, 0]).astype(int), np.rint(points[:, 1]).astype(int)
+    seen = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    if seen.sum() < 8:
+        return fallback
+    return fit_similarity(points[seen], flow[y[seen], x[seen]], max_turn=0.08, max_zoom=0.05, rounds=2)
+
+
+def _matched(now: np.ndarray, then_: np.ndarray, mask: np.ndarray, path: Affine, step: Affine) -> Affine:
+    """`step`, shifted by up to `_SEARCH` work pixels to where the region's look fits best.
+
+    Flow is pulled towards that of the surroundings near a thing's outline; over many frames the thing would be lost.
+
+    Args:
+        now: (h, w) grey frame in which the region is.
+        then_: (h, w) the frame it is followed into.
+        mask: (h, w) at the anchor.
+        path: from the anchor to `now`.
+        step: from `now` to `then_`, as the flow tells.
+    """
+    height, width = now.shape
+    shape = cv2.warpAffine(mask, path, (width, height), borderMode=cv2.BORDER_CONSTANT) > 0.6
+    rows, cols = np.flatnonzero(shape.any(axis=1)), np.flatnonzero(shape.any(axis=0))
+    if len(rows) < 6 or len(cols) < 6:
+        return step
+    y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1
+    look, weight = now[y0:y1, x0:x1].astype(np.float32), shape[y0:y1, x0:x1].astype(np.float32)
+    # A turn or a change of size that the flow tells is believed only where the look agrees: on small things both are
+    # mostly errors, and they add up.
+    middle = np.array([[(x0 + x1) / 2, (y0 + y1) / 2]])
+    plain = translation(*(apply(step, middle) - middle)[0])
+    fits = [_fit(look, weight, (x0, y0), then_, candidate) for candidate in (plain, step)]
+    return fits[0][1] if fits[0][0] <= 1.15 * fits[1][0] else fits[1][1]
+
+
+def _fit(
+    look: np.ndarray, weight: np.ndarray, corner: tuple[int, int], frame: np.ndarray, step: Affine
+) -> tuple[float, Affine]:
+    """How badly a look, carried by `step`, fits into `frame`, and `step` shifted to where it fits best."""
+    (x0, y0), coarse = corner, max(1, round(max(look.shape) / 30))
+    wide = (look.shape[1], look.shape[0])
+    size = (max(3, wide[0] // coarse), max(3, wide[1] // coarse))
+    reach = max(2, _SEARCH // coarse)
+    look, weight = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (look, weight))
+    scale_x, scale_y = wide[0] / size[0], wide[1] / size[1]
+    grid = np.array(
+        [
+            [scale_x, 0.0, x0 + 0.5 * scale_x - 0.5 - reach * scale_x],
+            [0.0, scale_y, y0 + 0.5 * scale_y - 0.5 - reach * scale_y],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    full = (size[0] + 2 * reach, size[1] + 2 * reach)
+    if coarse > 1:
+        frame = cv2.blur(frame, (coarse, coarse))
+    window = cv2.warpAffine(frame, then(grid, step), full, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    cost = cv2.matchTemplate(window.astype(np.float32), look, cv2.TM_SQDIFF, mask=weight)
+    _, _, (best_x, best_y), _ = cv2.minMaxLoc(cost)
+    least, here = float(cost[best_y, best_x]), float(cost[reach, reach])
+    # staying is preferred: a flat or repeating look fits nearly as well a little farther on
+    if least > 0.85 * here or min(best_x, best_y) == 0 or max(best_x, best_y) == 2 * reach:
+        return here, step
+    dx = scale_x * (best_x - reach + _vertex(cost[best_y, best_x - 1 : best_x + 2]))
+    dy = scale_y * (best_y - reach + _vertex(cost[best_y - 1 : best_y + 2, best_x]))
+    return least, then(translation(dx, dy), step)
+
+
+def _vertex(three: np.ndarray) -> float:
+    """Where, between -0.5 and 0.5, the parabola through three costs is lowest."""
+    bend = float(three[0] - 2 * three[1] + three[2])
+    return float(np.clip(0.5 * float(three[0] - three[2]) / bend, -0.5, 0.5)) if bend > 1e-9 else 0.0
 
 
 def held(scene: Scene, region: Region, start: int, stop: int) -> tuple[int, int]:
@@ -222,11 +301,3 @@ def _alike(a: np.ndarray, b: np.ndarray, *, loose: bool = False) -> bool:
     spread = float(a.std() * b.std())
     match = float(((a - a.mean()) * (b - b.mean())).mean()) / spread if spread > 4.0 else 0.0
     return gap < (24.0 if loose else 12.0) or match > (0.1 if loose else 0.4)
-
-
-def _step(flow: np.ndarray, points: np.ndarray, width: int, height: int, fallback: Affine) -> Affine:
-    x, y = np.rint(points[:, 0]).astype(int), np.rint(points[:, 1]).astype(int)
-    seen = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    if seen.sum() < 8:
-        return fallback
-    return fit_similarity(points[seen], flow[y[seen], x[seen]], max_turn=0.08, max_zoom=0.05, rounds=2)

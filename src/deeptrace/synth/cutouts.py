@@ -207,7 +207,7 @@ def object_trajectory(stage: Stage, severity: float) -> Finding:
     elif kind == "slides":
         offset = _glide(stage, 1.4 * reach)
     else:
-        offset = _reverse(stage, 0.03 + 0.97 * severity)
+        offset = _reverse(stage, 0.004 + 0.996 * severity)
     largest, step = _move_along(stage, offset)
     words = {
         "jumps": "jumps from place to place without moving in between",

@@ -16,7 +16,7 @@ from PIL import Image
 
 from deeptrace.evaluate import Judged, report_media
 from deeptrace.evaluate.report import write_report
-from deeptrace.evaluate.report_media import make_proxy
+from deeptrace.evaluate.report_media import make_proxies, make_proxy
 from deeptrace.geometry import Box, Keyframe, Tube
 from deeptrace.trace import Category, DetectorInfo, Label, Media, Outcome, Trace, Verdict
 from deeptrace.video import Frame, open_video, probe, write_video
@@ -166,14 +166,24 @@ def test_a_long_clip_is_cut_around_its_first_trace(clip: Path, tmp_path: Path, m
 def test_a_clip_too_large_is_reduced_and_then_left_out(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make_proxy(verdict_on(clip))
     assert whole.data is not None
-    assert make_proxy(verdict_on(clip), room=0).data is None
-    assert "page is full" in make_proxy(verdict_on(clip), room=0).note
     monkeypatch.setattr(report_media, "_QUALITIES", ((320, 20), (160, 30)))
-    small = make_proxy(verdict_on(clip), room=len(whole.data) - 1)
+    small = make_proxy(verdict_on(clip), limit=len(whole.data) - 1)
     assert small.data is not None
     assert len(small.data) < len(whole.data)
     assert "reduced to 160 pixels" in small.note
-    assert make_proxy(verdict_on(clip), room=100).data is None
+    assert make_proxy(verdict_on(clip), limit=100).data is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_proxies_come_in_order_until_the_page_is_full(clip: Path, tmp_path: Path, count: int) -> None:
+    gone = Verdict.failed("gone.mp4", Outcome.DECODE_FAILED, "gone")
+    rows = [gone if number == 2 else verdict_on(clip) for number in range(count)]
+    whole = list(make_proxies(rows))
+    assert [proxy.data is None for proxy in whole] == [number == 2 for number in range(count)]
+    size = len(whole[0].data or b"") if count else 0
+    some = list(make_proxies(rows, room=int(2.5 * size)))
+    assert [proxy.data is not None for proxy in some] == [number < 2 for number in range(count)]
+    assert all("page is full" in proxy.note for proxy in some[3:])
 
 
 def test_a_file_that_went_away_is_said_so(clip: Path, tmp_path: Path) -> None:

@@ -91,6 +91,15 @@ def kept(folder: Path) -> int:
     return path.read_text().count("\n") if path.exists() else 0
 
 
+def gone(process: subprocess.Popen[str]) -> bool:
+    """Whether nothing of the process's group is left."""
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def wait_for(condition, limit_s: float = 60.0) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
@@ -106,7 +115,7 @@ def test_kill_9_and_resume(start, tmp_path: Path, workers: str) -> None:
     process.wait()
     before = kept(tmp_path)
     assert 3 <= before < CLIPS
-    time.sleep(1.0)  # workers notice that the parent is gone and end; what they had in hand is not kept
+    wait_for(lambda: gone(process), limit_s=60)  # workers finish what they have in hand, which nobody keeps, and end
     first = judged(tmp_path)
     out, err = start("--workers", workers, "--resume").communicate(timeout=120)
     assert "Traceback" not in err
@@ -145,12 +154,4 @@ def test_workers_end_with_their_parent(start, tmp_path: Path) -> None:
     wait_for(lambda: kept(tmp_path) >= 1)
     process.send_signal(signal.SIGKILL)
     process.wait()
-
-    def gone() -> bool:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    wait_for(gone, limit_s=10)
+    wait_for(lambda: gone(process), limit_s=60)

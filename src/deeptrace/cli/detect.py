@@ -80,7 +80,8 @@ def detect(
                         print(judged.verdict.model_dump_json(), file=stdout, flush=True)
             except KeyboardInterrupt:
                 interrupted = True
-                note(f"stopped: {run.done} of {len(inputs)} done" + (f", kept in {out}" if out else ""))
+    if interrupted:
+        note(f"stopped: {run.done} of {len(inputs)} done" + (f", kept in {out}" if out else ""))
     _show(results, json_lines=json_lines, out=out, overlay=overlay, report=report)
     failed = sum(judged.verdict.label is None for judged in results)
     if interrupted:

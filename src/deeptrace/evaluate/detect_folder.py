@@ -106,13 +106,18 @@ class RunFolder:
         _append(self._journal, entry)
         _append(self._verdicts, judged.verdict)
 
-    def close(self, order: Iterable[str]) -> None:
-        """Put both files into the order of `order`; what is not in it (of earlier runs) comes first. Safe to repeat."""
+    def close(self, order: Iterable[str]) -> int:
+        """Put both files into the order of `order`; what is not in it (of earlier runs) comes first. Safe to repeat.
+
+        Returns:
+            How many of `order` have a result.
+        """
         self._verdicts.close()
         self._journal.close()
         done = self._read()  # not what was remembered: an interrupt may have come between writing and remembering
         last = {path: done.pop(path) for path in order if path in done}
         self._rewrite([*done.values(), *last.values()])
+        return len(last)
 
     # -- files ----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
@@ -110,7 +110,15 @@ class WorkerPool:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs, *self._args), daemon=True)
-        process.start()
+        # Ctrl-C reaches the whole group; the parent decides what it means. Blocked here, it stays so in the child from
+        # its first instruction, and what comes meanwhile is delivered to the parent afterwards.
+        # The resource tracker unblocks the signal when it is started, so it is started before.
+        resource_tracker.ensure_running()
+        earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
         theirs.close()
         worker = _Worker(process, ours)
         self._workers.append(worker)
@@ -209,7 +217,6 @@ def _how_it_died(process: SpawnProcess) -> str:
 
 def _serve(pipe: connection.Connection, detector: str, settings: dict[str, Any], job: Job) -> None:
     """A worker's life: load the detector, then judge each path that comes in, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     os.dup2(2, 1)  # what a detector prints must not mix with the parent's JSON lines
     try:
         loaded = load_detector(detector, **settings)

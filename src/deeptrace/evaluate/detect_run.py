@@ -41,7 +41,8 @@ class DetectRun:
     Attributes:
         info: the detector's description.
         kept: how many results an earlier run already had.
-        done: how many inputs have a result by now, those kept included and those not yet handed out.
+        done: how many inputs have a result by now, those kept included and those not yet handed out; exact after
+            `close`.
 
     Raises:
         UnknownDetectorError, SettingsError, MissingExtraError, ModelError: the detector cannot be loaded.
@@ -113,7 +114,7 @@ class DetectRun:
         if self._pool is not None:
             self._pool.close()
         if self._folder is not None:
-            self._folder.close(item.path for item in self._inputs)
+            self.done = self._folder.close(item.path for item in self._inputs)
 
     def _find_kept(self) -> dict[str, Judged]:
         if self._folder is None:

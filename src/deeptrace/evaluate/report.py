@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -22,7 +22,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from deeptrace.errors import SettingsError
 from deeptrace.evaluate.detect import Judged
-from deeptrace.evaluate.report_media import MAX_CLIP_BYTES, MAX_CLIP_S, MAX_PAGE_BYTES, Proxy, make_proxy
+from deeptrace.evaluate.report_media import MAX_CLIP_BYTES, MAX_CLIP_S, MAX_PAGE_BYTES, Proxy, make_proxies
 from deeptrace.evaluate.wording import headline, probability, span, trace_line
 from deeptrace.trace import DetectorInfo, Label, Trace, Verdict
 
@@ -57,7 +57,7 @@ def write_report(
     return target
 
 
-def _page(results: Sequence[Judged], folder: Path, on_clip: Callable[[], object]) -> Any:
+def _page(results: Sequence[Judged], folder: Path, on_clip: Callable[[], object]) -> Iterator[str]:
     """The page in pieces: one clip at a time is held in memory."""
     style, script = _resource("page.css"), _resource("page.js")
     environment = Environment(
@@ -81,12 +81,9 @@ def _page(results: Sequence[Judged], folder: Path, on_clip: Callable[[], object]
     )
 
 
-def _clips(results: Sequence[Judged], folder: Path, on_clip: Callable[[], object]) -> Any:
+def _clips(results: Sequence[Judged], folder: Path, on_clip: Callable[[], object]) -> Iterator[str]:
     """One JSON text a clip, safe inside a script element, made when the template asks for it."""
-    room = MAX_PAGE_BYTES
-    for judged in results:
-        proxy = make_proxy(judged.verdict, room=room)
-        room -= len(proxy.data or b"")
+    for judged, proxy in zip(results, make_proxies([judged.verdict for judged in results]), strict=True):
         on_clip()
         yield _script_safe(_clip(judged, proxy, folder))
 

@@ -6,8 +6,11 @@ stranger's file then reaches the browser's decoder. Sound is left out.
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from deeptrace.errors import DeeptraceError
 from deeptrace.trace import Verdict
 from deeptrace.video import Frame, Video, open_video, write_video
 
-__all__ = ["MAX_CLIP_BYTES", "MAX_CLIP_S", "MAX_PAGE_BYTES", "Proxy", "make_proxy"]
+__all__ = ["MAX_CLIP_BYTES", "MAX_CLIP_S", "MAX_PAGE_BYTES", "Proxy", "make_proxies", "make_proxy"]
 
 MAX_CLIP_BYTES = 8 << 20
 MAX_PAGE_BYTES = 160 << 20
@@ -44,16 +47,38 @@ class Proxy:
     note: str = ""
 
 
-def make_proxy(verdict: Verdict, *, room: int = MAX_PAGE_BYTES) -> Proxy:
-    """A playable copy of the verdict's video that takes at most `room` bytes.
+def make_proxies(verdicts: Sequence[Verdict], *, room: int = MAX_PAGE_BYTES) -> Iterator[Proxy]:
+    """A playable copy of each video, in order, until together they take `room` bytes.
+
+    A few are made ahead by threads: FFmpeg works outside of Python's lock.
+    """
+    ahead = os.cpu_count() or 1
+    full = Proxy(None, note=f"The page is full ({room >> 20} MiB of clips); open the file itself.")
+    with ThreadPoolExecutor(ahead) as threads:
+        waiting: deque[Future[Proxy]] = deque()
+        for verdict in [*verdicts, *[None] * ahead]:
+            if len(waiting) == ahead or (verdict is None and waiting):
+                proxy = waiting.popleft().result()
+                fits = len(proxy.data or b"") <= room
+                room -= len(proxy.data or b"") if fits else room
+                yield proxy if fits else full
+            if verdict is not None:
+                waiting.append(threads.submit(make_proxy, verdict) if room > 0 else _ready(full))
+
+
+def _ready(proxy: Proxy) -> Future[Proxy]:
+    future: Future[Proxy] = Future()
+    future.set_result(proxy)
+    return future
+
+
+def make_proxy(verdict: Verdict, *, limit: int = MAX_CLIP_BYTES) -> Proxy:
+    """A playable copy of the verdict's video that takes at most `limit` bytes.
 
     A clip longer than `MAX_CLIP_S` is cut to that length, from shortly before its first trace.
     """
-    limit = min(MAX_CLIP_BYTES, room)
     if verdict.media is None:
         return Proxy(None, note="The video could not be opened.")
-    if limit <= 0:
-        return Proxy(None, note=f"The page is full ({MAX_PAGE_BYTES >> 20} MiB of clips); open the file itself.")
     try:
         with open_video(verdict.video) as video, tempfile.TemporaryDirectory() as folder:
             start_s, end_s = _window(verdict, video.media.duration_s)

@@ -86,6 +86,16 @@ class Box(_Value):
         """(x, y) in fractions."""
         return ((self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2)
 
+    @property
+    def place(self) -> str:
+        """Where it lies, as people say it: "upper left", "right half", "centre"."""
+        x, y = self.center
+        across = "left" if x < 0.38 else "right" if x > 0.62 else ""
+        down = "upper" if y < 0.38 else "lower" if y > 0.62 else ""
+        if across and down:
+            return f"{down} {across}"
+        return f"{across or down} half" if across or down else "centre"
+
     def overlap(self, other: Box) -> float:
         """Area shared with `other`, as a fraction of the frame."""
         w = min(self.x1, other.x1) - max(self.x0, other.x0)

@@ -22,6 +22,7 @@ from deeptrace.cli.detectors import detectors
 from deeptrace.cli.doctor import doctor
 from deeptrace.cli.synth import synth
 from deeptrace.cli.terminal import fail
+from deeptrace.cli.train import train
 from deeptrace.errors import DeeptraceError
 
 __all__ = ["app", "main"]
@@ -39,6 +40,7 @@ app.command()(doctor)
 app.command()(synth)
 app.command()(audit)
 app.add_typer(data, name="data")
+app.add_typer(train, name="train")
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,206 @@
+"""TraceNet, the default detector: no GPU, no download, a verdict with measured reasons."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from deeptrace.detectors.base import EvidenceCurves
+from deeptrace.detectors.tracenet.evidence import CHANNELS
+from deeptrace.detectors.tracenet.explain import explanation
+from deeptrace.detectors.tracenet.model import TraceNetModel
+from deeptrace.detectors.tracenet.stretches import Stretch, StretchKeeper
+from deeptrace.detectors.tracenet.tubes import FoundTube, TubeSettings, find_tubes
+from deeptrace.detectors.tracenet.windows import Window, read_windows
+from deeptrace.errors import SettingsError
+from deeptrace.trace import Category, DetectorInfo, Label, Outcome, Trace, Verdict
+from deeptrace.video import Video
+
+__all__ = ["Threshold", "TraceNet", "load"]
+
+Threshold = Literal["fpr_1", "fpr_5", "balanced"]
+
+_MOST_TRACES = 5
+_FEW_FRAMES = 8
+_CURVES = {
+    "residual": "change that motion does not explain (grey levels)",
+    "sharpness_fine": "fine detail (grey levels)",
+    "inconsistency": "disagreement of motion read both ways (pixels of 112)",
+}
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Everything one pass over a video gives."""
+
+    p_fake: float | None
+    stretches: list[Stretch]
+    times_s: tuple[float, ...]
+    window_p: list[tuple[float, float]]
+    curves: EvidenceCurves
+
+
+class TraceNet:
+    """The default detector.
+
+    Args:
+        model: loaded.
+        threshold: where FAKE begins: the p_fake that 1 % or 5 % of camera footage exceeds, or where both errors are
+            equal; or a number from 0 to 1.
+        min_score: traces below this score are left out of a REAL verdict; a FAKE verdict names its best trace even
+            when that trace alone would not convince.
+        fast: let the decoder leave out frames that no other frame needs.
+    """
+
+    def __init__(
+        self,
+        model: TraceNetModel,
+        *,
+        threshold: Threshold | float = "balanced",
+        min_score: float = 0.35,
+        fast: bool = True,
+    ) -> None:
+        self._model, self._fast, self._min_score = model, fast, min_score
+        self._limit = _limit(model, threshold)
+        self._tubes = TubeSettings()
+        if not 0.0 <= min_score <= 1.0:
+            raise SettingsError("min_score", f"expected a number from 0 to 1 but got {min_score}")
+        settings: dict[str, Any] = {"threshold": round(self._limit, 6), "min_score": min_score, "fast": fast}
+        if isinstance(threshold, str):
+            settings["threshold_name"] = threshold
+        self._info = DetectorInfo(
+            name="tracenet",
+            version=model.card.version,
+            settings=settings | {"weights": model.card.sha256[:12], "tubes": asdict(self._tubes)},
+        )
+
+    @property
+    def info(self) -> DetectorInfo:
+        """See `Detector.info`."""
+        return self._info
+
+    def detect(self, video: Video) -> Verdict:
+        """Judge one video; see `Detector.detect`.
+
+        A video of fewer than 4 sampled frames offers no motion to measure: it is called REAL without a probability,
+        with a warning that says so.
+        """
+        judged = self._judge(video)
+        media = video.media.model_copy(update={"sampled_times_s": judged.times_s})
+        warnings = list(video.warnings)
+        if len(judged.times_s) < _FEW_FRAMES:
+            warnings.append(f"only {len(judged.times_s)} frames to judge by: the answer says little")
+        is_fake = judged.p_fake is not None and judged.p_fake >= self._limit
+        traces = self._traces(judged, is_fake)
+        if is_fake and not traces:
+            warnings.append("looks generated as a whole, but no single trace was found")
+        return Verdict(
+            video=video.path,
+            outcome=Outcome.SCORED,
+            label=Label.FAKE if is_fake else Label.REAL,
+            p_fake=judged.p_fake,
+            traces=tuple(traces),
+            media=media,
+            detector=self._info,
+            warnings=tuple(warnings),
+        )
+
+    def evidence(self, video: Video) -> EvidenceCurves:
+        """What was measured over time; see `EvidenceDetector.evidence`."""
+        judged = self._judge(video)
+        return {"chance that this stretch is generated": judged.window_p, **judged.curves}
+
+    def _judge(self, video: Video) -> _Judged:
+        calibration = self._model.card.calibration
+        keeper = StretchKeeper()
+        textures: list[float] = []
+        clips: list[float] = []
+        times: list[float] = []
+        window_p: list[tuple[float, float]] = []
+        curves: EvidenceCurves = {label: [] for label in _CURVES.values()}
+        for window in read_windows(video, fast=self._fast):
+            scores = self._model.score(window)
+            clips.append(scores.clip)
+            if scores.texture is not None:
+                textures.append(scores.texture)
+                p = calibration.p_fake(scores.texture, scores.clip)
+                window_p.append((float(window.times_s[window.fresh]), p))
+            _extend(curves, times, window)
+            times.extend(float(t) for t in window.times_s[window.fresh :])
+            keeper.add(window, scores)
+        p_fake = calibration.p_fake(float(np.mean(textures)), float(np.mean(clips))) if textures else None
+        end_s = max(video.media.duration_s, times[-1] if times else 0.0)
+        return _Judged(p_fake, keeper.stretches(end_s), tuple(times), window_p, curves)
+
+    def _traces(self, judged: _Judged, is_fake: bool) -> list[Trace]:
+        if judged.p_fake is None:
+            return []
+        found = [
+            self._trace(stretch, tube, judged.p_fake)
+            for stretch in judged.stretches
+            for tube in find_tubes(
+                stretch.where**self._model.card.calibration.sharpen, stretch.times_s, stretch.end_s, self._tubes
+            )
+        ]
+        found.sort(key=lambda trace: -(trace.score or 0.0))
+        strong = [trace for trace in found if (trace.score or 0.0) >= self._min_score][:_MOST_TRACES]
+        return strong or (found[:1] if is_fake else [])
+
+    def _trace(self, stretch: Stretch, found: FoundTube, p_fake: float) -> Trace:
+        calibration = self._model.card.calibration
+        presence = float(stretch.present[found.mask].mean())
+        chances = _chances(stretch.kinds, found.mask)
+        limits = calibration.category_thresholds or (0.5,) * len(chances)
+        order = np.argsort(-(chances / np.array(limits)))
+        named = [list(Category)[i] for i in order if chances[i] >= limits[i]][:3] or [list(Category)[order[0]]]
+        return Trace.from_tube(
+            found.tube,
+            categories=named,
+            score=calibration.trace_score(found.heat, presence, p_fake),
+            explanation=explanation(stretch.evidence, stretch.times_s, found.mask, found.tube.box, named[0]),
+        )
+
+
+def load(
+    rest: str = "",
+    *,
+    threshold: Threshold | float = "balanced",
+    min_score: float = 0.35,
+    fast: bool = True,
+) -> TraceNet:
+    """The detector behind the names `tracenet` and `tracenet:FOLDER` (a folder that `train tracenet` exported to).
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        SettingsError: a setting makes no sense.
+    """
+    return TraceNet(TraceNetModel.load(rest or None), threshold=threshold, min_score=min_score, fast=fast)
+
+
+def _limit(model: TraceNetModel, threshold: Threshold | float) -> float:
+    names = get_args(Threshold)
+    if isinstance(threshold, str):
+        if threshold not in names:
+            raise SettingsError("threshold", f"expected one of {', '.join(names)} or a number but got {threshold!r}")
+        return float(getattr(model.card.calibration, f"threshold_{threshold}"))
+    if not 0.0 <= threshold <= 1.0:
+        raise SettingsError("threshold", f"expected a number from 0 to 1 but got {threshold}")
+    return float(threshold)
+
+
+def _chances(kinds: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Chance (9,) of each category, averaged over the tube's cells at half resolution."""
+    frames, size = mask.shape[0], kinds.shape[-1]
+    weight = mask.reshape(frames, size, 2, size, 2).mean(axis=(2, 4))
+    total = weight.sum()
+    return np.asarray((kinds * weight[:, None]).sum(axis=(0, 2, 3)) / total if total else kinds.mean(axis=(0, 2, 3)))
+
+
+def _extend(curves: EvidenceCurves, times: list[float], window: Window) -> None:
+    for channel, label in _CURVES.items():
+        maps = np.exp(window.evidence[window.fresh :, CHANNELS.index(channel)]).mean(axis=(1, 2))
+        skip = 0 if times or channel == "sharpness_fine" else 1  # the first frame has no motion yet
+        points = zip(window.times_s[window.fresh :][skip:], maps[skip:], strict=True)
+        curves[label].extend((float(time), float(value)) for time, value in points)

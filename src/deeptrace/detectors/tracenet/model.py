@@ -1,0 +1,156 @@
+"""The shipped model: one ONNX file and its card, run with ONNX Runtime on one thread."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import onnxruntime
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deeptrace.detectors.tracenet.evidence import CHANNELS
+from deeptrace.detectors.tracenet.texture import texture_names
+from deeptrace.detectors.tracenet.windows import Window
+from deeptrace.errors import ModelError
+
+__all__ = ["CARD_NAME", "MODEL_NAME", "Calibration", "Card", "TraceNetModel", "WindowScores", "shipped_folder"]
+
+MODEL_NAME, CARD_NAME = "tracenet.onnx", "tracenet.json"
+
+
+class Calibration(BaseModel):
+    """How scores become probabilities, fitted on clips whose generator or source the scoring model never saw.
+
+    Attributes:
+        texture, clip, bias: p_fake = sigmoid(texture * texture logit + clip * clip logit + bias), with as many
+            generated as real clips.
+        threshold_fpr_1, threshold_fpr_5, threshold_balanced: p_fake above which a clip is called FAKE: at 1 % and 5 %
+            false alarms on camera footage, and where both errors are equal.
+        heat, presence, trace_bias: a tube's score = sigmoid(heat * its mean heat + presence * its mean presence +
+            trace_generated * logit(p_fake) + trace_bias): the chance that an annotator marked a trace there
+            (box IoU at least 0.3).
+        sharpen: power applied to the heat before boxes are read off.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    texture: float
+    clip: float
+    bias: float
+    threshold_fpr_1: float = Field(ge=0, le=1)
+    threshold_fpr_5: float = Field(ge=0, le=1)
+    threshold_balanced: float = Field(ge=0, le=1)
+    heat: float
+    presence: float
+    trace_generated: float
+    trace_bias: float
+    sharpen: float = Field(gt=0)
+    category_thresholds: tuple[float, ...] = ()
+
+    def p_fake(self, texture: float | None, clip: float) -> float:
+        """Calibrated probability that the clip is generated; without texture statistics the clip logit alone says."""
+        return _sigmoid(self.texture * (texture or 0.0) + self.clip * clip + self.bias)
+
+    def trace_score(self, heat: float, presence: float, p_fake: float) -> float:
+        """See the class."""
+        odds = math.log((p_fake + 1e-4) / (1 - p_fake + 1e-4))
+        return _sigmoid(self.heat * heat + self.presence * presence + self.trace_generated * odds + self.trace_bias)
+
+
+class Card(BaseModel):
+    """The model card: what the model is, what it was trained on, how often it errs, and its calibration."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    version: str
+    sha256: str
+    channels: tuple[str, ...]
+    texture_statistics: int
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class WindowScores:
+    """What the nets say of one window.
+
+    Attributes:
+        texture: logit of the texture classifier; None where the window is too short for it.
+        clip: logit of the trace net.
+        where: (T, GRID, GRID) chance that a trace lies there, given that there is one.
+        present: (T, GRID, GRID) chance that a trace lies there.
+        kinds: (T, 9, GRID / 2, GRID / 2) chance of each category.
+    """
+
+    texture: float | None
+    clip: float
+    where: np.ndarray
+    present: np.ndarray
+    kinds: np.ndarray
+
+
+class TraceNetModel:
+    """An ONNX session with its card.
+
+    Attributes:
+        card: see `Card`.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, card: Card) -> None:
+        self._session, self.card = session, card
+        self._no_texture = np.zeros(card.texture_statistics, np.float32)
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None) -> Self:
+        """Load the shipped model, or one that `deeptrace train tracenet` exported to `folder`.
+
+        Raises:
+            ModelError: a file is missing, damaged, or made for other evidence than this version measures.
+        """
+        base = Path(str(folder)) if folder is not None else shipped_folder()
+        try:
+            card = Card.model_validate_json((base / CARD_NAME).read_bytes())
+            weights = (base / MODEL_NAME).read_bytes()
+        except FileNotFoundError as error:
+            raise ModelError(str(base), f"no {Path(str(error.filename)).name} there", "Reinstall deeptrace.") from None
+        except ValidationError as error:
+            raise ModelError(str(base / CARD_NAME), f"not a model card: {error.errors()[0]['msg']}") from None
+        if hashlib.sha256(weights).hexdigest() != card.sha256:
+            raise ModelError(
+                str(base / MODEL_NAME), "the file is not the one its card describes", "Reinstall deeptrace."
+            )
+        if card.channels != CHANNELS or card.texture_statistics != len(texture_names()):
+            raise ModelError(
+                str(base), "the model was trained on other evidence than this version measures", "Retrain."
+            )
+        return cls(_session(weights), card)
+
+    def score(self, window: Window) -> WindowScores:
+        """Run the nets on one window."""
+        texture = window.texture if window.texture is not None else self._no_texture
+        clip, score, where, present, kinds = self._session.run(
+            None, {"evidence": window.evidence.astype(np.float32), "texture": texture.astype(np.float32)}
+        )
+        return WindowScores(float(score) if window.texture is not None else None, float(clip), where, present, kinds)
+
+
+def shipped_folder() -> Path:
+    """Where the package keeps the model."""
+    return Path(str(files("deeptrace.detectors.tracenet") / "weights"))
+
+
+def _session(weights: bytes) -> onnxruntime.InferenceSession:
+    options: Any = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # videos are the unit of parallel work; spinning threads would fight over cores
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+
+
+def _sigmoid(x: float) -> float:
+    return 1.0 / (1.0 + math.exp(-min(max(x, -60.0), 60.0)))

@@ -1,0 +1,1 @@
+"""Training of TraceNet, the default detector: measure, fit, cross-fit, calibrate, export."""

@@ -1,0 +1,160 @@
+"""From cross-fitted scores to probabilities, thresholds and trace scores that mean something."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deeptrace.detectors.tracenet.model import Calibration
+from deeptrace.detectors.tracenet.tubes import TubeSettings, best_box, find_tubes
+from deeptrace.errors import MissingExtraError
+from deeptrace.trace import Category, Trace
+from deeptrace.train.tracenet.clips import Clip, Kind
+from deeptrace.train.tracenet.crossfit import Scores
+
+__all__ = ["ScoredClip", "calibrate"]
+
+_HIT_IOU = 0.3
+_SHARPEN = (0.7, 1.0, 1.4, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """A clip with the scores of models that never saw its group."""
+
+    clip: Clip
+    scores: Scores
+
+
+def calibrate(scored: list[ScoredClip]) -> Calibration:
+    """Fit every number of the calibration on cross-fitted scores of clips in one encoding and as they are.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    texture, clip, bias = _fuse(scored)
+    partial = Calibration(
+        texture=texture, clip=clip, bias=bias, threshold_fpr_1=1, threshold_fpr_5=1, threshold_balanced=0.5,
+        heat=0, presence=0, trace_generated=0, trace_bias=0, sharpen=_best_sharpening(scored),
+        category_thresholds=_category_thresholds(scored),
+    )  # fmt: skip
+    p = np.array([partial.p_fake(s.scores.texture, s.scores.clip) for s in scored])
+    kind = np.array([s.clip.kind for s in scored])
+    real, fake = p[kind == Kind.REAL], p[kind == Kind.GENERATED]
+    partial = partial.model_copy(
+        update={
+            "threshold_fpr_1": _above_share(real, 0.01),
+            "threshold_fpr_5": _above_share(real, 0.05),
+            "threshold_balanced": _equal_errors(real, fake),
+        }
+    )
+    return partial.model_copy(update=_trace_scores(scored, partial))
+
+
+def _logistic(
+    features: np.ndarray, labels: np.ndarray, weights: np.ndarray, strength: float
+) -> tuple[np.ndarray, float]:
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise MissingExtraError("train tracenet", "train") from None
+    model: Any = LogisticRegression(C=strength, max_iter=1000).fit(features, labels, sample_weight=weights)
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def _fuse(scored: list[ScoredClip]) -> tuple[float, float, float]:
+    """Weights of the two logits, generated and real clips counting alike and every group by the root of its size."""
+    used = [s for s in scored if s.clip.kind is not Kind.EDITED]
+    features = np.array([[s.scores.texture, s.scores.clip] for s in used])
+    labels = np.array([s.clip.kind is Kind.GENERATED for s in used])
+    sizes = Counter(s.clip.group for s in used)
+    weights = np.array([sizes[s.clip.group] ** -0.5 for s in used])
+    for value in (False, True):
+        weights[labels == value] *= len(used) / 2 / weights[labels == value].sum()
+    (texture, clip), bias = _logistic(features, labels, weights, 1.0)
+    return float(texture), float(clip), bias
+
+
+def _above_share(real: np.ndarray, share: float) -> float:
+    """The p_fake that at most `share` of the real clips exceeds: halfway to the next one."""
+    ordered = np.sort(real)[::-1]
+    allowed = int(share * len(ordered))
+    return float(min((ordered[allowed] + ordered[max(allowed - 1, 0)]) / 2 + 1e-6, 1.0))
+
+
+def _equal_errors(real: np.ndarray, fake: np.ndarray) -> float:
+    limits = np.unique(np.concatenate([real, fake]))
+    gap = [abs((real >= limit).mean() - (fake < limit).mean()) for limit in limits]
+    return float(limits[int(np.argmin(gap))])
+
+
+def _best_sharpening(scored: list[ScoredClip]) -> float:
+    """The power on the heat whose one best box agrees most with every trace row (the paper's protocol)."""
+    known = [s for s in scored if s.clip.kind is Kind.GENERATED and s.clip.traces]
+
+    def mean_iou(power: float) -> float:
+        ious = []
+        for s in known:
+            box, _ = best_box((s.scores.where.astype(np.float64) ** power).mean(axis=0))
+            ious += [box.iou(trace.box) for trace in s.clip.traces if trace.box is not None]
+        return float(np.mean(ious))
+
+    return max(_SHARPEN, key=mean_iou) if known else 1.0
+
+
+def _category_thresholds(scored: list[ScoredClip]) -> tuple[float, ...]:
+    """Per category, the chance above which naming it gives the best F1 on traces seen by eye."""
+    rows, truth = [], []
+    for s in scored:
+        for trace in s.clip.traces if s.clip.kind is Kind.GENERATED else ():
+            if trace.box is not None and trace.categories:
+                rows.append(_chances_in(s.scores, trace))
+                truth.append([category in trace.categories for category in Category])
+    if not rows:
+        return (0.5,) * len(Category)
+    chances, marks = np.array(rows), np.array(truth)
+    limits = []
+    for index in range(len(Category)):
+        column, mark = chances[:, index], marks[:, index]
+        candidates = np.unique(np.quantile(column, np.linspace(0, 1, 41)))
+        f1 = [2 * (mark & (column >= c)).sum() / max((column >= c).sum() + mark.sum(), 1) for c in candidates]
+        limits.append(float(max(candidates[int(np.argmax(f1))], 1e-3)))
+    return tuple(limits)
+
+
+def _chances_in(scores: Scores, trace: Trace) -> np.ndarray:
+    assert trace.box is not None
+    size = scores.kinds.shape[-1]
+    x0, y0, x1, y1 = (round(v * size) for v in trace.box.as_tuple())
+    region = scores.kinds[:, :, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].astype(np.float32)
+    return np.asarray(region.mean(axis=(0, 2, 3)))
+
+
+def _trace_scores(scored: list[ScoredClip], calibration: Calibration) -> dict[str, float]:
+    """Fit the chance that a found tube lies where an annotator marked a trace; on real clips none does."""
+    features, hits, weights = [], [], []
+    for s in scored:
+        if s.clip.kind is Kind.EDITED:
+            continue
+        p = calibration.p_fake(s.scores.texture, s.scores.clip)
+        odds = float(np.log((p + 1e-4) / (1 - p + 1e-4)))
+        where = s.scores.where.astype(np.float64) ** calibration.sharpen
+        end = float(s.scores.times_s[-1]) + 0.125
+        for tube in find_tubes(where, s.scores.times_s, end, TubeSettings()):
+            presence = float(s.scores.present[tube.mask].astype(np.float32).mean())
+            features.append([tube.heat, presence, odds])
+            boxes = [trace.box for trace in s.clip.traces if trace.box is not None]
+            hits.append(any(tube.tube.box.iou(box) >= _HIT_IOU for box in boxes))
+            weights.append(1.0)
+    if len(set(hits)) < 2:
+        return {"heat": 0.0, "presence": 0.0, "trace_generated": 1.0, "trace_bias": 0.0}
+    (heat, presence, generated), bias = _logistic(np.array(features), np.array(hits), np.array(weights), 1.0)
+    return {
+        "heat": float(heat),
+        "presence": float(presence),
+        "trace_generated": float(generated),
+        "trace_bias": bias,
+    }

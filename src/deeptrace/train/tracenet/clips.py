@@ -1,0 +1,121 @@
+"""The clips of a training, and folds that never part a generator or a source."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+
+from deeptrace.data import read_reward_data, resolve_path
+from deeptrace.errors import DataError
+from deeptrace.trace import Label, Sample, Trace
+
+__all__ = ["Clip", "Kind", "fold_numbers", "read_clips"]
+
+_PARTS_OF_LARGE_SOURCES = 8
+_LARGE_SOURCE_SHARE = 0.25
+UNCONFIRMED = 0.5
+
+
+class Kind(IntEnum):
+    """What a clip is to the training."""
+
+    REAL = 0
+    GENERATED = 1
+    EDITED = 2
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip.
+
+    Attributes:
+        name: unique, usable as a file name.
+        path: the file.
+        kind: real, generated, or a generated edit of a real clip.
+        group: generator, source or matched pair: never parted by a fold.
+        split: what the dataset says.
+        traces: seen by eye, `score` being their weight; only generated clips have any.
+    """
+
+    name: str
+    path: Path
+    kind: Kind
+    group: str
+    split: str
+    traces: tuple[Trace, ...] = ()
+
+
+def read_clips(root: Path, edited: str = "") -> list[Clip]:
+    """All clips of a RewardData folder, and the edited versions of its matched pairs.
+
+    Raises:
+        DataError: the annotations make no sense, or a file is missing.
+    """
+    clips: list[Clip] = []
+    pairs: dict[str, str] = {}
+    for sample in read_reward_data(root):
+        if sample.label is None:
+            continue
+        path = Path(resolve_path(sample, root))
+        if not path.is_file():
+            raise DataError(str(path), "no such clip", "Training needs every clip that the annotations name.")
+        source = sample.source or "unknown"
+        if source.startswith("matched:"):
+            pairs[source.removeprefix("matched:")] = sample.split or ""
+        kind = Kind.GENERATED if sample.label is Label.FAKE else Kind.REAL
+        group = f"{kind.name.lower()}:{source}" if not source.startswith("matched:") else source
+        clips.append(Clip(_file_name(sample.path), path, kind, group, sample.split or "", _weighted(sample)))
+    folder = root / edited
+    for path in sorted(folder.glob("*__*")) if edited else []:
+        pair, _, method = path.stem.rpartition("__")
+        if method != "real" and pair in pairs:
+            name = _file_name(f"{edited}/{path.name}")
+            clips.append(Clip(name, path, Kind.EDITED, f"matched:{pair}", pairs[pair]))
+    return _with_large_sources_parted(sorted(clips, key=lambda clip: clip.name))
+
+
+def fold_numbers(clips: list[Clip], folds: int, seed: int) -> np.ndarray:
+    """A fold (N,) for each clip, balanced by class, one fold for all of a group."""
+    rng = np.random.default_rng(seed)
+    fold_of: dict[str, int] = {}
+    for generated in (True, False):
+        sizes = Counter(clip.group for clip in clips if (clip.kind is Kind.GENERATED) == generated)
+        groups = sorted(sizes, key=lambda group: (-sizes[group] - 8 * rng.random(), group))
+        load = np.zeros(folds)
+        for group in groups:
+            fold_of[group] = int(load.argmin())
+            load[fold_of[group]] += sizes[group]
+    return np.array([fold_of[clip.group] for clip in clips])
+
+
+def _with_large_sources_parted(clips: list[Clip]) -> list[Clip]:
+    """Part a source of many unrelated videos (a scraped dataset) into several groups, by a hash of the name."""
+    real = Counter(clip.group for clip in clips if clip.kind is Kind.REAL)
+    large = {group for group, size in real.items() if size > _LARGE_SOURCE_SHARE * real.total()}
+
+    def parted(clip: Clip) -> Clip:
+        if clip.group not in large:
+            return clip
+        part = int(hashlib.sha256(clip.name.encode()).hexdigest(), 16) % _PARTS_OF_LARGE_SOURCES
+        return Clip(clip.name, clip.path, clip.kind, f"{clip.group}/{part}", clip.split, clip.traces)
+
+    return [parted(clip) for clip in clips]
+
+
+def _weighted(sample: Sample) -> tuple[Trace, ...]:
+    """The sample's traces; one that a single annotation pass saw (`votes` of 1) weighs half."""
+    rows = [row for row in sample.extra.get("rows", ()) if row.get("faketrace_bbox")]
+    votes = [row.get("votes", 2) for row in rows] if len(rows) == len(sample.traces) else [2] * len(sample.traces)
+    return tuple(
+        trace.model_copy(update={"score": 1.0 if seen >= 2 else UNCONFIRMED})
+        for trace, seen in zip(sample.traces, votes, strict=True)
+    )
+
+
+def _file_name(path: str) -> str:
+    return path.replace("/", "__").replace(":", "_")

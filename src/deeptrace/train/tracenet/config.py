@@ -1,0 +1,73 @@
+"""Every choice of a TraceNet training, in one place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deeptrace.errors import SettingsError
+
+__all__ = ["TraceNetConfig"]
+
+
+class TraceNetConfig(BaseModel):
+    """A training of TraceNet; the JSON file of `deeptrace train tracenet CONFIG` holds these fields.
+
+    Attributes:
+        data: folder with `all_data.json` (RewardData format) and the clips beside it.
+        edited: folder below `data` with matched pairs `PAIR__real.*` and `PAIR__METHOD.*`; "" for none. The edited
+            versions count as generated, with their source as a negative of the same content.
+        out: where measurements, checkpoints, the log and the exported model go.
+        seed: of everything.
+        variants: how often each clip is measured: once as it is, once in one encoding for all, else degraded at random.
+        injections: synthetic traces planted into each of the first `planted_variants` variants of each real clip.
+        planted_variants: see above.
+        folds: cross-fitting folds, by generator and by source.
+        steps: optimizer steps of the trace net.
+        generated, real, planted: clips of each kind in a batch.
+        frames: neighbouring frames of a training example.
+        learning_rate: peak, one-cycle.
+        texture_strength: inverse strength of the L2 penalty of the texture classifier (scikit-learn's C).
+        workers: processes for measuring.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path
+    edited: str = "matched"
+    out: Path = Path("out/tracenet")
+    seed: int = 0
+    variants: int = Field(default=5, ge=2)
+    injections: int = Field(default=4, ge=0, le=9)
+    planted_variants: int = Field(default=3, ge=1)
+    folds: int = Field(default=4, ge=2)
+    steps: int = Field(default=700, ge=1)
+    generated: int = Field(default=7, ge=1)
+    real: int = Field(default=4, ge=1)
+    planted: int = Field(default=6, ge=0)
+    frames: int = Field(default=12, ge=4)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    texture_strength: float = Field(default=0.004, gt=0)
+    workers: int = Field(default=1, ge=1)
+
+    @classmethod
+    def read(cls, path: str | Path, **changes: Any) -> TraceNetConfig:
+        """The config in a JSON file, with `changes` on top; relative folders are relative to the working directory.
+
+        Raises:
+            SettingsError: the file is missing, no JSON, or holds a field that makes no sense.
+        """
+        try:
+            fields = json.loads(Path(path).read_text())
+            return cls.model_validate({**fields, **changes})
+        except FileNotFoundError:
+            raise SettingsError(str(path), "no such config", "See examples/tracenet.json.") from None
+        except json.JSONDecodeError as error:
+            raise SettingsError(str(path), f"not JSON: {error}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(f"{path}, {field}", first["msg"]) from None

@@ -1,0 +1,99 @@
+"""Write the model and its card, and check that ONNX Runtime says what torch says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
+from deeptrace.detectors.tracenet.model import CARD_NAME, MODEL_NAME, Calibration
+from deeptrace.errors import MissingExtraError, ModelError
+from deeptrace.train.tracenet.crossfit import TextureModel
+from deeptrace.train.tracenet.nets import Exported, TraceNet
+
+__all__ = ["export_model"]
+
+_TOLERANCE = 1e-3
+_LIMIT_BYTES = 10 * 2**20
+_OUTPUTS = ["generated", "texture_score", "where", "present", "kinds"]
+
+
+def export_model(
+    net: TraceNet, texture: TextureModel, calibration: Calibration, card: dict[str, Any], folder: Path
+) -> None:
+    """Write `tracenet.onnx` and `tracenet.json` to `folder`, both or neither new.
+
+    Args:
+        net: trained.
+        texture: fitted.
+        calibration: fitted on cross-fitted scores.
+        card: what else the model card says.
+        folder: made if missing.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ModelError: the exported file differs from torch, or is larger than 10 MB.
+    """
+    module = Exported(
+        net.eval(),
+        torch.from_numpy(texture.weights.astype(np.float32)),
+        texture.bias,
+        torch.from_numpy(texture.center.astype(np.float32)),
+        torch.from_numpy(texture.scale.astype(np.float32)),
+    ).eval()
+    example = (torch.randn(7, len(CHANNELS), GRID, GRID), torch.rand(len(texture.center)))
+    try:
+        import onnxscript  # noqa: F401 - what torch.onnx.export needs
+
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / MODEL_NAME
+            torch.onnx.export(
+                module,
+                example,
+                str(path),
+                input_names=["evidence", "texture"],
+                output_names=_OUTPUTS,
+                dynamic_shapes={"evidence": {0: torch.export.Dim("frames", min=2, max=4096)}, "texture": {}},
+                external_data=False,
+                verbose=False,
+            )
+            weights = path.read_bytes()
+    except ImportError:
+        raise MissingExtraError("export of TraceNet", "train") from None
+    _check(module, weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "name": "tracenet",
+        **card,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "channels": list(CHANNELS),
+        "texture_statistics": len(texture.center),
+        "calibration": calibration.model_dump(),
+    }
+    for name, content in ((MODEL_NAME, weights), (CARD_NAME, json.dumps(facts, indent=1).encode() + b"\n")):
+        part = folder / f"{name}.part"
+        part.write_bytes(content)
+        part.replace(folder / name)
+
+
+def _check(module: Exported, weights: bytes) -> None:
+    import onnxruntime
+
+    if len(weights) > _LIMIT_BYTES:
+        raise ModelError(MODEL_NAME, f"{len(weights)} bytes is more than the {_LIMIT_BYTES} that may be shipped")
+    session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
+    for frames in (2, 24, 31):
+        evidence = torch.randn(frames, len(CHANNELS), GRID, GRID)
+        texture = module.center + torch.randn(len(module.center)) / module.scale
+        with torch.no_grad():
+            wanted = module(evidence, texture)
+        got = session.run(_OUTPUTS, {"evidence": evidence.numpy(), "texture": texture.numpy()})
+        worst = max(float(np.abs(a.numpy() - b).max()) for a, b in zip(wanted, got, strict=True))
+        if worst > _TOLERANCE:
+            raise ModelError(MODEL_NAME, f"ONNX Runtime differs from torch by {worst:.1e} with {frames} frames")

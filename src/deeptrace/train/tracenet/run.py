@@ -1,0 +1,145 @@
+"""The whole training: measure, cross-fit, calibrate, fit on everything, export. Every part resumes where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deeptrace.errors import DataError
+from deeptrace.train.tracenet.calibrate import ScoredClip, calibrate
+from deeptrace.train.tracenet.clips import Clip, Kind, fold_numbers, read_clips
+from deeptrace.train.tracenet.config import TraceNetConfig
+from deeptrace.train.tracenet.crossfit import Scores, TextureModel, fit_texture, score_clip
+from deeptrace.train.tracenet.export import export_model
+from deeptrace.train.tracenet.figures import figures_of
+from deeptrace.train.tracenet.fit import fit_trace_net
+from deeptrace.train.tracenet.measure import AS_IS, ONE_ENCODING, load_measured, measure_all
+from deeptrace.train.tracenet.nets import TraceNet
+
+__all__ = ["VERSION", "train_tracenet"]
+
+VERSION = "1"
+_ALL = -1
+_SCORED_VARIANTS = (AS_IS, ONE_ENCODING)
+
+Progress = Callable[[str, int, int], None]
+
+
+def train_tracenet(config: TraceNetConfig, progress: Progress) -> Path:
+    """Train TraceNet and export it.
+
+    Args:
+        config: everything.
+        progress: called with what is being done, how much is done and how much there is.
+
+    Returns:
+        The folder with `tracenet.onnx` and `tracenet.json`; `deeptrace detect --detector tracenet:FOLDER` uses it.
+
+    Raises:
+        DataError, MissingExtraError, ModelError, SettingsError: as their parts.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    _write(config.out / "config.json", config.model_dump_json(indent=1))
+    clips = read_clips(config.data, config.edited)
+    if len({clip.group for clip in clips if clip.kind is Kind.GENERATED}) < config.folds:
+        raise DataError(str(config.data), f"fewer than {config.folds} generators", "Lower `folds`, or add data.")
+    problems = measure_all(clips, config, progress)
+    clips = [clip for clip in clips if load_measured(clip, AS_IS, config) is not None]
+    folds = fold_numbers(clips, config.folds, config.seed)
+    jobs = [(config, clips, folds, fold) for fold in [*range(config.folds), _ALL]]
+    with ProcessPoolExecutor(config.workers) as pool:
+        running = [pool.submit(_fit_fold, *job) for job in jobs]
+        for done, job in enumerate(running, start=1):
+            job.result()
+            progress("fitted", done, len(running))
+    scored = {variant: load_scored(config, clips, variant) for variant in _SCORED_VARIANTS}
+    calibration = calibrate([s for group in scored.values() for s in group])
+    figures = {
+        "as they are": figures_of(scored[AS_IS], calibration),
+        "in one encoding": figures_of(scored[ONE_ENCODING], calibration),
+    }
+    net, texture = _load_fit(config, _ALL)
+    card = _card(config, clips, figures, problems)
+    export_model(net, texture, calibration, card, config.out / "model")
+    return config.out / "model"
+
+
+def load_scored(config: TraceNetConfig, clips: list[Clip], variant: int) -> list[ScoredClip]:
+    """The cross-fitted scores of a variant; clips without any are left out."""
+    paths = {clip.name: _scores_path(config, clip, variant) for clip in clips}
+    return [ScoredClip(clip, Scores.load(paths[clip.name])) for clip in clips if paths[clip.name].is_file()]
+
+
+def _fit_fold(config: TraceNetConfig, clips: list[Clip], folds: np.ndarray, fold: int) -> None:
+    """Fit both models without `fold` and score that fold; with `_ALL`, fit on everything."""
+    import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    kept = [clip for clip, number in zip(clips, folds, strict=True) if number != fold]
+    path = config.out / "fits" / f"fold{'_all' if fold == _ALL else fold}.pt"
+    path.parent.mkdir(exist_ok=True)
+    if not path.is_file():
+        texture = fit_texture(kept, config)
+        with open(path.with_suffix(".log.jsonl"), "w", buffering=1) as log:
+            net = fit_trace_net(
+                kept, config, seed=config.seed + fold + 1, log=lambda record: print(json.dumps(record), file=log)
+            )
+        part = path.with_suffix(".part")
+        torch.save({"net": net.state_dict(), "texture": vars(texture)}, part)
+        part.replace(path)
+    net, texture = _load_fit(config, fold)
+    for clip, number in zip(clips, folds, strict=True):
+        for variant in _SCORED_VARIANTS if number == fold else ():
+            measured = load_measured(clip, variant, config)
+            target = _scores_path(config, clip, variant)
+            if measured is not None and not target.is_file():
+                target.parent.mkdir(exist_ok=True)
+                score_clip(net, texture, measured).save(target)
+
+
+def _load_fit(config: TraceNetConfig, fold: int) -> tuple[TraceNet, TextureModel]:
+    path = config.out / "fits" / f"fold{'_all' if fold == _ALL else fold}.pt"
+    saved = torch.load(path, weights_only=False)  # written by this program, a moment ago
+    net = TraceNet()
+    net.load_state_dict(saved["net"])
+    return net.eval(), TextureModel(**saved["texture"])
+
+
+def _card(config: TraceNetConfig, clips: list[Clip], figures: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """What a reader must know of the model."""
+    listed = "\n".join(sorted(clip.name for clip in clips))
+    return {
+        "version": VERSION,
+        "trained_on": {
+            "generated": dict(sorted(Counter(c.group for c in clips if c.kind is Kind.GENERATED).items())),
+            "real": dict(sorted(Counter(c.group for c in clips if c.kind is Kind.REAL).items())),
+            "edited_clips": sum(c.kind is Kind.EDITED for c in clips),
+            "clips": len(clips),
+            "clip_list_sha256": hashlib.sha256(listed.encode()).hexdigest(),
+            "traces_seen_by_eye": sum(len(c.traces) for c in clips),
+            "unusable": problems,
+        },
+        "config": json.loads(config.model_dump_json(exclude={"data", "out", "workers"})),
+        "made_with": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "cross_fitted_figures": figures,
+    }
+
+
+def _scores_path(config: TraceNetConfig, clip: Clip, variant: int) -> Path:
+    return config.out / "scores" / f"{clip.name}.v{variant}.npz"
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_text(text + "\n")
+    part.replace(path)

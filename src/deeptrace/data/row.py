@@ -1,6 +1,6 @@
 """One row of RewardData (`all_data.json`), read strictly and kept verbatim.
 
-The format is that of the paper's public release; see `docs/data.md`. A field may be missing, null or blank, and which
+The format is that of the paper's public release. A field may be missing, null or blank, and which
 of the three it was survives a round trip, as do fields that deeptrace gives no meaning (`votes`, `confidence`).
 What is there must make sense, though: a box of negative width is an error that names row and field, not a guess.
 

@@ -8,6 +8,7 @@ reasons that have nothing to do with being generated.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ NOTABLE_AUC = 0.6
 STRONG_AUC = 0.75
 DECISIVE_AUC = 0.9
 ALPHA = 0.02
+SIGMAS = 2.58
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,16 @@ def find_shortcuts(
     truth, groups = np.array(fake, dtype=bool), np.array([str(source) for source in sources])
     fakes, reals = int(truth.sum()), int((~truth).sum())
     matrices = feature_matrix(facts) if facts else {}
-    enough = min(fakes, reals) >= MIN_CLIPS_A_CLASS
+    enough, least = min(fakes, reals) >= MIN_CLIPS_A_CLASS, _least_auc(fakes, reals)
     by_clip = classify.folds_by_clip(truth, seed=seed) if enough else []
     by_source = classify.folds_by_source(truth, groups, seed=seed) if enough else []
     found = {name: _both(matrix, truth, by_clip, by_source, seed) for name, matrix in matrices.items()}
     best = _best_shuffled(matrices, truth, by_clip, shuffles if enough else 0, seed)
     rules = {feature.name: best_rule(feature, facts, truth) for feature in FEATURES} if enough else {}
     features = tuple(
-        _result(feature.name, feature.name not in matrices, found.get(feature.name), best, rules.get(feature.name))
+        _result(feature.name, found.get(feature.name), best, rules.get(feature.name), least)
+        if feature.name in matrices
+        else FeatureResult(feature.name, True, None, None, None, None, "the same in every clip", False)
         for feature in FEATURES
     )
     joint = _Joint(matrices, truth, groups, by_clip, by_source, joint_shuffles, seed)
@@ -137,7 +141,7 @@ def find_shortcuts(
         exclusive=tuple(exclusive_sizes(facts, truth, groups)),
         summary="",
         found=any(feature.shortcut for feature in features)
-        or _notable(outcome["joint_auc"], outcome["joint_p_value"], joint.shuffles),
+        or _notable(outcome["joint_auc"], outcome["joint_p_value"], joint.shuffles, least),
         **outcome,
     )
     return _with_summary(result, enough)
@@ -242,15 +246,17 @@ class _Joint:
 
 
 def _result(
-    name: str, constant: bool, found: tuple[float | None, float | None] | None, shuffled: list[float], rule: Rule | None
+    name: str,
+    found: tuple[float | None, float | None] | None,
+    shuffled: list[float],
+    rule: Rule | None,
+    least: float,
 ) -> FeatureResult:
-    if constant:
-        return FeatureResult(name, True, None, None, None, None, "the same in every clip", False)
     auc, by_source = found or (None, None)
     if auc is None or not shuffled:
         return FeatureResult(name, False, auc, by_source, None, rule, "too few clips to say", False)
     p_value = _p_value(auc, shuffled)
-    if not _notable(auc, p_value, len(shuffled)):
+    if not _notable(auc, p_value, len(shuffled), least):
         return FeatureResult(name, False, auc, by_source, p_value, rule, "no shortcut found", False)
     strength = "separates the classes almost alone" if auc >= DECISIVE_AUC else "a shortcut"
     strength = "a strong shortcut" if STRONG_AUC <= auc < DECISIVE_AUC else strength
@@ -271,11 +277,19 @@ def _p_value(value: float | None, shuffled: list[float]) -> float | None:
     return (1 + sum(other >= value for other in shuffled)) / (1 + len(shuffled))
 
 
-def _notable(auc: float | None, p_value: float | None, shuffles: int) -> bool:
+def _notable(auc: float | None, p_value: float | None, shuffles: int, least: float) -> bool:
     """Large enough to matter, and not by chance; with few shuffles, better than each of them."""
-    return (
-        auc is not None and p_value is not None and auc >= NOTABLE_AUC and p_value <= max(ALPHA, 1.01 / (1 + shuffles))
-    )
+    return auc is not None and p_value is not None and auc >= least and p_value <= max(ALPHA, 1.01 / (1 + shuffles))
+
+
+def _least_auc(fakes: int, reals: int) -> float:
+    """The AUC that is worth a word: `NOTABLE_AUC`, or in small sets what chance reaches once in two hundred.
+
+    The standard error is that of the rank-sum statistic (Mann and Whitney) without any difference.
+    """
+    if not fakes or not reals:
+        return 1.0
+    return max(NOTABLE_AUC, 0.5 + SIGMAS * math.sqrt((fakes + reals + 1) / (12 * fakes * reals)))
 
 
 def _with_summary(result: Shortcuts, enough: bool) -> Shortcuts:

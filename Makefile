@@ -61,7 +61,7 @@ $(VENV)/.dev-torch: $(VENV)/.dev
 
 demo: $(VENV)/.base
 	@rm -rf demo-out
-	@$(BIN)/deeptrace detect examples/clips/*.mp4 --overlay --report --out demo-out
+	@$(BIN)/deeptrace detect examples/*.mp4 --overlay --report --out demo-out
 	@echo
 	@echo "open  demo-out/report.html    the clips with their traces, in a browser"
 	@echo "      demo-out/overlays/      the same drawn into video files"

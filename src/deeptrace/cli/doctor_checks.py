@@ -111,6 +111,7 @@ def _onnxruntime() -> list[Check]:
 
 
 def _default_detector() -> list[Check]:
+    """Load it, which compares its model file with the checksum on its card."""
     from deeptrace.detectors import DEFAULT_DETECTOR, load_detector
     from deeptrace.errors import DeeptraceError
 
@@ -118,7 +119,8 @@ def _default_detector() -> list[Check]:
         info = load_detector(DEFAULT_DETECTOR).info
     except DeeptraceError as error:
         return [Check("default detector", "problem", str(error), "Install deeptrace again.")]
-    return [Check("default detector", "ok", f"{info.name} version {info.version} loads")]
+    weights = info.settings.get("weights", "unknown")
+    return [Check("default detector", "ok", f"{info.name} version {info.version}, model file as stated ({weights}...)")]
 
 
 def _extras() -> list[Check]:

@@ -161,7 +161,9 @@ def _counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
 
 
 def _detector_line(info: DetectorInfo) -> str:
-    settings = ", ".join(f"{key} {json.dumps(value)}" for key, value in info.settings.items())
+    """Name, version and the settings that are one value; the rest is in every verdict."""
+    plain = {key: value for key, value in info.settings.items() if isinstance(value, (bool, int, float, str))}
+    settings = ", ".join(f"{key} {value}" for key, value in plain.items())
     return f"{info.name} version {info.version}" + (f" ({settings})" if settings else "")
 
 

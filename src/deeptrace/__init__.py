@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deeptrace.detectors import Detector, load_detector
     from deeptrace.errors import DeeptraceError
     from deeptrace.evaluate import detect
+    from deeptrace.evaluate.run import evaluate
     from deeptrace.geometry import Box, Interval, Keyframe, Tube
     from deeptrace.trace import Category, DetectorInfo, Label, Media, Outcome, Sample, Trace, Verdict
 
@@ -35,6 +36,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "detect",
+    "evaluate",
     "load_detector",
 ]
 
@@ -56,6 +58,8 @@ def __getattr__(name: str) -> Any:
             return version("deeptrace")
         except PackageNotFoundError:  # imported from a source tree that is not installed
             return "0+unknown"
+    if name == "evaluate":  # the package itself, which can be called
+        return importlib.import_module("deeptrace.evaluate")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'deeptrace' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

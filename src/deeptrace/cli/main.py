@@ -16,10 +16,13 @@ from typing import Annotated
 import typer
 
 from deeptrace.cli.audit import audit
+from deeptrace.cli.compare import compare
 from deeptrace.cli.data import data
 from deeptrace.cli.detect import detect
 from deeptrace.cli.detectors import detectors
 from deeptrace.cli.doctor import doctor
+from deeptrace.cli.eval import evaluate
+from deeptrace.cli.leaderboard import leaderboard
 from deeptrace.cli.synth import synth
 from deeptrace.cli.terminal import fail
 from deeptrace.cli.train import train
@@ -39,7 +42,10 @@ app.command()(detectors)
 app.command()(doctor)
 app.command()(synth)
 app.command()(audit)
+app.command("eval")(evaluate)
+app.command()(compare)
 app.add_typer(data, name="data")
+app.add_typer(leaderboard, name="leaderboard")
 app.add_typer(train, name="train")
 
 

@@ -69,9 +69,7 @@ def read_truth(
     matched = {} if found is None else match_passes(samples, read_passes(found))[0]
     name = Path(file).stem if Path(file).stem != "all_data" else Path(file).resolve().parent.name
     training = () if split in (ALL, TRAINING) else tuple(s for s in everything if s.split == TRAINING)
-    return Truth(
-        name=name, root=root or ".", split=split, samples=tuple(samples), training=training, passes=matched
-    )
+    return Truth(name=name, root=root or ".", split=split, samples=tuple(samples), training=training, passes=matched)
 
 
 def sample_digest(sample: Sample) -> str:

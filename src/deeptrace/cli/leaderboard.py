@@ -1,0 +1,64 @@
+"""`deeptrace leaderboard`: entries from finished runs, and the table built from all entries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deeptrace.cli.terminal import note
+
+__all__ = ["leaderboard"]
+
+FOLDER = Path("docs/leaderboard")
+MARKDOWN, TABLE = "README.md", "leaderboard.csv"
+
+leaderboard = typer.Typer(
+    help="A leaderboard in a repository: one JSON file a run, a table built from them.", no_args_is_help=True
+)
+_Folder = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the entries are.")]
+
+
+@leaderboard.command()
+def add(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished evaluation.")],
+    name: Annotated[str, typer.Option(help="Of the method, as it is to be shown.")],
+    by: Annotated[str, typer.Option(help="Who answers for it.")],
+    url: Annotated[str, typer.Option(help="Code, paper or model card.")] = "",
+    notes: Annotated[str, typer.Option(help="One line.")] = "",
+    folder: _Folder = FOLDER,
+) -> None:
+    """Make an entry of a finished evaluation; its numbers are taken from the run."""
+    from deeptrace.evaluate.leaderboard import add_entry, entry_of_run
+    from deeptrace.evaluate.run_folder import read_run
+
+    entry = entry_of_run(read_run(run), name=name, submitted_by=by, url=url, notes=notes)
+    note(f"wrote {add_entry(entry, folder)}; now: deeptrace leaderboard build --dir {folder}")
+
+
+@leaderboard.command()
+def build(
+    folder: _Folder = FOLDER,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 1 when the table is not up to date.")
+    ] = False,
+) -> None:
+    """Check all entries and write README.md and leaderboard.csv beside them."""
+    from deeptrace.data.jsonio import atomic_path
+    from deeptrace.evaluate.leaderboard import read_entries, render_csv, render_markdown
+
+    entries = read_entries(folder)
+    stale = []
+    for file, text in ((MARKDOWN, render_markdown(entries)), (TABLE, render_csv(entries))):
+        target = folder / file
+        if target.exists() and target.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(file)
+        if not check:
+            with atomic_path(target) as scratch:
+                scratch.write_text(text, encoding="utf-8")
+    if check and stale:
+        note(f"{len(entries)} entries are valid, but out of date: {', '.join(stale)}. Run: deeptrace leaderboard build")
+        raise typer.Exit(1)
+    note(f"{len(entries)} entries are valid; {'written: ' + ', '.join(stale) if stale else 'the table is up to date'}")

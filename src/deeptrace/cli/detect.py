@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -54,11 +54,8 @@ def detect(
     out = DEFAULT_OUT if out is None and (overlay or report) else out
     inputs = expand_inputs(paths)
     count, limit_s = _processes(len(inputs), workers, timeout)
-    job = Job(evidence=report, overlay_dir=str(out / "overlays") if overlay and out else None)
-    results: list[Judged] = []
-    interrupted = False
-    # Whatever a detector prints in this process must not get between the JSON lines.
     stdout = sys.stdout
+    # Whatever a detector prints in this process must not get between the JSON lines.
     with redirect_stdout(sys.stderr):
         run = DetectRun(
             inputs,
@@ -66,20 +63,11 @@ def detect(
             settings=parse_settings(settings or []),
             workers=count,
             timeout_s=limit_s,
-            job=job,
+            job=Job(evidence=report, overlay_dir=str(out / "overlays") if overlay and out else None),
             out=out,
             resume=resume,
         )
-        with run:
-            if run.kept:
-                note(f"{run.kept} of {len(inputs)} were judged before")
-            try:
-                for judged in _with_progress(run):
-                    results.append(judged)
-                    if json_lines:
-                        print(judged.verdict.model_dump_json(), file=stdout, flush=True)
-            except KeyboardInterrupt:
-                interrupted = True
+        results, interrupted = _judge_all(run, stdout if json_lines else None)
     if interrupted:
         note(f"stopped: {run.done} of {len(inputs)} done" + (f", kept in {out}" if out else ""))
     _show(results, json_lines=json_lines, out=out, overlay=overlay, report=report)
@@ -89,6 +77,24 @@ def detect(
     if failed:
         note(f"{failed} of {len(results)} could not be judged")
         raise typer.Exit(EXIT_FAILED_INPUTS)
+
+
+def _judge_all(run: DetectRun, lines: TextIO | None) -> tuple[list[Judged], bool]:
+    """The run's results, each a JSON line on `lines` as it comes, and whether Ctrl-C ended it early."""
+    results: list[Judged] = []
+    with run, progress_bar() as bar:
+        if run.kept:
+            note(f"{run.kept} of {len(run)} were judged before")
+        task = bar.add_task("judging", total=len(run))
+        try:
+            for judged in run.results():
+                results.append(judged)
+                bar.advance(task)
+                if lines is not None:
+                    print(judged.verdict.model_dump_json(), file=lines, flush=True)
+        except KeyboardInterrupt:
+            return results, True
+    return results, False
 
 
 def _processes(inputs: int, workers: int | None, timeout: float | None) -> tuple[int, float | None]:
@@ -101,15 +107,6 @@ def _processes(inputs: int, workers: int | None, timeout: float | None) -> tuple
     if timeout is None:
         return max(count, 1), None if alone else DEFAULT_TIMEOUT_S
     return max(count, 1), timeout or None
-
-
-def _with_progress(run: DetectRun):  # type: ignore[no-untyped-def]
-    """The run's results, with a bar on stderr."""
-    with progress_bar() as bar:
-        task = bar.add_task("judging", total=len(run))
-        for judged in run.results():
-            bar.advance(task)
-            yield judged
 
 
 def _show(results: list[Judged], *, json_lines: bool, out: Path | None, overlay: bool, report: bool) -> None:

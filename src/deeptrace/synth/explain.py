@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from deeptrace.geometry import Box
-
-__all__ = ["Finding", "between", "percent", "pick", "place_name"]
-
-from dataclasses import dataclass, field
+__all__ = ["Finding", "between", "percent", "pick"]
 
 
 @dataclass(frozen=True)
@@ -24,20 +21,6 @@ class Finding:
 
     sentence: str
     measures: dict[str, float] = field(default_factory=dict)
-
-
-def place_name(box: Box) -> str:
-    """Where a box lies, as people say it: "upper left", "centre", "right side"."""
-    x, y = box.center
-    across = "left" if x < 0.38 else "right" if x > 0.62 else ""
-    down = "upper" if y < 0.38 else "lower" if y > 0.62 else ""
-    if across and down:
-        return f"{down} {across}"
-    if across:
-        return f"{across} half"
-    if down:
-        return f"{down} half"
-    return "centre"
 
 
 def percent(share: float) -> str:

@@ -12,7 +12,7 @@ from deeptrace.errors import SettingsError, SynthError
 from deeptrace.geometry import Box, Keyframe, Tube
 from deeptrace.synth.blurs import sudden_blurring
 from deeptrace.synth.cutouts import object_disappearance, object_trajectory, redundant_object, unexpected_move
-from deeptrace.synth.explain import Finding, place_name
+from deeptrace.synth.explain import Finding
 from deeptrace.synth.grain import Grain
 from deeptrace.synth.joins import object_merging, object_splitting
 from deeptrace.synth.regions import Want, choose_region, held
@@ -187,5 +187,5 @@ def _record(stage: Stage, category: Category, finding: Finding) -> Trace | None:
     )
     onset, offset = float(stage.scene.times_s[touched[0]]), stage.scene.end_s(touched[-1])
     tube = Tube(onset_s=onset, offset_s=offset, keyframes=keys)
-    sentence = finding.sentence.format(where=place_name(tube.box), begin=f"{onset:.2f} s", end=f"{offset:.2f} s")
+    sentence = finding.sentence.format(where=tube.box.place, begin=f"{onset:.2f} s", end=f"{offset:.2f} s")
     return Trace.from_tube(tube, categories=(category,), explanation=sentence)

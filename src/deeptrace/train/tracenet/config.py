@@ -44,7 +44,7 @@ class TraceNetConfig(BaseModel):
     injections: int = Field(default=4, ge=0, le=9)
     planted_variants: int = Field(default=3, ge=1)
     folds: int = Field(default=4, ge=2)
-    steps: int = Field(default=700, ge=1)
+    steps: int = Field(default=600, ge=1)
     generated: int = Field(default=7, ge=1)
     real: int = Field(default=4, ge=1)
     planted: int = Field(default=6, ge=0)

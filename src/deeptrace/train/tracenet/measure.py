@@ -26,7 +26,17 @@ from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.video import Frame, Video, open_video, write_video
 
-__all__ = ["AS_IS", "ONE_ENCODING", "Measured", "Planted", "coverage", "load_measured", "load_planted", "measure_all"]
+__all__ = [
+    "AS_IS",
+    "ONE_ENCODING",
+    "Measured",
+    "Planted",
+    "coverage",
+    "load_measured",
+    "load_planted",
+    "make_variant",
+    "measure_all",
+]
 
 AS_IS, ONE_ENCODING = 0, 1
 _LONGEST_S = 6.2
@@ -137,7 +147,10 @@ def _measure_clip(clip: Clip, config: TraceNetConfig) -> list[str]:
             continue
         rng = _rng(config.seed, clip.name, variant)
         try:
-            with tempfile.TemporaryDirectory() as scratch, _variant(clip, variant, rng, Path(scratch)) as video:
+            with (
+                tempfile.TemporaryDirectory() as scratch,
+                make_variant(clip.path, variant, rng, Path(scratch)) as video,
+            ):
                 if not wanted[0].is_file():
                     _save(wanted[0], **_numbers_of(list(read_windows(video))))
                 if planted and not wanted[1].is_file():
@@ -147,10 +160,17 @@ def _measure_clip(clip: Clip, config: TraceNetConfig) -> list[str]:
     return problems
 
 
-def _variant(clip: Clip, variant: int, rng: np.random.Generator, scratch: Path) -> Video:
-    """The clip as variant number `variant` shows it."""
+def make_variant(path: Path, variant: int, rng: np.random.Generator, scratch: Path) -> Video:
+    """The clip as variant number `variant` shows it: AS_IS, in ONE_ENCODING, or changed at random (any other number).
+
+    Args:
+        path: the clip.
+        variant: which.
+        rng: of the random changes.
+        scratch: folder for the new file, which must outlive the returned video.
+    """
     if variant == AS_IS:
-        return open_video(clip.path)
+        return open_video(path)
     if variant == ONE_ENCODING:
         rate, short, quality, codec = RATE_FPS, SHORT_SIDE, 23, "libx264"
     else:
@@ -159,7 +179,7 @@ def _variant(clip: Clip, variant: int, rng: np.random.Generator, scratch: Path) 
         quality = int(rng.integers(18, 33))
         codec = "libx265" if rng.random() < 0.15 else "libx264"
     target = scratch / "variant.mp4"
-    with open_video(clip.path) as source:
+    with open_video(path) as source:
         scale = short / min(source.media.width, source.media.height)
         size = (round(source.media.width * scale / 2) * 2, round(source.media.height * scale / 2) * 2)
         frames = source.frames(max_fps=rate, size=size, end_s=_LONGEST_S)

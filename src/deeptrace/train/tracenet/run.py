@@ -43,6 +43,7 @@ def train_tracenet(config: TraceNetConfig, progress: Progress) -> Path:
 
     Returns:
         The folder with `tracenet.onnx` and `tracenet.json`; `deeptrace detect --detector tracenet:FOLDER` uses it.
+        Beside it lie the models of the folds, each with the names of the clips it never saw (`held_out`).
 
     Raises:
         DataError, MissingExtraError, ModelError, SettingsError: as their parts.
@@ -67,9 +68,11 @@ def train_tracenet(config: TraceNetConfig, progress: Progress) -> Path:
         "as they are": figures_of(scored[AS_IS], calibration),
         "in one encoding": figures_of(scored[ONE_ENCODING], calibration),
     }
-    net, texture = _load_fit(config, _ALL)
     card = _card(config, clips, figures, problems)
-    export_model(net, texture, calibration, card, config.out / "model")
+    for fold in range(config.folds):  # for benchmarks: models that never saw these clips' generators and sources
+        held_out = [clip.name for clip, number in zip(clips, folds, strict=True) if number == fold]
+        export_model(*_load_fit(config, fold), calibration, card | {"held_out": held_out}, config.out / f"fold{fold}")
+    export_model(*_load_fit(config, _ALL), calibration, card, config.out / "model")
     return config.out / "model"
 
 

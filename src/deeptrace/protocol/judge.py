@@ -13,7 +13,7 @@ _EXAMPLES = (
     ("The bottle cap is warped at the hinge.", "The bottle cap is warped at the hinge.", "1"),
     ("The lamp bulb flickers due to pixelation.", "The lamp bulb is pixelated but stable.", "0.5"),
 )
-_SCORE = re.compile(r"(?:score|rating)?\W{0,5}(0(?:\.0+)?|0?\.50*|1(?:\.0+)?)\W*", re.I)
+_SCORE = re.compile(r"(?:score|rating)?\W{0,5}(?<!-)(0(?:\.0+)?|0?\.50*|1(?:\.0+)?)\W*", re.I)
 
 
 def judge_prompt(predicted: str, truth: str) -> str:

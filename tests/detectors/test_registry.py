@@ -71,8 +71,8 @@ def test_unknown_names_suggest_near_ones(name: str, suggestion: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_tracenet_takes_nothing_after_a_colon() -> None:
-    with pytest.raises(UnknownDetectorError):
+def test_tracenet_takes_a_folder_with_a_model_after_the_colon() -> None:
+    with pytest.raises(ModelError, match=r"large: no tracenet\.json there"):
         load_detector("tracenet:large")
 
 

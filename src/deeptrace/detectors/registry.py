@@ -83,9 +83,8 @@ BUILT_IN: tuple[Family, ...] = (
     Family(
         prefix="tracenet",
         target="deeptrace.detectors.tracenet:load",
-        summary="the default detector",
+        summary="the default detector; tracenet:FOLDER for one that `deeptrace train tracenet` made",
         names={"tracenet": "motion, sharpness and noise evidence read by a small network; no GPU, no download"},
-        takes_rest=False,
     ),
     Family(
         prefix="baseline",

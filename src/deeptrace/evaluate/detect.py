@@ -19,7 +19,7 @@ from deeptrace.reward import scalar_reward
 from deeptrace.trace import DetectorInfo, Outcome, Verdict
 from deeptrace.video import Video, open_video
 
-__all__ = ["VERDICT_ONLY", "Job", "Judged", "detect", "failed_verdict", "judge", "overlay_name"]
+__all__ = ["VERDICT_ONLY", "Job", "Judged", "detect", "failed_verdict", "judge", "judge_opened", "overlay_name"]
 
 log = logging.getLogger(__name__)
 
@@ -80,33 +80,50 @@ def judge(detector: Detector, path: str, job: Job = Job()) -> Judged:
     """The detector's verdict on the video at `path`, with reward and time filled in; never raises for a bad video."""
     started = time.perf_counter()
 
-    def failed(outcome: Outcome, error: Exception | str) -> Judged:
+    def unopened(error: Exception | str) -> Judged:
         elapsed_s = time.perf_counter() - started
-        return Judged(failed_verdict(path, outcome, error, info=detector.info, elapsed_s=elapsed_s))
+        return Judged(failed_verdict(path, Outcome.DECODE_FAILED, error, info=detector.info, elapsed_s=elapsed_s))
 
     try:
         path.encode()
     except UnicodeEncodeError:
-        return failed(Outcome.DECODE_FAILED, "its name is not valid UTF-8. Rename the file.")
+        return unopened("its name is not valid UTF-8. Rename the file.")
     try:
         video = open_video(path)
     except (DeeptraceError, OSError, MemoryError) as error:
-        return failed(Outcome.DECODE_FAILED, error)
+        return unopened(error)
     with video:
-        try:
-            verdict = detector.detect(video)
-        except (VideoError, MemoryError) as error:
-            return failed(Outcome.DECODE_FAILED, error)
-        except RefusalError as error:
-            return failed(Outcome.REFUSED, error)
-        except AnswerError as error:
-            return failed(Outcome.PARSE_FAILED, error)
-        except DeeptraceError as error:
-            return failed(Outcome.MODEL_FAILED, error)
-        except Exception as error:
-            log.debug("detector failed on %s", path, exc_info=True)
-            return failed(Outcome.MODEL_FAILED, f"{type(error).__name__}: {error}")
-        return _finished(detector, video, verdict, job, time.perf_counter() - started)
+        return judge_opened(detector, video, job, started=started)
+
+
+def judge_opened(detector: Detector, video: Video, job: Job = Job(), *, started: float | None = None) -> Judged:
+    """As `judge`, for a video that is open already, frames in memory among them.
+
+    Args:
+        detector, video: called from this thread only.
+        job: what to do beside the verdict.
+        started: when the work began, by `time.perf_counter`; None for now.
+    """
+    began = time.perf_counter() if started is None else started
+
+    def failed(outcome: Outcome, error: Exception | str) -> Judged:
+        elapsed_s = time.perf_counter() - began
+        return Judged(failed_verdict(video.path, outcome, error, info=detector.info, elapsed_s=elapsed_s))
+
+    try:
+        verdict = detector.detect(video)
+    except (VideoError, MemoryError) as error:
+        return failed(Outcome.DECODE_FAILED, error)
+    except RefusalError as error:
+        return failed(Outcome.REFUSED, error)
+    except AnswerError as error:
+        return failed(Outcome.PARSE_FAILED, error)
+    except DeeptraceError as error:
+        return failed(Outcome.MODEL_FAILED, error)
+    except Exception as error:
+        log.debug("detector failed on %s", video.path, exc_info=True)
+        return failed(Outcome.MODEL_FAILED, f"{type(error).__name__}: {error}")
+    return _finished(detector, video, verdict, job, time.perf_counter() - began)
 
 
 def _finished(detector: Detector, video: Video, verdict: Verdict, job: Job, elapsed_s: float) -> Judged:

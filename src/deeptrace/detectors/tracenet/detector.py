@@ -87,6 +87,14 @@ class TraceNet:
         A video of fewer than 4 sampled frames offers no motion to measure: it is called REAL without a probability,
         with a warning that says so.
         """
+        return self.detect_with_heat(video)[0]
+
+    def detect_with_heat(self, video: Video) -> tuple[Verdict, list[Stretch]]:
+        """The verdict of `detect` and, from the same pass, the heat that its traces were read off.
+
+        Raises:
+            VideoError: as `detect`.
+        """
         judged = self._judge(video)
         media = video.media.model_copy(update={"sampled_times_s": judged.times_s})
         warnings = list(video.warnings)
@@ -96,7 +104,7 @@ class TraceNet:
         traces = self._traces(judged, is_fake)
         if is_fake and not traces:
             warnings.append("looks generated as a whole, but no single trace was found")
-        return Verdict(
+        verdict = Verdict(
             video=video.path,
             outcome=Outcome.SCORED,
             label=Label.FAKE if is_fake else Label.REAL,
@@ -106,6 +114,7 @@ class TraceNet:
             detector=self._info,
             warnings=tuple(warnings),
         )
+        return verdict, judged.stretches
 
     def evidence(self, video: Video) -> EvidenceCurves:
         """What was measured over time; see `EvidenceDetector.evidence`."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deeptrace.evaluate import detect
     from deeptrace.evaluate.run import evaluate
     from deeptrace.geometry import Box, Interval, Keyframe, Tube
+    from deeptrace.reward.rewarder import Reward
     from deeptrace.trace import Category, DetectorInfo, Label, Media, Outcome, Sample, Trace, Verdict
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Label",
     "Media",
     "Outcome",
+    "Reward",
     "Sample",
     "Trace",
     "Tube",
@@ -45,6 +47,7 @@ _HOMES = {
     "deeptrace.errors": ("DeeptraceError",),
     "deeptrace.evaluate": ("detect",),
     "deeptrace.geometry": ("Box", "Interval", "Keyframe", "Tube"),
+    "deeptrace.reward.rewarder": ("Reward",),
     "deeptrace.trace": ("Category", "DetectorInfo", "Label", "Media", "Outcome", "Sample", "Trace", "Verdict"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -1,7 +1,33 @@
-"""Rewards: a verdict as a number to train and select video generators with."""
+"""Rewards: verdicts as numbers to train and select video generators with.
+
+`Reward` scores clips, `Reward.dense` maps them; `scalar` holds the formula, `select`, `pairs` and `ranking` choose by
+it, and `adapters` holds one module for each trainer.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from deeptrace.reward.scalar import ScalarReward, explain_reward, scalar_reward
 
-__all__ = ["ScalarReward", "explain_reward", "scalar_reward"]
+if TYPE_CHECKING:
+    from deeptrace.reward.dense import DenseReward
+    from deeptrace.reward.rewarder import Reward, RewardResult
+
+__all__ = ["DenseReward", "Reward", "RewardResult", "ScalarReward", "explain_reward", "scalar_reward"]
+
+# Loaded when first used: these need the detectors, and what runs detectors needs `scalar_reward`.
+_HOMES = {
+    "DenseReward": "deeptrace.reward.dense",
+    "Reward": "deeptrace.reward.rewarder",
+    "RewardResult": "deeptrace.reward.rewarder",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'deeptrace.reward' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

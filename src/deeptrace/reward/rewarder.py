@@ -1,0 +1,238 @@
+"""`Reward`: clips in, numbers out. The one class that the command, the adapters and the server share."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptrace.detectors import DEFAULT_DETECTOR, Detector
+from deeptrace.errors import SettingsError, VideoError
+from deeptrace.reward.layouts import Unusable
+from deeptrace.reward.pool import DetectorPool
+from deeptrace.reward.scalar import DEFAULT_WEIGHTS, ScalarReward, explain_reward
+from deeptrace.trace import Category, DetectorInfo, Outcome, Verdict
+from deeptrace.video import Video, open_video, video_from_array
+
+if TYPE_CHECKING:
+    from deeptrace.reward.dense import DenseReward
+
+__all__ = ["MIN_FRAMES", "Clip", "Reward", "RewardResult", "open_clip", "shared_reward"]
+
+MIN_FRAMES = 4
+"""With fewer sampled frames there is no motion to measure, and a REAL for want of evidence must not be a reward."""
+
+Clip = str | os.PathLike[str] | Video | NDArray[Any] | Unusable
+"""A path or URL, an open video, frames (T, H, W, 3) uint8 RGB, or a clip already known to be unusable."""
+
+
+@dataclass(frozen=True)
+class RewardResult:
+    """The reward of one clip.
+
+    Attributes:
+        reward: in [0, 1], higher is better; NaN when the clip could not be scored.
+        parts: what it is made of; None when the clip could not be scored.
+        verdict: what the detector said.
+    """
+
+    reward: float
+    parts: ScalarReward | None
+    verdict: Verdict
+
+    @property
+    def error(self) -> str | None:
+        """Why there is no reward, one line; None when there is one."""
+        return self.verdict.error
+
+    def as_json(self) -> dict[str, Any]:
+        """The numbers, without the verdict; None where there is no number."""
+        row: dict[str, Any] = {"video": self.verdict.video, "outcome": self.verdict.outcome.value}
+        if self.parts is None:
+            return row | {"reward": None, "error": self.error}
+        return row | {
+            "reward": self.reward,
+            "authenticity": self.parts.authenticity,
+            "trace_factor": self.parts.trace_factor,
+            "trace_cost": self.parts.trace_cost,
+            "cost_by_category": self.parts.cost_by_category,
+            "error": None,
+        }
+
+
+class Reward:
+    """Rewards of clips, from any thread.
+
+    Args:
+        detector: a name (see `deeptrace detectors`) or a loaded detector.
+        workers: how many clips are judged at once, each by a detector of its own. A loaded detector allows one.
+        weights: what each kind of trace costs; see `deeptrace.reward.scalar`.
+        settings: of the detector, when it is given by name.
+
+    Raises:
+        UnknownDetectorError, SettingsError, MissingExtraError, ModelError: the detector cannot be loaded, or a weight
+            makes no sense.
+    """
+
+    def __init__(
+        self,
+        detector: str | Detector = DEFAULT_DETECTOR,
+        *,
+        workers: int = 1,
+        weights: Mapping[Category, float] = DEFAULT_WEIGHTS,
+        **settings: Any,
+    ) -> None:
+        if bad := [kind for kind, weight in weights.items() if not 0 <= weight < math.inf]:
+            raise SettingsError("weights", f"expected finite weights of at least 0 but {', '.join(bad)} is not")
+        self._pool = DetectorPool(detector, settings, size=workers)
+        self._weights, self._workers = dict(weights), workers
+        self._threads: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def info(self) -> DetectorInfo:
+        """The detector's description."""
+        return self._pool.info
+
+    def __call__(self, videos: Sequence[Clip], *, fps: float | Sequence[float] | None = None) -> list[float]:
+        """The reward of each clip, in order; NaN where one could not be scored. See `score`."""
+        return [result.reward for result in self.score(videos, fps=fps)]
+
+    def score(self, videos: Sequence[Clip], *, fps: float | Sequence[float] | None = None) -> list[RewardResult]:
+        """Judge each clip; results come in the order of the clips.
+
+        A clip that cannot be scored is a result with a NaN and a reason, never an exception and never a number.
+
+        Args:
+            videos: see `Clip`.
+            fps: frames a second of the clips given as arrays, one for all or one each; the others know theirs.
+
+        Raises:
+            SettingsError: an array without `fps`, of another shape or dtype, or a wrong number of `fps`.
+        """
+        rates = _rates(fps, len(videos))
+        clips = [_prepared(clip, rate, index) for index, (clip, rate) in enumerate(zip(videos, rates, strict=True))]
+        if self._workers == 1 or len(clips) < 2:
+            return [self._score_one(clip) for clip in clips]
+        return list(self._executor().map(self._score_one, clips))
+
+    def dense(
+        self,
+        video: Clip,
+        *,
+        fps: float | None = None,
+        size: tuple[int, int] | None = None,
+        times_s: Sequence[float] | None = None,
+    ) -> DenseReward:
+        """A reward for every place and moment of one clip, beside its scalar; see `deeptrace.reward.dense`.
+
+        Args:
+            video: the clip.
+            fps: of an array.
+            size: (height, width) of the map; None for the video's own.
+            times_s: the moments; None for those of the video's frames.
+
+        Raises:
+            SettingsError: the detector makes no map, or an argument makes no sense.
+            VideoError, ModelError: the clip cannot be scored.
+        """
+        from deeptrace.reward.dense import dense_reward
+
+        prepared = _prepared(video, fps, 0)
+        with self._pool.lend() as detector:
+            return dense_reward(detector, prepared, self.result_of, size=size, times_s=times_s)
+
+    def result_of(self, verdict: Verdict) -> RewardResult:
+        """The result for a verdict that is there already, with this object's weights.
+
+        A verdict on fewer than `MIN_FRAMES` sampled frames has no reward.
+        """
+        seen = 0 if verdict.media is None else len(verdict.media.sampled_times_s)
+        if verdict.label is not None and 0 < seen < MIN_FRAMES:
+            reason = f"only {seen} frames to judge by, at least {MIN_FRAMES} are needed for a reward"
+            known = {"media": verdict.media, "detector": verdict.detector, "elapsed_s": verdict.elapsed_s}
+            verdict = Verdict.failed(verdict.video, Outcome.MODEL_FAILED, reason, **known)
+        if verdict.label is None:
+            return RewardResult(math.nan, None, verdict)
+        parts = explain_reward(verdict, weights=self._weights)
+        return RewardResult(parts.reward, parts, verdict.model_copy(update={"reward": parts.reward}))
+
+    def close(self) -> None:
+        """Stop the threads; the object can be used again."""
+        with self._lock:
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _executor(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="deeptrace-reward")
+            return self._threads
+
+    def _score_one(self, clip: str | Video | Unusable) -> RewardResult:
+        from deeptrace.evaluate.detect import judge, judge_opened  # it needs this package for the verdict's reward
+
+        if isinstance(clip, Unusable):
+            return self.result_of(Verdict.failed(clip.name, Outcome.DECODE_FAILED, clip.reason, detector=self.info))
+        with self._pool.lend() as detector:
+            judged = judge(detector, clip) if isinstance(clip, str) else judge_opened(detector, clip)
+        return self.result_of(judged.verdict)
+
+
+_shared: dict[tuple[Any, ...], Reward] = {}
+_shared_lock = threading.Lock()
+
+
+def shared_reward(detector: str = DEFAULT_DETECTOR, *, workers: int = 1, **settings: Any) -> Reward:
+    """One `Reward` a process for each detector, number of workers and settings, however often it is asked for."""
+    key = (detector, workers, repr(sorted(settings.items())))
+    with _shared_lock:
+        if key not in _shared:
+            _shared[key] = Reward(detector, workers=workers, **settings)
+        return _shared[key]
+
+
+def open_clip(clip: str | Video | Unusable) -> Video:
+    """An opened video.
+
+    Raises:
+        VideoError: it cannot be opened.
+    """
+    if isinstance(clip, Unusable):
+        raise VideoError(clip.name, clip.reason)
+    return open_video(clip) if isinstance(clip, str) else clip
+
+
+def _rates(fps: float | Sequence[float] | None, count: int) -> list[float | None]:
+    if fps is None or isinstance(fps, (int, float)):
+        return [fps] * count
+    if len(fps) != count:
+        raise SettingsError("fps", f"expected one number, or one for each of {count} clips, but got {len(fps)}")
+    return [float(rate) for rate in fps]
+
+
+def _prepared(clip: Clip, fps: float | None, index: int) -> str | Video | Unusable:
+    if isinstance(clip, (Video, Unusable)):
+        return clip
+    if isinstance(clip, (str, os.PathLike)):
+        return os.fspath(clip)
+    name = f"clip {index}"
+    if not isinstance(clip, np.ndarray):
+        raise SettingsError(name, f"expected a path, a Video or an array but got {type(clip).__name__}")
+    if fps is None:
+        raise SettingsError(name, "frames alone do not say how fast they are shown", "Give fps.")
+    return video_from_array(clip, fps=fps, name=name)

@@ -1,0 +1,66 @@
+"""What a clip without a reward becomes, for trainers that know no mark for it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deeptrace.errors import ModelError, SettingsError
+from deeptrace.reward.rewarder import RewardResult
+
+__all__ = ["checked_stand_in", "fps_from", "numbers"]
+
+log = logging.getLogger(__name__)
+
+
+def numbers(results: Sequence[RewardResult], stand_in: float | None, caller: str) -> list[float]:
+    """The rewards as finite numbers: one NaN would make every advantage of the batch NaN.
+
+    Args:
+        results: of a batch.
+        stand_in: the number for a clip that could not be scored, chosen by the user; None to raise.
+        caller: the adapter.
+
+    Raises:
+        ModelError: a clip could not be scored and no number was chosen.
+    """
+    failed = [(index, result) for index, result in enumerate(results) if math.isnan(result.reward)]
+    if failed:
+        index, first = failed[0]
+        what = f"{len(failed)} of {len(results)} clips could not be scored; clip {index}: {first.error}"
+        if stand_in is None:
+            raise ModelError(caller, what, "Choose a number for such clips with failed=.")
+        log.warning("%s: %s; %g stands in", caller, what, stand_in)
+    return [stand_in if stand_in is not None and math.isnan(r.reward) else r.reward for r in results]
+
+
+def checked_stand_in(failed: float | None, caller: str) -> float | None:
+    """`failed` as it was given.
+
+    Raises:
+        SettingsError: it is not finite.
+    """
+    if failed is not None and not math.isfinite(failed):
+        raise SettingsError(caller, f"expected a finite number or None for failed but got {failed}")
+    return failed
+
+
+def fps_from(rows: Any, key: str, count: int, otherwise: float | None, caller: str) -> list[float]:
+    """Frames a second of each clip: `key` of its row where there is one, else `otherwise`.
+
+    Raises:
+        SettingsError: neither says it, or it is no positive number.
+    """
+    given = list(rows) if isinstance(rows, Sequence) or hasattr(rows, "tolist") else []
+    rates = []
+    for index in range(count):
+        row = given[index] if index < len(given) else None
+        rate = row.get(key, otherwise) if isinstance(row, Mapping) else otherwise
+        if rate is None:
+            raise SettingsError(caller, f"clip {index}: tensors do not say how fast they are shown", "Give fps.")
+        if not 0 < float(rate) < math.inf:
+            raise SettingsError(caller, f"clip {index}: expected a positive fps but got {rate}")
+        rates.append(float(rate))
+    return rates

@@ -22,6 +22,7 @@ __all__ = [
     "Outcome",
     "Sample",
     "Trace",
+    "Usage",
     "Verdict",
     "categories_of_tags",
 ]
@@ -224,6 +225,30 @@ class DetectorInfo(_Record):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
+class Usage(_Record):
+    """What asking a language model about one video took. A count that is not known is None.
+
+    Attributes:
+        requests: questions sent for this answer, retries included.
+        frames: frames shown.
+        frame_size: (width, height) of them, in pixels, as sent.
+        visual_tokens: of all frames, by the model's published rule, computed before asking.
+        prompt_tokens: of the question with its frames, as the server counts them.
+        completion_tokens: of the answer, thoughts included, as the server counts them.
+        cost: by the prices given in the detector's settings, in their currency.
+        served_model: the model that the server says answered.
+    """
+
+    requests: int = Field(ge=0)
+    frames: int | None = Field(default=None, ge=0)
+    frame_size: tuple[int, int] | None = None
+    visual_tokens: int | None = Field(default=None, ge=0)
+    prompt_tokens: int | None = Field(default=None, ge=0)
+    completion_tokens: int | None = Field(default=None, ge=0)
+    cost: float | None = Field(default=None, ge=0)
+    served_model: str | None = None
+
+
 class Verdict(_Record):
     """What a detector says of one video; one JSON object a line in every `.jsonl`.
 
@@ -243,6 +268,7 @@ class Verdict(_Record):
         warnings: what the reader should know, one line each.
         error: one line, for failed outcomes.
         raw: a language model's answer, verbatim.
+        usage: what asking a language model took; None for other detectors.
     """
 
     video: str
@@ -257,6 +283,7 @@ class Verdict(_Record):
     warnings: tuple[str, ...] = ()
     error: str | None = None
     raw: str | None = None
+    usage: Usage | None = None
 
     @model_validator(mode="after")
     def _failure_is_no_number(self) -> Self:

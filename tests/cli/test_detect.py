@@ -41,7 +41,7 @@ def test_json_is_one_verdict_a_line_and_nothing_else(run, clip: Path, tmp_path: 
     assert result.exit_code == 0
     verdicts = [Verdict.model_validate_json(line) for line in result.stdout.splitlines()]
     assert [verdict.video for verdict in verdicts] == [str(clip), "b.mp4"]
-    contract = "video outcome label p_fake traces reward media detector elapsed_s warnings error raw"
+    contract = "video outcome label p_fake traces reward media detector elapsed_s warnings error raw usage"
     assert list(json.loads(result.stdout.splitlines()[0])) == contract.split()
 
 

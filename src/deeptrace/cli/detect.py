@@ -38,7 +38,12 @@ def detect(
     report: Annotated[bool, typer.Option("--report", help="Write one self-contained HTML page.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an earlier run in --out.")] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes. [default: one a core; 1 for a single video]")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Worker processes; threads for a served model. [default: one a core; 1 for a single video; "
+            "as many as questions in flight]",
+        ),
     ] = None,
     timeout: Annotated[
         float | None, typer.Option(min=0, metavar="SECONDS", help="Longest time a video; 0 is no limit. [default: 600]")
@@ -49,11 +54,14 @@ def detect(
     Exit code 0: all were judged; 1: some failed, each is recorded; 2: nothing could be done; 130: stopped by Ctrl-C.
     --overlay and --report without --out write to deeptrace-out/.
     """
+    from deeptrace.detectors.registry import waits_for_server
     from deeptrace.evaluate import DetectRun, Job, expand_inputs
 
     out = DEFAULT_OUT if out is None and (overlay or report) else out
     inputs = expand_inputs(paths)
-    count, limit_s = _processes(len(inputs), workers, timeout)
+    count, limit_s = workers, timeout or None
+    if not waits_for_server(detector):
+        count, limit_s = _processes(len(inputs), workers, timeout)
     stdout = sys.stdout
     # Whatever a detector prints in this process must not get between the JSON lines.
     with redirect_stdout(sys.stderr):

@@ -24,7 +24,15 @@ from typing import Any
 from deeptrace.detectors.base import Detector
 from deeptrace.errors import DeeptraceError, MissingExtraError, ModelError, SettingsError, UnknownDetectorError
 
-__all__ = ["BUILT_IN", "DEFAULT_DETECTOR", "ENTRY_POINT_GROUP", "Family", "families", "load_detector"]
+__all__ = [
+    "BUILT_IN",
+    "DEFAULT_DETECTOR",
+    "ENTRY_POINT_GROUP",
+    "Family",
+    "families",
+    "load_detector",
+    "waits_for_server",
+]
 
 ENTRY_POINT_GROUP = "deeptrace.detectors"
 DEFAULT_DETECTOR = "tracenet"
@@ -44,6 +52,8 @@ class Family:
         needs: top-level modules that must be installed beyond the base install.
         extra: the extra of deeptrace that brings `needs`.
         origin: the distribution that provides the family.
+        waits: whether its detectors mostly wait for a server and may be called from several threads at a time, so
+            that many videos are worked on in one process.
     """
 
     prefix: str
@@ -54,6 +64,7 @@ class Family:
     needs: tuple[str, ...] = ()
     extra: str | None = None
     origin: str = "deeptrace"
+    waits: bool = False
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -99,6 +110,14 @@ BUILT_IN: tuple[Family, ...] = (
             "baseline:npr": "says FAKE when neighbouring pixels are too alike (after NPR)",
         },
     ),
+    Family(
+        prefix="openai",
+        target="deeptrace.detectors.openai:load",
+        summary="a multimodal language model on OpenAI, Gemini, vLLM, SGLang, LM Studio: openai:MODEL[@URL]",
+        needs=("httpx", "tenacity"),
+        extra="api",
+        waits=True,
+    ),
 )
 
 
@@ -117,6 +136,12 @@ def families() -> dict[str, Family]:
                 origin=_origin(point),
             )
     return known
+
+
+def waits_for_server(name: str) -> bool:
+    """Whether the detector called `name` may be called from several threads at a time (see `Family.waits`)."""
+    family = families().get(name.strip().partition(":")[0])
+    return family is not None and family.waits
 
 
 def load_detector(name: str = DEFAULT_DETECTOR, **settings: Any) -> Detector:

@@ -9,11 +9,13 @@ from types import TracebackType
 from typing import Any
 
 from deeptrace.detectors import DEFAULT_DETECTOR, load_detector
+from deeptrace.detectors.registry import waits_for_server
 from deeptrace.errors import SettingsError
 from deeptrace.evaluate.detect import VERDICT_ONLY, Job, Judged, failed_verdict, judge, overlay_name
 from deeptrace.evaluate.detect_folder import RunFolder
 from deeptrace.evaluate.detect_inputs import Input, fingerprint
 from deeptrace.evaluate.detect_pool import WorkerPool
+from deeptrace.evaluate.detect_threads import ThreadPool
 from deeptrace.trace import DetectorInfo, Outcome
 
 __all__ = ["DEFAULT_TIMEOUT_S", "DetectRun"]
@@ -26,13 +28,14 @@ class DetectRun:
     """A detector over many videos.
 
     With one worker and no time limit the work is done in this process; otherwise in worker processes, which also
-    shield the batch from files that crash a decoder.
+    shield the batch from files that crash a decoder. A detector that waits for a server works in threads instead.
 
     Args:
         inputs: what to judge (see `expand_inputs`).
         detector: name of the detector.
         settings: of the detector.
-        workers: number of processes.
+        workers: number of processes, or of threads for a detector that waits for a server; None for one process, or
+            as many threads as the detector has questions in flight.
         timeout_s: longest time for one video; None for no limit.
         job: what to do with each video beside the verdict.
         out: folder that keeps the verdicts (see `RunFolder`); None to keep none.
@@ -55,24 +58,27 @@ class DetectRun:
         *,
         detector: str = DEFAULT_DETECTOR,
         settings: dict[str, Any] | None = None,
-        workers: int = 1,
+        workers: int | None = None,
         timeout_s: float | None = None,
         job: Job = VERDICT_ONLY,
         out: str | os.PathLike[str] | None = None,
         resume: bool = False,
     ) -> None:
-        if workers < 1 or (timeout_s is not None and timeout_s <= 0):
+        if (workers is not None and workers < 1) or (timeout_s is not None and timeout_s <= 0):
             raise SettingsError("workers, timeout", f"expected positive numbers but got {workers} and {timeout_s}")
         if resume and out is None:
             raise SettingsError("resume", "needs the folder of the earlier run", "Add --out DIR.")
         self._inputs, self._job = list(inputs), job
-        self._pool: WorkerPool | None = None
+        self._pool: WorkerPool | ThreadPool | None = None
         self._folder: RunFolder | None = None
-        if workers == 1 and timeout_s is None:
+        if waits_for_server(detector):
+            self._pool = ThreadPool(detector, settings or {}, workers=workers, job=job, timeout_s=timeout_s)
+            self.info: DetectorInfo = self._pool.info
+        elif workers in (None, 1) and timeout_s is None:
             self._detector = load_detector(detector, **(settings or {}))
-            self.info: DetectorInfo = self._detector.info
+            self.info = self._detector.info
         else:
-            self._pool = WorkerPool(detector, settings or {}, workers=workers, job=job, timeout_s=timeout_s)
+            self._pool = WorkerPool(detector, settings or {}, workers=workers or 1, job=job, timeout_s=timeout_s)
             self.info = self._pool.info
         try:
             if out is not None:

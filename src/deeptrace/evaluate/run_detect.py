@@ -16,11 +16,13 @@ from typing import Any
 
 from deeptrace.data import resolve_path
 from deeptrace.detectors import Detector, load_detector
+from deeptrace.detectors.registry import waits_for_server
 from deeptrace.errors import SettingsError
 from deeptrace.evaluate.detect import VERDICT_ONLY, Judged, judge
 from deeptrace.evaluate.detect_folder import digest
 from deeptrace.evaluate.detect_inputs import fingerprint
 from deeptrace.evaluate.detect_pool import WorkerPool
+from deeptrace.evaluate.detect_threads import ThreadPool
 from deeptrace.evaluate.journal import Journal
 from deeptrace.trace import DetectorInfo, Outcome, Sample, Verdict
 
@@ -56,7 +58,8 @@ class DetectorRunner:
     Args:
         detector: a name, or a loaded detector (then `workers` must be 1).
         settings: of the detector, when it is given by name.
-        workers: processes; with one and no time limit the work is done in this process.
+        workers: processes; with one and no time limit the work is done in this process. For a detector that waits for
+            a server, threads; with one, as many as it has questions in flight.
         timeout_s: longest time for one video; None for no limit.
 
     Attributes:
@@ -75,7 +78,14 @@ class DetectorRunner:
 
     def __post_init__(self) -> None:
         self._stack = ExitStack()
-        self._pool: WorkerPool | None = None
+        self._pool: WorkerPool | ThreadPool | None = None
+        if isinstance(self.detector, str) and waits_for_server(self.detector):
+            threads = None if self.workers == 1 else self.workers
+            self._pool = self._stack.enter_context(
+                ThreadPool(self.detector, self.settings, workers=threads, job=VERDICT_ONLY, timeout_s=self.timeout_s)
+            )
+            self.info = self._pool.info
+            return
         if isinstance(self.detector, str) and (self.workers > 1 or self.timeout_s is not None):
             self._pool = self._stack.enter_context(
                 WorkerPool(

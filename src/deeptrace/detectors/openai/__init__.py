@@ -1,0 +1,25 @@
+"""`openai:MODEL[@URL]`: OpenAI, Gemini's compatible endpoint, vLLM, SGLang, LM Studio and whatever speaks the same.
+
+    deeptrace detect clip.mp4 --detector openai:gpt-4.1
+    deeptrace detect clip.mp4 --detector openai:Qwen/Qwen2.5-VL-7B-Instruct@http://localhost:8000/v1
+
+`client` is also what the judge of explanations asks with.
+"""
+
+from deeptrace.detectors.openai.client import ChatClient, Completion, HttpStatusError, Manners, run_blocking
+from deeptrace.detectors.openai.detector import ServedModel, load
+from deeptrace.detectors.openai.endpoint import Endpoint, open_endpoint
+from deeptrace.detectors.openai.options import Options
+
+__all__ = [
+    "ChatClient",
+    "Completion",
+    "Endpoint",
+    "HttpStatusError",
+    "Manners",
+    "Options",
+    "ServedModel",
+    "load",
+    "open_endpoint",
+    "run_blocking",
+]

@@ -1,0 +1,97 @@
+"""Which frames of a clip are sent, how large, and what that costs: the budget is computed before anything is sent."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import cv2
+
+from deeptrace.detectors.openai.options import Options
+from deeptrace.detectors.openai.profiles import Profile, fit_size
+from deeptrace.errors import ModelError
+from deeptrace.trace import Media
+from deeptrace.video import Frame, Video
+from deeptrace.video.sampling import times_capped, uniform_times
+
+__all__ = ["Budget", "Shown", "encode", "plan", "show"]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one clip will cost.
+
+    Attributes:
+        times_s: moments asked for.
+        size: (width, height) of the frames sent.
+        visual_tokens: of all frames; None where the model's rule is not published.
+    """
+
+    times_s: tuple[float, ...]
+    size: tuple[int, int]
+    visual_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the model is shown.
+
+    Attributes:
+        frames: resized, each with its own true time.
+        size: (width, height) of them.
+        visual_tokens: estimate for all of them.
+        media: the clip, with the times of these frames.
+        warnings: what the reader should know.
+    """
+
+    frames: tuple[Frame, ...]
+    size: tuple[int, int]
+    visual_tokens: int | None
+    media: Media
+    warnings: tuple[str, ...] = ()
+
+
+def plan(media: Media, options: Options, profile: Profile) -> Budget:
+    """Moments, frame size and visual tokens for a clip, from its facts alone."""
+    if options.frames is not None:
+        times = uniform_times(media.duration_s, options.frames)
+    else:
+        times = times_capped(media.duration_s, fps=options.fps or 2.0, max_frames=options.max_frames or 64)
+    size = fit_size(
+        (media.width, media.height),
+        multiple_of=options.multiple_of or profile.multiple_of,
+        min_pixels=profile.min_pixels,
+        max_pixels=min(options.max_frame_pixels, options.max_total_pixels // len(times)),
+    )
+    return Budget(times, size, None if profile.tokens is None else len(times) * profile.tokens(size))
+
+
+def show(video: Video, options: Options, profile: Profile) -> Shown:
+    """Decode the frames of the plan. A moment whose frame was taken already adds none: short clips show fewer.
+
+    Raises:
+        VideoError: the clip does not decode.
+    """
+    budget = plan(video.media, options, profile)
+    taken = {frame.time_s: frame for frame in video.frames_at(budget.times_s, size=budget.size)}
+    frames = tuple(taken[time_s] for time_s in sorted(taken))
+    warnings = []
+    if len(frames) < len(budget.times_s):
+        warnings.append(f"the clip is short: {len(frames)} different frames for {len(budget.times_s)} moments")
+    tokens = None if profile.tokens is None else len(frames) * profile.tokens(budget.size)
+    media = video.media.model_copy(update={"sampled_times_s": tuple(frame.time_s for frame in frames)})
+    return Shown(frames, budget.size, tokens, media, tuple(warnings))
+
+
+def encode(frame: Frame, options: Options) -> str:
+    """The frame as base64 of a JPEG or PNG.
+
+    Raises:
+        ModelError: it cannot be encoded.
+    """
+    suffix = ".png" if options.image == "png" and options.part == "frames" else ".jpg"
+    flags = [cv2.IMWRITE_JPEG_QUALITY, options.quality] if suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    done, data = cv2.imencode(suffix, cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR), flags)
+    if not done:
+        raise ModelError("", f"the frame at {frame.time_s:g} s cannot be encoded as {suffix[1:]}")
+    return base64.b64encode(data.tobytes()).decode("ascii")

@@ -1,0 +1,81 @@
+"""How sure the model was of its label: the probability of FAKE against REAL where it wrote the one or the other."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Any
+
+from deeptrace.trace import Label
+
+__all__ = ["fake_probability"]
+
+# `_` is kept out so that the JSON key "fake_probability" is no label.
+_LABEL = re.compile(r"(?<![A-Za-z_])(?:REAL|FAKE)(?![A-Za-z_])", re.I)
+_WORD = re.compile(r"[^A-Za-z]*([A-Za-z]+)")
+_THOUGHTS_END = "</think>"
+
+
+def fake_probability(logprobs: Any, label: Label) -> float | None:
+    """P(FAKE) / (P(FAKE) + P(REAL)) at the first token of the label in the answer, in (0, 1).
+
+    Tokens that begin either word count for it ("F", "FA", " FAKE", '"Fake'). A server lists the likeliest few tokens
+    only: when the other word is not among them, its share is taken to be as large as it can be, so no answer is surer
+    than the list shows.
+
+    Args:
+        logprobs: the `logprobs` of a chat completion's choice.
+        label: what the answer was read as.
+
+    Returns:
+        The probability; None when the server gave no logprobs.
+
+    Raises:
+        ValueError: they make no sense: not the documented shape, no probabilities, or of another text.
+    """
+    if logprobs is None or (isinstance(logprobs, dict) and logprobs.get("content") is None):
+        return None
+    rows = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and isinstance(row.get("token"), str) for row in rows
+    ):
+        raise ValueError("they are no list of tokens")
+    ends = list(accumulate(len(row["token"]) for row in rows))
+    text = "".join(row["token"] for row in rows)
+    thought = text.rfind(_THOUGHTS_END)
+    found = _LABEL.search(text, thought + len(_THOUGHTS_END) if thought >= 0 else 0)
+    if found is None or Label(found.group().upper()) is not label:
+        raise ValueError("their tokens do not say the answer's label")
+    listed = _listed(rows[bisect_right(ends, found.start())])
+    share = {side: sum(p for token, p in listed.items() if _begins(token, side)) for side in Label}
+    unlisted = min(max(1.0 - sum(listed.values()), 0.0), min(listed.values()))
+    fake, real = (share[side] or unlisted for side in (Label.FAKE, Label.REAL))
+    if share[label] <= 0.0:
+        raise ValueError("the token of the label has no probability")
+    return fake / (fake + real)
+
+
+def _listed(row: dict[str, Any]) -> dict[str, float]:
+    """Probabilities by token: the alternatives and the token chosen."""
+    top = row.get("top_logprobs") or []
+    if not isinstance(top, list):
+        raise ValueError("the alternatives are no list")
+    found: dict[str, float] = {}
+    for entry in [*top, row]:
+        token = entry.get("token") if isinstance(entry, dict) else None
+        value = entry.get("logprob") if isinstance(entry, dict) else None
+        if not isinstance(token, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError("an alternative has no token or no logprob")
+        if not value <= 1e-3:  # NaN as well; rounding lifts a certain token a little above 0
+            raise ValueError(f"{value:g} is no logarithm of a probability")
+        found.setdefault(token, math.exp(value))
+    if sum(found.values()) > 1.02:
+        raise ValueError("the probabilities add up to more than 1")
+    return found
+
+
+def _begins(token: str, side: Label) -> bool:
+    word = _WORD.match(token)
+    return word is not None and side.value.startswith(word.group(1).upper())

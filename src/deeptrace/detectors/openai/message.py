@@ -1,0 +1,62 @@
+"""The request: frames with their true times in words between them, and the question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deeptrace.detectors.openai.frames import Shown, encode
+from deeptrace.detectors.openai.options import Options
+from deeptrace.protocol import Style, View, answer_schema, question
+
+__all__ = ["request_body", "time_label"]
+
+TOP_LOGPROBS = 20
+"""The most that OpenAI, and vLLM by default, give."""
+
+
+def time_label(time_s: float) -> str:
+    """A frame's time as the prompt states it, to the millisecond: "1.250 s"."""
+    return f"{time_s:.3f} s"
+
+
+def request_body(model: str, shown: Shown, options: Options, view: View) -> dict[str, Any]:
+    """The body of the chat-completions request for one clip."""
+    form = options.answer_form
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": "user", "content": _content(shown, options)}],
+        "max_tokens": options.max_tokens,
+    }
+    if options.temperature is not None:
+        body["temperature"] = options.temperature
+    if options.seed is not None:
+        body["seed"] = options.seed
+    if options.logprobs:
+        body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+    if form.style is Style.JSON and options.schema_:
+        schema = {"name": "verdict", "strict": True, "schema": answer_schema(form, view=view)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body | options.extra
+
+
+def _content(shown: Shown, options: Options) -> list[dict[str, Any]]:
+    wide, high = shown.size
+    count = len(shown.frames)
+    facts = (
+        f"A video of {shown.media.duration_s:.3f} s, shown as {count} frame{'s' * (count != 1)} of {wide}x{high} pixels"
+    )
+    # The paper's text marks the place of the video; here the frames themselves stand in it.
+    asked = {"type": "text", "text": question(options.answer_form).removeprefix("<video> ")}
+    if options.part == "video":
+        times = ", ".join(time_label(frame.time_s) for frame in shown.frames)
+        data = ",".join(encode(frame, options) for frame in shown.frames)
+        video = {"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{data}"}}
+        return [{"type": "text", "text": f"{facts}, at {times}:"}, video, asked]
+    parts: list[dict[str, Any]] = [{"type": "text", "text": f"{facts}, each after its time:"}]
+    for frame in shown.frames:
+        image = {"url": f"data:image/{options.image};base64,{encode(frame, options)}"}
+        if options.detail is not None:
+            image["detail"] = options.detail
+        parts.append({"type": "text", "text": f"{time_label(frame.time_s)}:"})
+        parts.append({"type": "image_url", "image_url": image})
+    return [*parts, asked]

@@ -27,13 +27,14 @@ def add(
     by: Annotated[str, typer.Option(help="Who answers for it.")],
     url: Annotated[str, typer.Option(help="Code, paper or model card.")] = "",
     notes: Annotated[str, typer.Option(help="One line.")] = "",
+    data_name: Annotated[str, typer.Option(help="What the data is called here. [default: its folder's name]")] = "",
     folder: _Folder = FOLDER,
 ) -> None:
     """Make an entry of a finished evaluation; its numbers are taken from the run."""
     from deeptrace.evaluate.leaderboard import add_entry, entry_of_run
     from deeptrace.evaluate.run_folder import read_run
 
-    entry = entry_of_run(read_run(run), name=name, submitted_by=by, url=url, notes=notes)
+    entry = entry_of_run(read_run(run), name=name, submitted_by=by, url=url, notes=notes, data_name=data_name)
     note(f"wrote {add_entry(entry, folder)}; now: deeptrace leaderboard build --dir {folder}")
 
 

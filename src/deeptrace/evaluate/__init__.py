@@ -1,6 +1,6 @@
 """Runs: a detector over many videos, kept on disk, shown as a page; and measured against RewardData.
 
-The package is the function, too: `deeptrace.evaluate("data/", detector="tracenet")` is `deeptrace.evaluate.run.evaluate`.
+The package is its function, too: `deeptrace.evaluate("data/", detector="tracenet")` calls `run.evaluate`.
 """
 
 from __future__ import annotations

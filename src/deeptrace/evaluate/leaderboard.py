@@ -125,8 +125,15 @@ def _same(name: str, stated: float | None, computed: float) -> None:
         raise ValueError(f"scores: {name} is {stated}, but its parts give {computed:.4f}")
 
 
-def entry_of_run(run: SavedRun, *, name: str, submitted_by: str, url: str = "", notes: str = "") -> Entry:
+def entry_of_run(
+    run: SavedRun, *, name: str, submitted_by: str, url: str = "", notes: str = "", data_name: str = ""
+) -> Entry:
     """The entry of a finished run.
+
+    Args:
+        run: the run.
+        name, submitted_by, url, notes: as in `Entry`.
+        data_name: what the data is called on the leaderboard; the name of its folder by default.
 
     Raises:
         DataError: its numbers do not add up (the run was edited).
@@ -145,6 +152,7 @@ def entry_of_run(run: SavedRun, *, name: str, submitted_by: str, url: str = "", 
         "run": manifest["run"],
         "data": {
             **{key: data[key] for key in ("name", "split", "sha256", "videos")},
+            **({"name": data_name} if data_name else {}),
             "fake_rows": data["rows"] - counts["real_videos"],
             "real_rows": counts["real_videos"],
         },
@@ -155,7 +163,7 @@ def entry_of_run(run: SavedRun, *, name: str, submitted_by: str, url: str = "", 
             key: [round(v, 6) for v in limits] for key, limits in result["intervals"].items() if limits and key in shown
         },
         "outcomes": result["outcomes"],
-        "deeptrace": manifest["versions"]["deeptrace"],
+        "deeptrace": manifest["versions"].get("deeptrace", "unknown"),
     }
     return _entry(fields, str(run.path))
 
@@ -191,6 +199,7 @@ def read_entries(folder: str | os.PathLike[str]) -> list[Entry]:
         raise DataError(str(folder), "has no entries", "Add one: deeptrace leaderboard add RUN --name ... --by ...")
     entries: list[Entry] = []
     truth: dict[tuple[str, str], tuple[str, Path]] = {}
+    names: dict[str, tuple[str, str]] = {}
     runs: dict[str, Path] = {}
     for file in files:
         try:
@@ -204,6 +213,12 @@ def read_entries(folder: str | os.PathLike[str]) -> list[Entry]:
                 str(file),
                 f"was measured against another truth of {key[0]}, split {key[1]}, than {first.name}",
                 "Evaluate it anew on the same annotations, or give the data another name.",
+            )
+        if names.setdefault(known, key) != key:
+            raise DataError(
+                str(file),
+                f"calls the data {key[0]}, split {key[1]}, that {', split '.join(names[known])} is the same as",
+                f"Add it with --data-name {names[known][0]!r}.",
             )
         if entry.run in runs:
             raise DataError(str(file), f"is the same run as {runs[entry.run].name}")

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import deeptrace
 from deeptrace.evaluate.judge_server import JudgeModel
 from deeptrace.evaluate.judging import rubric_digest
 from deeptrace.evaluate.truth import Truth, data_digest
@@ -22,7 +21,17 @@ from deeptrace.trace import DetectorInfo, Verdict
 __all__ = ["build_manifest", "differences", "file_digest", "with_observed"]
 
 FORMAT = 1
-_PACKAGES = ("av", "numpy", "scipy", "opencv-python-headless", "onnxruntime", "scikit-learn", "torch", "transformers")
+_PACKAGES = (
+    "deeptrace",
+    "av",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "scikit-learn",
+    "torch",
+    "transformers",
+)
 # Detectors name these settings themselves; the manifest repeats them where readers of papers look for them.
 _RATE_SETTINGS = ("max_fps", "fps", "frames", "max_frames", "num_frames", "sampled_frames")
 _PIXEL_SETTINGS = ("max_pixels", "max_pixels_per_frame", "pixel_budget", "size", "side", "longest_edge")
@@ -38,7 +47,7 @@ def build_manifest(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The manifest of a run before it begins. `run` is a hash of all but `made` and `versions`.
+    """The manifest of a run before it begins. `run` is a hash of all that decides the numbers.
 
     Args:
         truth: what is measured against.
@@ -69,7 +78,7 @@ def build_manifest(
         "bootstrap": {"resamples": resamples, "level": 0.95, "unit": "video"},
     }
     return {
-        "run": hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16],
+        "run": hashlib.sha256(json.dumps(_nameless(decides), sort_keys=True).encode()).hexdigest()[:16],
         **decides,
         "made": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "versions": _versions(),
@@ -92,13 +101,19 @@ def with_observed(manifest: dict[str, Any], verdicts: Sequence[Verdict | None]) 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """Names of what decides the numbers and differs between two manifests."""
     passed_over = {"run", "made", "versions", "frames_seen", "predicted_by"}
-    return sorted(name for name in {*a, *b} - passed_over if a.get(name) != b.get(name))
+    ours, theirs = _nameless(a), _nameless(b)
+    return sorted(name for name in {*a, *b} - passed_over if ours.get(name) != theirs.get(name))
 
 
 def file_digest(path: str) -> str:
     """SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _nameless(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest without what its data is called: a folder that was renamed holds the same data."""
+    return {**manifest, "data": {key: value for key, value in manifest["data"].items() if key != "name"}}
 
 
 def _named(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any] | None:
@@ -116,7 +131,7 @@ def _judge(judge: JudgeModel) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"deeptrace": deeptrace.__version__, "python": platform.python_version(), "system": platform.system()}
+    found = {"python": platform.python_version(), "system": platform.system()}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

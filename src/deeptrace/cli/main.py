@@ -23,6 +23,7 @@ from deeptrace.cli.detectors import detectors
 from deeptrace.cli.doctor import doctor
 from deeptrace.cli.eval import evaluate
 from deeptrace.cli.leaderboard import leaderboard
+from deeptrace.cli.score import score
 from deeptrace.cli.synth import synth
 from deeptrace.cli.terminal import fail
 from deeptrace.cli.train import train
@@ -44,6 +45,7 @@ app.command()(synth)
 app.command()(audit)
 app.command("eval")(evaluate)
 app.command()(compare)
+app.command()(score)
 app.add_typer(data, name="data")
 app.add_typer(leaderboard, name="leaderboard")
 app.add_typer(train, name="train")

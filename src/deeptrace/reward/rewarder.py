@@ -24,7 +24,7 @@ from deeptrace.video import Video, open_video, video_from_array
 if TYPE_CHECKING:
     from deeptrace.reward.dense import DenseReward
 
-__all__ = ["MIN_FRAMES", "Clip", "Reward", "RewardResult", "open_clip", "shared_reward"]
+__all__ = ["MIN_FRAMES", "Clip", "Reward", "RewardResult", "open_clip", "reward_of", "shared_reward"]
 
 MIN_FRAMES = 4
 """With fewer sampled frames there is no motion to measure, and a REAL for want of evidence must not be a reward."""
@@ -150,19 +150,8 @@ class Reward:
             return dense_reward(detector, prepared, self.result_of, size=size, times_s=times_s)
 
     def result_of(self, verdict: Verdict) -> RewardResult:
-        """The result for a verdict that is there already, with this object's weights.
-
-        A verdict on fewer than `MIN_FRAMES` sampled frames has no reward.
-        """
-        seen = 0 if verdict.media is None else len(verdict.media.sampled_times_s)
-        if verdict.label is not None and 0 < seen < MIN_FRAMES:
-            reason = f"only {seen} frames to judge by, at least {MIN_FRAMES} are needed for a reward"
-            known = {"media": verdict.media, "detector": verdict.detector, "elapsed_s": verdict.elapsed_s}
-            verdict = Verdict.failed(verdict.video, Outcome.MODEL_FAILED, reason, **known)
-        if verdict.label is None:
-            return RewardResult(math.nan, None, verdict)
-        parts = explain_reward(verdict, weights=self._weights)
-        return RewardResult(parts.reward, parts, verdict.model_copy(update={"reward": parts.reward}))
+        """The result for a verdict that is there already, with this object's weights; see `reward_of`."""
+        return reward_of(verdict, weights=self._weights)
 
     def close(self) -> None:
         """Stop the threads; the object can be used again."""
@@ -191,6 +180,23 @@ class Reward:
         with self._pool.lend() as detector:
             judged = judge(detector, clip) if isinstance(clip, str) else judge_opened(detector, clip)
         return self.result_of(judged.verdict)
+
+
+def reward_of(verdict: Verdict, *, weights: Mapping[Category, float] = DEFAULT_WEIGHTS) -> RewardResult:
+    """The result for a verdict. A failed one, or one on fewer than `MIN_FRAMES` sampled frames, has no reward.
+
+    Raises:
+        SettingsError: a weight is negative or not finite.
+    """
+    seen = 0 if verdict.media is None else len(verdict.media.sampled_times_s)
+    if verdict.label is not None and 0 < seen < MIN_FRAMES:
+        reason = f"only {seen} frames to judge by, at least {MIN_FRAMES} are needed for a reward"
+        known = {"media": verdict.media, "detector": verdict.detector, "elapsed_s": verdict.elapsed_s}
+        verdict = Verdict.failed(verdict.video, Outcome.MODEL_FAILED, reason, **known)
+    if verdict.label is None:
+        return RewardResult(math.nan, None, verdict)
+    parts = explain_reward(verdict, weights=weights)
+    return RewardResult(parts.reward, parts, verdict.model_copy(update={"reward": parts.reward}))
 
 
 _shared: dict[tuple[Any, ...], Reward] = {}

@@ -78,8 +78,8 @@ class DeeptraceReward(BaseRewardHandler):  # type: ignore[misc]  # the base is u
     def calculate_reward(self, images: Any, metadata: dict[str, Any]) -> dict[str, Any]:
         """Score a batch.
 
-        A clip that could not be scored has `failed` for a reward, because the service's JSON carries no NaN and loses the
-        whole batch to an exception; 0.0 in the list `scored`, and its reason in `input_info["deeptrace_errors"]`.
+        A clip that could not be scored has `failed` for a reward, because the service's JSON carries no NaN and loses
+        the whole batch to an exception; 0.0 in the list `scored`, its reason in `input_info["deeptrace_errors"]`.
 
         Args:
             images: (B, C, F, H, W) uint8.

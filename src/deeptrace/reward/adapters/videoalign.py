@@ -14,7 +14,6 @@ clip, and turns any exception into -1.0) and train_grpo_skyreels_i2v.py (reads M
 from __future__ import annotations
 
 import logging
-import math
 import os
 import runpy
 import sys
@@ -25,24 +24,22 @@ from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.detectors.tracenet.model import CARD_NAME
 from deeptrace.errors import SettingsError
 from deeptrace.reward.adapters.failures import checked_stand_in, numbers
+from deeptrace.reward.dimensions import appearance_and_motion
 from deeptrace.reward.rewarder import Reward, RewardResult
-from deeptrace.reward.scalar import STRENGTH, UNCATEGORISED
-from deeptrace.trace import Category
 
 __all__ = ["VideoVLMRewardInference", "install"]
 
 log = logging.getLogger(__name__)
 
 CALLER = "VideoVLMRewardInference"
-MOTION = frozenset({Category.OBJECT_TRAJECTORY, Category.UNEXPECTED_MOVE, Category.OBJECT_DISAPPEARANCE})
-"""Kinds that count for MQ; the other six count for VQ, and traces of no kind for both."""
 
 
 class VideoVLMRewardInference:
     """VideoAlign's class with deeptrace behind it.
 
-    VQ = authenticity * exp(-4 * cost of traces of appearance), MQ the same for traces of motion (see `MOTION`), both in
-    [0, 1]. TA is 0.0, always: deeptrace does not read the prompt. Overall = VQ + MQ + TA, as VideoAlign adds them.
+    VQ = authenticity * exp(-4 * cost of traces of appearance), MQ the same for traces of motion, both in [0, 1] (see
+    `deeptrace.reward.dimensions`). TA is 0.0, always: deeptrace does not read the prompt. Overall = VQ + MQ + TA, as
+    VideoAlign adds them.
 
     Args:
         load_from_pretrained: a folder of TraceNet weights; any other path (VideoAlign's checkpoint) is not read, and
@@ -108,12 +105,7 @@ class VideoVLMRewardInference:
         if result.parts is None:
             quality = motion = float(self._failed or 0.0)
         else:
-            costs = result.parts.cost_by_category
-            moving = math.fsum(costs.get(kind, 0.0) for kind in (*MOTION, UNCATEGORISED))
-            still = result.parts.trace_cost - moving + costs.get(UNCATEGORISED, 0.0)
-            quality, motion = (
-                result.parts.authenticity * math.exp(-STRENGTH * max(cost, 0.0)) for cost in (still, moving)
-            )
+            quality, motion = appearance_and_motion(result.parts)
         return {"VQ": quality, "MQ": motion, "TA": 0.0, "Overall": quality + motion}
 
 

@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("httpx")
 pytest.importorskip("tenacity")
 
-from deeptrace.video import write_video
 from tests.detectors.openai.model_server import ModelServer, start
+
+from deeptrace.video import write_video
 
 KEY_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY", "DEEPTRACE_API_KEY")
 

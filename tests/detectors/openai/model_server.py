@@ -15,7 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-FAKE = "FAKE <coordinates>[10, 10, 30, 30]</coordinates> <start_time>0.25</start_time> <explanation>It melts.</explanation>"
+FAKE = (
+    "FAKE <coordinates>[10, 10, 30, 30]</coordinates> <start_time>0.25</start_time> "
+    "<explanation>It melts.</explanation>"
+)
 
 
 @dataclass

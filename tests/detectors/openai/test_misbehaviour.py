@@ -7,10 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
-from deeptrace.cli.main import app
-from deeptrace.trace import Outcome, Verdict
 from tests.detectors.openai.model_server import (
     FAKE,
     ModelServer,
@@ -24,6 +20,10 @@ from tests.detectors.openai.model_server import (
     status,
     tokens,
 )
+from typer.testing import CliRunner
+
+from deeptrace.cli.main import app
+from deeptrace.trace import Outcome, Verdict
 
 SECRET = "sk-test-0123456789abcdef"
 PAGE = "<html><head><title>Sign in</title></head><body>Welcome to the hotel network</body></html>"

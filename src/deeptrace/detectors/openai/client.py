@@ -11,7 +11,7 @@ import asyncio
 import json
 import math
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ChatClient", "Completion", "HttpStatusError", "Manners", "run_blocking"]
 
 T = TypeVar("T")
+Lacks = Callable[[dict[str, Any]], str | None]
 
 MAX_BODY = 8 << 20
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
@@ -134,8 +135,12 @@ class ChatClient:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def complete(self, body: dict[str, Any]) -> Completion:
+    async def complete(self, body: dict[str, Any], *, lacks: Lacks = lambda _choice: None) -> Completion:
         """The server's answer to one question, within the deadline.
+
+        Args:
+            body: of the request.
+            lacks: says of a choice what it lacks when it is worth another try, None when it will do.
 
         Raises:
             HttpStatusError: the server declined the request itself.
@@ -148,7 +153,7 @@ class ChatClient:
             trouble: list[str] = []
             try:
                 async with asyncio.timeout(self._manners.deadline_s):
-                    found = await self._with_retries(body, trouble)
+                    found = await self._with_retries(body, trouble, lacks)
             except TimeoutError:
                 last = f" (before: {trouble[-1]})" if trouble else ""
                 raise self._failed(f"no answer within {self._manners.deadline_s:g} s{last}") from None
@@ -178,7 +183,7 @@ class ChatClient:
             self._next_s = at + 60.0 / self._manners.per_minute
         await asyncio.sleep(at - now)
 
-    async def _with_retries(self, body: dict[str, Any], trouble: list[str]) -> Completion:
+    async def _with_retries(self, body: dict[str, Any], trouble: list[str], lacks: Lacks) -> Completion:
         from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
         content = json.dumps(body).encode()  # once: a question with frames is megabytes
@@ -192,7 +197,7 @@ class ChatClient:
             async for attempt in tries:
                 with attempt:
                     number = attempt.retry_state.attempt_number
-                    return Completion(await self._once(content, trouble), number)
+                    return Completion(await self._once(content, trouble, lacks), number)
         except _TransientError as error:
             raise ServiceError("", f"{error} (after {len(trouble)} tries)") from None
         raise AssertionError("tenacity ended without an answer or an error")
@@ -207,9 +212,12 @@ class ChatClient:
         self._next_s = max(self._next_s, asyncio.get_running_loop().time() + asked)
         return float(asked)
 
-    async def _once(self, content: bytes, trouble: list[str]) -> dict[str, Any]:
+    async def _once(self, content: bytes, trouble: list[str], lacks: Lacks) -> dict[str, Any]:
         try:
-            return await self._exchange(content)
+            found = await self._exchange(content)
+            if (missing := lacks(found["choices"][0])) is not None:
+                raise _TransientError(missing)
+            return found
         except _TransientError as error:
             error.why = self._endpoint.cleaned(error.why)
             trouble.append(error.why)

@@ -19,7 +19,7 @@ _THOUGHTS_END = "</think>"
 
 
 def fake_probability(logprobs: Any, label: Label) -> float | None:
-    """P(FAKE) / (P(FAKE) + P(REAL)) at the first token of the label in the answer, in (0, 1).
+    """P(FAKE) / (P(FAKE) + P(REAL)) at the first token of the label in the answer, in [0, 1].
 
     Tokens that begin either word count for it ("F", "FA", " FAKE", '"Fake'). A server lists the likeliest few tokens
     only: when the other word is not among them, its share is taken to be as large as it can be, so no answer is surer

@@ -47,7 +47,7 @@ class CornerDetector:
 
 
 def corner_clip(level: int, *, frames: int = 6, height: int = 24, width: int = 32) -> np.ndarray:
-    """(T, H, W, 3) uint8 for which `CornerDetector` says p_fake = level / 255; every other place says something else."""
+    """(T, H, W, 3) uint8 for which `CornerDetector` says p_fake = level / 255; other places say otherwise."""
     clip = np.empty((frames, height, width, 3), np.uint8)
     clip[...] = 255 - level
     clip[-1, : height // 2, : width // 2, 0] = level

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.reward.conftest import CornerDetector, corner_clip, expected
 
 import deeptrace
 from deeptrace.errors import SettingsError, UnknownDetectorError
@@ -15,7 +16,6 @@ from deeptrace.reward.pool import DetectorPool
 from deeptrace.reward.rewarder import Reward, reward_of, shared_reward
 from deeptrace.trace import Category, Label, Media, Outcome, Verdict
 from deeptrace.video import video_from_array
-from tests.reward.conftest import CornerDetector, corner_clip, expected
 
 LEVELS = [10, 200, 90, 250, 0, 128]
 

@@ -1,0 +1,363 @@
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.reward import callers
+from tests.reward.conftest import corner_clip, expected
+
+from deeptrace.errors import ModelError, SettingsError
+from deeptrace.reward.adapters import flow_grpo, ms_swift, trl, unirl, verl, videoalign
+
+LEVELS = [10, 200, 90]
+NEAR = 0.03  # what a codec may move
+
+
+@pytest.fixture
+def torch() -> Any:
+    return pytest.importorskip("torch")
+
+
+def batch(layout: str, levels: list[int] = LEVELS) -> np.ndarray:
+    clips = np.stack([corner_clip(level) for level in levels])  # B F H W C
+    return np.ascontiguousarray(clips.transpose(["BFHWC".index(axis) for axis in layout]))
+
+
+def wanted(levels: list[int] = LEVELS, near: float = 1e-6) -> Any:
+    return pytest.approx([expected(level) for level in levels], abs=near)
+
+
+# -- VideoAlign, DanceGRPO ----------
+
+
+def test_videoalign_answers_dance_grpo_and_raises_what_it_turns_to_minus_one(corner, corner_file) -> None:
+    inferencer = videoalign.VideoVLMRewardInference("./videoalign_ckpt", device="cuda:0", dtype=None)
+    quality, motion = callers.dance_grpo_step(inferencer, str(corner_file(90)), "a cat")
+    assert [quality, motion] == pytest.approx([expected(90)] * 2, abs=NEAR)
+    assert callers.dance_grpo_step(inferencer, "gone.mp4", "a cat") == (-1.0, -1.0)
+
+
+def test_videoalign_keys_order_and_checks(corner, corner_file) -> None:
+    inferencer = videoalign.VideoVLMRewardInference("./videoalign_ckpt", -1, "cuda", None, failed=0.0)
+    paths = [str(corner_file(level)) for level in LEVELS]
+    rows = inferencer.reward([*paths, "gone.mp4"], ["a", "b", "c", "d"], fps=2.0, use_norm=False)
+    assert [list(row) for row in rows] == [["VQ", "MQ", "TA", "Overall"]] * 4
+    assert [row["VQ"] for row in rows[:3]] == wanted(near=NEAR)
+    assert [row["Overall"] for row in rows] == [row["VQ"] + row["MQ"] + row["TA"] for row in rows]
+    assert rows[3]["VQ"] == 0.0
+    for call in (
+        lambda: inferencer.reward(paths, ["a"]),
+        lambda: inferencer.reward(paths[0], "a"),
+        lambda: inferencer.reward(paths, ["a"] * 3, fps=2.0, num_frames=8),
+    ):
+        with pytest.raises(SettingsError):
+            call()
+
+
+def test_videoalign_takes_a_folder_of_our_weights(corner, tmp_path: Path) -> None:
+    (tmp_path / "tracenet.json").write_text("{}")
+    videoalign.VideoVLMRewardInference(tmp_path)
+    videoalign.VideoVLMRewardInference(tmp_path, detector="baseline:d3")
+    assert [detector.info.name for detector in corner] == [f"tracenet:{tmp_path}", "baseline:d3"]
+
+
+def test_an_unchanged_training_script_gets_our_class(tmp_path: Path) -> None:
+    """As DanceGRPO's: the import is hard-coded, the package around it is the trainer's own."""
+    package = tmp_path / "fastvideo" / "models" / "videoalign"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent, package.parent.parent):
+        (folder / "__init__.py").write_text("")
+    (package / "inference.py").write_text("raise ImportError('needs flash-attn')")
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys\nfrom fastvideo.models.videoalign.inference import VideoVLMRewardInference\n"
+        "print(__name__, sys.argv[1:], VideoVLMRewardInference.__module__)\n"
+    )
+    command = [sys.executable, "-m", "deeptrace.reward.adapters.videoalign", str(script), "--use_videoalign"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split("\n")[0] == "__main__ ['--use_videoalign'] deeptrace.reward.adapters.videoalign"
+
+
+# -- flow_grpo ----------
+
+
+def test_flow_grpo_through_multi_score_and_eight_threads(corner, torch) -> None:
+    factory = flow_grpo.score_factory(fps=16, pause_s=0.002)
+    reward_fn = callers.flow_grpo_multi_score("cuda", {"deeptrace": factory}, {"deeptrace": 0.5})
+    levels = [[(17 * i + 5 * j) % 256 for j in range(3)] for i in range(10)]
+    batches = [(torch.from_numpy(batch("BFCHW", row)).float() / 255, ["a", "b", "c"], [{}, {}, {}]) for row in levels]
+    answers = callers.flow_grpo_epoch(reward_fn, batches)
+    assert [answer["deeptrace"] for answer in answers] == [wanted(row) for row in levels]
+    assert answers[3]["avg"] == pytest.approx([0.5 * expected(level) for level in levels[3]])
+
+
+def test_flow_grpo_says_what_is_wrong(corner, torch) -> None:
+    score = flow_grpo.score_factory(fps=16)("cpu")
+    for videos, words in (
+        (torch.from_numpy(batch("BCFHW")).float() / 255, "3 channels"),
+        (torch.from_numpy(batch("BFCHW")).float() / 127.5 - 1, "from 0 to 1"),
+        (torch.rand(3, 3, 8, 8), r"\(B, F, C, H, W\)"),
+    ):
+        with pytest.raises(SettingsError, match=words):
+            score(videos, ["a"] * 3, [{}] * 3)
+    with pytest.raises(SettingsError, match="Give fps"):
+        flow_grpo.score_factory()("cpu")(batch("BFCHW") / 255.0, ["a"] * 3, [{}] * 3)
+    assert flow_grpo.score_factory()("cpu")(batch("BFCHW") / 255.0, ["a"] * 3, [{"fps": 8}] * 3)[0] == wanted()
+
+
+def test_flow_grpo_never_hands_out_a_nan(corner, torch) -> None:
+    videos = torch.from_numpy(batch("BFCHW")).float() / 255
+    videos[1, 0, 0, 0, 0] = math.nan
+    with pytest.raises(ModelError, match="1 of 3 clips could not be scored; clip 1: has NaN"):
+        flow_grpo.score_factory(fps=16)("cpu")(videos, ["a"] * 3, [{}] * 3)
+    scores, _ = flow_grpo.score_factory(fps=16, failed=-0.5)("cpu")(videos, ["a"] * 3, [{}] * 3)
+    assert scores == pytest.approx([expected(10), -0.5, expected(90)])
+    with pytest.raises(SettingsError, match="finite"):
+        flow_grpo.score_factory(failed=math.nan)
+
+
+# -- cosmos-rl ----------
+
+
+@pytest.fixture
+def cosmos(corner, monkeypatch: pytest.MonkeyPatch) -> Any:
+    callers.install(monkeypatch, "cosmos_rl_reward.handler.registry", RewardRegistry=callers.CosmosRegistry)
+    callers.install(monkeypatch, "cosmos_rl_reward.handler.reward_base", BaseRewardHandler=callers.CosmosHandler)
+    monkeypatch.delitem(sys.modules, "deeptrace.reward.adapters.cosmos_rl", raising=False)
+    importlib.import_module("deeptrace.reward.adapters.cosmos_rl")
+    yield callers.CosmosRegistry.known["deeptrace"]
+    sys.modules.pop("deeptrace.reward.adapters.cosmos_rl", None)
+
+
+def test_cosmos_rl_as_its_service_starts_and_calls_it(cosmos, torch) -> None:
+    arguments = {"model_path": "", "device": "cuda:0", "dtype": "float16", "download_path": ""}
+    cosmos.initialize(**arguments, endpoint_url="", endpoint_api_key="")
+    handler = cosmos.get_instance()
+    metadata = {
+        "prompts": ["a", "b", "c"],
+        "video_infos": [{"video_fps": 16}] * 3,
+        "input_info": {"shape": "(3, 16, 2, 3, 4)"},
+        "decode_duration": "0.12",
+        "uuid": "1",
+    }
+    answer = handler.calculate_reward(torch.from_numpy(batch("BCFHW")).detach().clone(), metadata)
+    assert set(answer) == {"scores", "input_info", "duration", "decoded_duration", "type"}
+    assert answer["scores"]["reward"] == wanted()
+    assert answer["scores"]["scored"] == [1.0, 1.0, 1.0]
+    assert (answer["type"], answer["decoded_duration"]) == ("deeptrace", "0.12")
+    assert answer["input_info"]["shape"] == "(3, 16, 2, 3, 4)"
+    json.dumps(answer, allow_nan=False)  # what its FastAPI answer does
+    few = handler.calculate_reward(batch("BCFHW")[:, :, :2], metadata)
+    assert few["scores"]["reward"] == [0.0] * 3
+    assert few["scores"]["scored"] == [0.0] * 3
+    assert "only 2 frames" in few["input_info"]["deeptrace_errors"][0]
+    for images, words in ((batch("BFCHW"), "3 channels"), (batch("BCFHW") / 255.0, "uint8")):
+        with pytest.raises(SettingsError, match=words):
+            handler.calculate_reward(images, metadata)
+    with pytest.raises(SettingsError, match="fps"):
+        handler.calculate_reward(batch("BCFHW"), {"prompts": ["a", "b", "c"]})
+
+
+# -- UniRL ----------
+
+
+def test_unirl_scores_bytes_and_paths_and_marks_failures_with_nan(corner, corner_file, tmp_path: Path) -> None:
+    scorer = unirl.DeeptraceScorer(workers=2)
+    assert scorer.score([]) == []
+    paths = [corner_file(level) for level in LEVELS]
+    handles = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+    files = set(os.listdir(tempfile.gettempdir()))
+    items = [
+        callers.ScoreItem([("a", None)], (paths[0].read_bytes(),)),
+        callers.ScoreItem([("b", None)], (b"not a video",)),
+        callers.ScoreItem([("c", None), ("c", None)], (None, str(paths[1]))),
+        callers.ScoreItem([("d", object())]),
+        callers.ScoreItem([("e", None)], (paths[2].read_bytes(),), {"k": 1}),
+    ]
+    rows = scorer.score(items)
+    assert [tuple(row) for row in rows] == [scorer.sub_metric_names] * 5
+    assert scorer.sub_metric_names[0] == "reward"
+    assert [rows[i]["reward"] for i in (0, 2, 4)] == wanted(near=NEAR)
+    assert all(math.isnan(value) for i in (1, 3) for value in rows[i].values())
+    assert len(os.listdir("/proc/self/fd")) <= len(handles) + 2 if handles else True
+    assert {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("deeptrace-")} <= files
+    scorer.close()
+
+
+def test_unirl_bytes_where_the_system_has_no_memory_files(corner, corner_file, monkeypatch) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    data = corner_file(90).read_bytes()
+    with unirl._path_of_bytes(data) as path:
+        assert Path(path).read_bytes() == data
+    assert not Path(path).parent.exists()
+
+
+def test_unirl_tensors(corner, torch) -> None:
+    scorer = unirl.DeeptraceTensorScorer(fps=16)
+    videos = list(torch.from_numpy(batch("BCFHW")).float() / 255)
+    videos[1][0, 0, 0, 0] = math.inf
+    rows = scorer.score(videos)
+    assert [rows[0]["reward"], rows[2]["reward"]] == wanted([10, 90])
+    assert math.isnan(rows[1]["reward"])
+    with pytest.raises(SettingsError, match=r"\(C, F, H, W\)"):
+        scorer.score([torch.rand(4, 8, 8)])
+
+
+def test_unirl_registers_under_its_name(corner, monkeypatch) -> None:
+    known: dict[str, type] = {}
+    callers.install(monkeypatch, "reward_service.scorers.registry", register=known.__setitem__)
+    monkeypatch.delitem(sys.modules, "deeptrace.reward.adapters.unirl_service", raising=False)
+    importlib.import_module("deeptrace.reward.adapters.unirl_service")
+    sys.modules.pop("deeptrace.reward.adapters.unirl_service")
+    assert known == {"deeptrace": unirl.DeeptraceScorer}
+
+
+# -- Flow-Factory ----------
+
+
+@pytest.fixture
+def flow_factory(corner, monkeypatch: pytest.MonkeyPatch) -> Any:
+    callers.install(
+        monkeypatch,
+        "flow_factory.rewards.abc",
+        PointwiseRewardModel=callers.FlowFactoryPointwise,
+        RewardModelOutput=callers.FlowFactoryOutput,
+    )
+    monkeypatch.delitem(sys.modules, "deeptrace.reward.adapters.flow_factory", raising=False)
+    identifier = "deeptrace.reward.adapters.flow_factory.DeeptraceRewardModel"
+    module, name = identifier.rsplit(".", 1)  # as its registry takes a class path apart
+    yield getattr(importlib.import_module(module), name)
+    sys.modules.pop("deeptrace.reward.adapters.flow_factory", None)
+
+
+def test_flow_factory_as_its_processor_calls_it(flow_factory, torch) -> None:
+    from PIL import Image
+
+    accelerator = SimpleNamespace(device=torch.device("cpu"))
+    model = flow_factory(config=callers.FlowFactoryArguments({"fps": 16}), accelerator=accelerator)
+    assert isinstance(model, callers.FlowFactoryPointwise)
+    assert model.required_fields == ("prompt", "video")
+    samples = [
+        {"prompt": "a", "video": [Image.fromarray(frame) for frame in corner_clip(level)], "image": None, "latents": 1}
+        for level in LEVELS
+    ]
+    rewards = callers.flow_factory_batch(model, samples)
+    assert rewards.tolist() == wanted()
+    with pytest.raises(SettingsError, match="PIL images"):
+        model(prompt=["a"], video=[torch.rand(4, 3, 8, 8)])
+    with pytest.raises(SettingsError, match="2 prompts but got none"):
+        model(prompt=["a", "b"])
+    with pytest.raises(ModelError, match="only 2 frames"):
+        model(prompt=["a"], video=[samples[0]["video"][:2]])
+    for extra, words in (({}, "Give fps"), ({"fps": 16, "detectr": "x"}, "knows no setting 'detectr'")):
+        with pytest.raises(SettingsError, match=words):
+            flow_factory(callers.FlowFactoryArguments(extra), accelerator)
+
+
+def test_an_adapter_without_its_trainer_says_so() -> None:
+    for name in ("cosmos_rl", "flow_factory"):
+        if importlib.util.find_spec({"cosmos_rl": "cosmos_rl_reward"}.get(name, name)) is None:
+            with pytest.raises(SettingsError, match="needs"):
+                importlib.import_module(f"deeptrace.reward.adapters.{name}")
+
+
+# -- text trainers ----------
+
+
+def test_trl_by_column_and_rendered(corner, corner_file, torch) -> None:
+    paths = [str(corner_file(level)) for level in LEVELS]
+    inputs = [{"prompt": "p", "video": path, "seed": 1} for path in [*paths, "gone.mp4"]]
+    rewards = callers.trl_rewards(trl.reward_function(), ["p"] * 4, ["c"] * 4, inputs)
+    assert rewards[:3].tolist() == wanted(near=NEAR)
+    assert math.isnan(rewards[3])
+
+    def render(completions: list[str], *, prompts: list[str], seed: list[int], **columns: Any) -> list[np.ndarray]:
+        assert (prompts, seed) == (["p"] * 3, [1] * 3)
+        return [corner_clip(int(text)) for text in completions]
+
+    rendered = trl.reward_function(render=render, fps=8.0)
+    assert callers.trl_rewards(rendered, ["p"] * 3, [str(n) for n in LEVELS], inputs[:3]).tolist() == wanted()
+    assert rendered.__name__ == "deeptrace_reward"
+    with pytest.raises(SettingsError, match="no column 'clip' among"):
+        callers.trl_rewards(trl.reward_function(column="clip"), ["p"], ["c"], inputs[:1])
+    with pytest.raises(SettingsError, match="each of 1"):
+        trl.reward_function(render=lambda completions, **_: [])(["p"], ["c"])
+
+
+def test_trl_takes_torch_frames_and_datasets_videos(corner, corner_file, torch) -> None:
+    column = [
+        torch.from_numpy(corner_clip(10)),
+        {"path": str(corner_file(200)), "bytes": None},
+        [str(corner_file(90))],
+        3,
+    ]
+    rewards = trl.reward_function(fps=8.0)(["p"] * 4, ["c"] * 4, video=column)
+    assert rewards[:3] == wanted(near=NEAR)
+    assert rewards[3] is None
+
+
+def test_verl_merged_kwargs_and_its_loop(corner, corner_file) -> None:
+    compute = callers.verl_custom_reward(verl.compute_score, {"video_key": "clip", "failed": 0.0})
+
+    async def all_of_them() -> list[dict[str, Any]]:
+        samples = [
+            {
+                "data_source": "t2v",
+                "response": "a prompt",
+                "reward_model": {"ground_truth": None},
+                "extra_info": {"clip": str(corner_file(level)), "index": index},
+            }
+            for index, level in enumerate(LEVELS)
+        ]
+        samples.append(samples[0] | {"extra_info": {"clip": "gone.mp4"}})
+        return await asyncio.gather(*(callers.verl_run_single(compute, sample) for sample in samples))
+
+    answers = asyncio.run(all_of_them())
+    assert [answer["reward_score"] for answer in answers[:3]] == wanted(near=NEAR)
+    assert [answer["reward_extra_info"]["scored"] for answer in answers] == [1.0, 1.0, 1.0, 0.0]
+    assert len({tuple(answer["reward_extra_info"]) for answer in answers}) == 1
+    assert len(corner) == 1, "one detector for all calls"
+    with pytest.raises(ModelError, match="no such file"):
+        verl.compute_score("t2v", "a", None, {"video": "gone.mp4"})
+    with pytest.raises(SettingsError, match="no column 'video'"):
+        verl.compute_score("t2v", "a", None)
+
+
+def test_ms_swift_registered_made_and_called(corner, corner_file, torch) -> None:
+    orms = {"deeptrace": ms_swift.DeeptraceORM}
+    rows = [{"videos": [str(corner_file(level))], "messages": []} for level in LEVELS] + [
+        {"videos": ["gone.mp4"], "messages": []}
+    ]
+    rewards = callers.swift_rewards(orms, "deeptrace", ["c"] * 4, rows)
+    assert rewards[:3].tolist() == wanted(near=NEAR)
+    assert math.isnan(rewards[3])
+
+    class Rendered(ms_swift.DeeptraceORM):
+        fps = 8.0
+
+        @staticmethod
+        def render(completions: list[str], **columns: Any) -> list[np.ndarray]:
+            return [corner_clip(int(text)) for text in completions]
+
+    assert Rendered(args=None)([str(level) for level in LEVELS], videos=None) == wanted()
+
+
+def test_no_adapter_imports_torch_or_a_trainer() -> None:
+    adapters = (videoalign, flow_grpo, unirl, trl, verl, ms_swift)
+    names = ", ".join(adapter.__name__ for adapter in adapters)
+    code = (
+        f"import sys, {names}; print([m for m in ('torch', 'trl', 'verl', 'swift', 'PIL.Image') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"

@@ -30,7 +30,10 @@ class TraceNetConfig(BaseModel):
         generated, real, planted: clips of each kind in a batch.
         frames: neighbouring frames of a training example.
         learning_rate: peak, one-cycle.
-        texture_strength: inverse strength of the L2 penalty of the texture classifier (scikit-learn's C).
+        texture_nuisance: how strongly the texture classifier forgets what re-encoding changes.
+        texture_dimensions: main directions it keeps.
+        texture_sharpness: of its kernel: gamma times the total variance.
+        texture_penalty: of its errors (scikit-learn's C).
         workers: processes for measuring.
     """
 
@@ -50,7 +53,10 @@ class TraceNetConfig(BaseModel):
     planted: int = Field(default=6, ge=0)
     frames: int = Field(default=12, ge=4)
     learning_rate: float = Field(default=3e-3, gt=0)
-    texture_strength: float = Field(default=0.004, gt=0)
+    texture_nuisance: float = Field(default=10.0, ge=0)
+    texture_dimensions: int = Field(default=200, ge=1)
+    texture_sharpness: float = Field(default=0.6, gt=0)
+    texture_penalty: float = Field(default=1.0, gt=0)
     workers: int = Field(default=1, ge=1)
 
     @classmethod
@@ -61,13 +67,15 @@ class TraceNetConfig(BaseModel):
             SettingsError: the file is missing, no JSON, or holds a field that makes no sense.
         """
         try:
-            fields = json.loads(Path(path).read_text())
+            fields = json.loads(Path(path).read_bytes())
+            if not isinstance(fields, dict):
+                raise SettingsError(str(path), "not a JSON object")
             return cls.model_validate({**fields, **changes})
         except FileNotFoundError:
             raise SettingsError(str(path), "no such config", "See examples/tracenet.json.") from None
-        except json.JSONDecodeError as error:
-            raise SettingsError(str(path), f"not JSON: {error}") from None
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
             raise SettingsError(f"{path}, {field}", first["msg"]) from None
+        except ValueError as error:  # no JSON, or no text at all
+            raise SettingsError(str(path), f"not JSON: {error}") from None

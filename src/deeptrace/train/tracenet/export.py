@@ -14,8 +14,8 @@ import torch
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.detectors.tracenet.model import CARD_NAME, MODEL_NAME, Calibration
 from deeptrace.errors import MissingExtraError, ModelError
-from deeptrace.train.tracenet.crossfit import TextureModel
 from deeptrace.train.tracenet.nets import Exported, TraceNet
+from deeptrace.train.tracenet.texture_fit import TextureModel
 
 __all__ = ["export_model"]
 
@@ -40,13 +40,7 @@ def export_model(
         MissingExtraError: onnx is not installed.
         ModelError: the exported file differs from torch, or is larger than 10 MB.
     """
-    module = Exported(
-        net.eval(),
-        torch.from_numpy(texture.weights.astype(np.float32)),
-        texture.bias,
-        torch.from_numpy(texture.center.astype(np.float32)),
-        torch.from_numpy(texture.scale.astype(np.float32)),
-    ).eval()
+    module = Exported(net.eval(), texture).eval()
     example = (torch.randn(7, len(CHANNELS), GRID, GRID), torch.rand(len(texture.center)))
     try:
         import onnxscript  # noqa: F401 - what torch.onnx.export needs

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.trace import Category
+from deeptrace.train.tracenet.texture_fit import CLIP, TextureModel
 
 __all__ = ["Exported", "Heads", "TraceNet"]
 
@@ -82,28 +83,30 @@ class TraceNet(nn.Module):
 
 
 class Exported(nn.Module):
-    """What the ONNX file holds: the trace net for one window, and the linear texture classifier.
+    """What the ONNX file holds: the trace net for one window, and the texture classifier.
 
-    Inputs: evidence (T, channels, GRID, GRID) and texture (D,). Outputs: generated () and texture_score () logits,
+    Inputs: evidence (T, channels, GRID, GRID) and texture (D,). Outputs: generated () a logit, texture_score (),
     where and present (T, GRID, GRID) and kinds (T, 9, GRID / 2, GRID / 2) as probabilities.
     """
 
-    weights: Tensor
     center: Tensor
     scale: Tensor
+    projection: Tensor
+    support: Tensor
+    weights: Tensor
 
-    def __init__(self, net: TraceNet, weights: Tensor, bias: float, center: Tensor, scale: Tensor) -> None:
+    def __init__(self, net: TraceNet, texture: TextureModel) -> None:
         super().__init__()
-        self.net, self.bias = net, bias
-        self.register_buffer("weights", weights)
-        self.register_buffer("center", center)
-        self.register_buffer("scale", scale)
+        self.net, self.gamma, self.bias = net, texture.gamma, texture.bias
+        for name in ("center", "scale", "projection", "support", "weights"):
+            self.register_buffer(name, torch.from_numpy(getattr(texture, name).astype("float32")))
 
     def forward(self, evidence: Tensor, texture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """See the class."""
         generated, where, present, kinds = self.net(evidence[None])
-        standard = ((texture - self.center) * self.scale).clamp(-4.0, 4.0)
-        score = (standard * self.weights).sum() + self.bias
+        z = ((texture - self.center) * self.scale).clamp(-CLIP, CLIP) @ self.projection
+        distance = (self.support - z).square().sum(1)
+        score = ((-self.gamma * distance).exp() * self.weights).sum() + self.bias
         return generated[0], score, where[0].sigmoid(), present[0].sigmoid(), kinds[0].sigmoid()
 
 

@@ -18,12 +18,13 @@ from deeptrace.errors import DataError
 from deeptrace.train.tracenet.calibrate import ScoredClip, calibrate
 from deeptrace.train.tracenet.clips import Clip, Kind, fold_numbers, read_clips
 from deeptrace.train.tracenet.config import TraceNetConfig
-from deeptrace.train.tracenet.crossfit import Scores, TextureModel, fit_texture, score_clip
+from deeptrace.train.tracenet.crossfit import Scores, score_clip
 from deeptrace.train.tracenet.export import export_model
 from deeptrace.train.tracenet.figures import figures_of
 from deeptrace.train.tracenet.fit import fit_trace_net
 from deeptrace.train.tracenet.measure import AS_IS, ONE_ENCODING, load_measured, measure_all
 from deeptrace.train.tracenet.nets import TraceNet
+from deeptrace.train.tracenet.texture_fit import TextureModel, fit_texture
 
 __all__ = ["VERSION", "train_tracenet"]
 
@@ -89,17 +90,18 @@ def _fit_fold(config: TraceNetConfig, clips: list[Clip], folds: np.ndarray, fold
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     kept = [clip for clip, number in zip(clips, folds, strict=True) if number != fold]
-    path = config.out / "fits" / f"fold{'_all' if fold == _ALL else fold}.pt"
-    path.parent.mkdir(exist_ok=True)
-    if not path.is_file():
-        texture = fit_texture(kept, config)
-        with open(path.with_suffix(".log.jsonl"), "w", buffering=1) as log:
+    net_path, texture_path = _fit_paths(config, fold)
+    net_path.parent.mkdir(exist_ok=True)
+    if not texture_path.is_file():
+        fit_texture(kept, config).save(texture_path)
+    if not net_path.is_file():
+        with open(net_path.with_suffix(".log.jsonl"), "w", buffering=1) as log:
             net = fit_trace_net(
                 kept, config, seed=config.seed + fold + 1, log=lambda record: print(json.dumps(record), file=log)
             )
-        part = path.with_suffix(".part")
-        torch.save({"net": net.state_dict(), "texture": vars(texture)}, part)
-        part.replace(path)
+        part = net_path.with_suffix(".part")
+        torch.save(net.state_dict(), part)
+        part.replace(net_path)
     net, texture = _load_fit(config, fold)
     for clip, number in zip(clips, folds, strict=True):
         for variant in _SCORED_VARIANTS if number == fold else ():
@@ -111,11 +113,15 @@ def _fit_fold(config: TraceNetConfig, clips: list[Clip], folds: np.ndarray, fold
 
 
 def _load_fit(config: TraceNetConfig, fold: int) -> tuple[TraceNet, TextureModel]:
-    path = config.out / "fits" / f"fold{'_all' if fold == _ALL else fold}.pt"
-    saved = torch.load(path, weights_only=False)  # written by this program, a moment ago
+    net_path, texture_path = _fit_paths(config, fold)
     net = TraceNet()
-    net.load_state_dict(saved["net"])
-    return net.eval(), TextureModel(**saved["texture"])
+    net.load_state_dict(torch.load(net_path, weights_only=True))
+    return net.eval(), TextureModel.load(texture_path)
+
+
+def _fit_paths(config: TraceNetConfig, fold: int) -> tuple[Path, Path]:
+    stem = config.out / "fits" / f"fold{'_all' if fold == _ALL else fold}"
+    return stem.with_suffix(".pt"), stem.with_suffix(".texture.npz")
 
 
 def _card(config: TraceNetConfig, clips: list[Clip], figures: dict[str, Any], problems: list[str]) -> dict[str, Any]:

@@ -228,9 +228,13 @@ def main() -> None:
         wall, cpu, _ = best(lambda n=resamples: evaluate_pairs(samples, verdicts, resamples=n), args.repeat)
         print(f"{f'evaluate_pairs, 664 videos, {resamples:,} resamples':<58}{wall:>9.2f}{cpu:>9.2f}")
     samples, verdicts = make(args.videos)
-    for resamples in (0, 200):
-        wall, cpu, _ = best(lambda n=resamples: evaluate_pairs(samples, verdicts, resamples=n), 1)
-        print(f"{f'evaluate_pairs, {args.videos:,} videos, {resamples} resamples':<58}{wall:>9.2f}{cpu:>9.2f}")
+    for what, settings in (
+        ("without texts", {"text": False}),
+        ("with texts", {}),
+        ("200 resamples, without texts", {"text": False, "resamples": 200}),
+    ):
+        wall, cpu, _ = best(lambda kind=settings: evaluate_pairs(samples, verdicts, **kind), 1)
+        print(f"{f'evaluate_pairs, {args.videos:,} videos, {what}':<58}{wall:>9.2f}{cpu:>9.2f}")
     print()
     try:
         rows = against_torchmetrics(args.videos, args.repeat)

@@ -45,7 +45,7 @@ __all__ = [
 _HOMES = {
     "deeptrace.detectors": ("Detector", "load_detector"),
     "deeptrace.errors": ("DeeptraceError",),
-    "deeptrace.evaluate": ("detect",),
+    "deeptrace.evaluate": ("detect", "evaluate"),
     "deeptrace.geometry": ("Box", "Interval", "Keyframe", "Tube"),
     "deeptrace.reward.rewarder": ("Reward",),
     "deeptrace.trace": ("Category", "DetectorInfo", "Label", "Media", "Outcome", "Sample", "Trace", "Verdict"),
@@ -61,11 +61,10 @@ def __getattr__(name: str) -> Any:
             return version("deeptrace")
         except PackageNotFoundError:  # imported from a source tree that is not installed
             return "0+unknown"
-    if name == "evaluate":  # the package itself, which can be called
-        return importlib.import_module("deeptrace.evaluate")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'deeptrace' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    module = importlib.import_module(_HOME_OF[name])
+    value = module if name == "evaluate" else getattr(module, name)  # that package can be called
     globals()[name] = value
     return value
 

@@ -19,6 +19,7 @@ from tests.evaluate.judge_double import Judge, completion, serve
 from deeptrace.errors import SettingsError
 from deeptrace.evaluate.judge_server import JudgeModel, parse_judge
 from deeptrace.evaluate.judging import default_cache, judge_explanations
+from deeptrace.evaluate.run import evaluate
 from deeptrace.metrics import JudgeRow
 
 SECRET = "sk-very-secret-0123456789"
@@ -178,3 +179,10 @@ def test_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         assert "u:p" not in str(caught.value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache() == tmp_path / "deeptrace" / "judge.jsonl"
+
+
+def test_a_missing_key_is_said_before_anything_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("DEEPTRACE_JUDGE_API_KEY", "DEEPTRACE_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SettingsError, match="needs a key"):
+        evaluate(tmp_path / "not even there", detector="baseline:d3", judge="openai:gpt-4.1")

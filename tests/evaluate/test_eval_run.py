@@ -18,6 +18,7 @@ from deeptrace.evaluate.run import evaluate
 from deeptrace.evaluate.run_folder import read_run
 from deeptrace.evaluate.table import tables_of
 from deeptrace.metrics import overall_score
+from deeptrace.trace import Label, Outcome, Usage, Verdict
 
 PUBLISHED = {
     "qwen2.5-vl-3b-v2-test": (66.566, 56.928, 76.205),
@@ -199,6 +200,25 @@ def test_mistakes_are_said_clearly(data: Path, tmp_path: Path) -> None:
         evaluate(data, detector="baseline:all-fake", out=tmp_path / "run", bootstrap=0)
     with pytest.raises(SettingsError, match="another detector"):
         evaluate(data, detector="baseline:all-real", out=tmp_path / "run", bootstrap=0, resume=True)
+
+
+def test_what_a_language_model_took_is_summed(data: Path, tmp_path: Path) -> None:
+    lines = [
+        Verdict(
+            video=name,
+            outcome=Outcome.SCORED,
+            label=Label.REAL,
+            elapsed_s=elapsed_s,
+            usage=Usage(requests=2, prompt_tokens=tokens, served_model="m-1"),
+        )
+        for name, elapsed_s, tokens in (("test_real_0", 1.0, 100), ("test_real_1", 3.0, None))
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(line.model_dump_json() + "\n" for line in lines))
+    found = evaluate(data, predictions=tmp_path / "p.jsonl", bootstrap=0).result
+    usage = found["usage"]
+    assert (usage["videos"], usage["requests"], usage["prompt_tokens"], usage["cost"]) == (2, 4, 100, None)
+    assert found["latency"]["total_s"] == 4.0
+    assert evaluate(data, detector="baseline:all-fake", bootstrap=0).result["usage"] is None
 
 
 def test_the_package_is_the_function(data: Path) -> None:

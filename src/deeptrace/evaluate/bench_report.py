@@ -89,6 +89,7 @@ def _context(result: Mapping[str, Any]) -> dict[str, Any]:
         "published_note": published_note(result),
         "judge": result["judge"],
         "latency": result["latency"],
+        "usage": result["usage"],
         "ceiling": result["annotator_ceiling"],
         "missing": unavailable(result),
         "generators": [(name, block) for name, block in result["by_generator"].items()],

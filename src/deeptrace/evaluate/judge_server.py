@@ -1,25 +1,24 @@
-"""A language model on any OpenAI-compatible server: pinned, with a deadline, retries and an early end.
+"""A language model on any OpenAI-compatible server as the judge: pinned, with a deadline, retries and an early end.
 
-The key comes from the environment alone and is in no message, manifest or cache: DEEPTRACE_JUDGE_API_KEY for any
-address, OPENAI_API_KEY for OpenAI's own or the one in OPENAI_BASE_URL. It is never sent to another address.
+The key comes from the environment alone and is in no message, manifest or cache: DEEPTRACE_JUDGE_API_KEY, else what the
+`openai:` detectors would send to that address (`deeptrace.detectors.openai.endpoint`), which for a stranger is none.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from deeptrace.detectors.openai.client import ChatClient, Manners
-from deeptrace.detectors.openai.endpoint import OPENAI_URL, Endpoint, key_from
+from deeptrace.detectors.openai.endpoint import Endpoint, key_from, open_endpoint, split_name
 from deeptrace.errors import JudgeError, ServiceError, SettingsError
 
-__all__ = ["JudgeModel", "Reply", "parse_judge"]
+__all__ = ["JudgeModel", "Reply", "Server", "judge_endpoint", "parse_judge"]
 
 PREFIX = "openai:"
+KEY_VARIABLE = "DEEPTRACE_JUDGE_API_KEY"
 HOPELESS = frozenset({401, 403, 404})
 """Statuses that every later question would get as well."""
 
@@ -53,10 +52,9 @@ class JudgeModel:
 
     def request(self, prompt: str) -> dict[str, Any]:
         """The body of the request; temperature 0 and a seed, so that as much as the server allows is repeatable."""
-        message = {"role": "user", "content": prompt}
         return {
             "model": self.model,
-            "messages": [message],
+            "messages": [{"role": "user", "content": prompt}],
             "temperature": 0,
             "seed": 0,
             "max_tokens": self.max_tokens,
@@ -82,28 +80,30 @@ def parse_judge(text: str) -> JudgeModel:
     """The judge that `openai:MODEL` or `openai:MODEL@BASE_URL` names.
 
     Raises:
-        SettingsError: it names none, or the address is no http(s) address.
+        SettingsError: it names none, or no usable address.
     """
-    model, at, url = text.removeprefix(PREFIX).partition("@http")
-    url = f"http{url}" if at else os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
-    if not text.startswith(PREFIX) or not model:
+    if not text.startswith(PREFIX):
         raise SettingsError(f"--judge {text.partition('@')[0]}", "no such judge", "Use openai:MODEL[@BASE_URL].")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError("--judge", "the address is no http(s) address", "Use openai:MODEL@https://host/v1.")
-    if parts.username or parts.password or parts.query:
-        raise SettingsError(
-            "--judge", "the address carries credentials", "Put the key into DEEPTRACE_JUDGE_API_KEY instead."
-        )
-    return JudgeModel(model=model, base_url=urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")))
+    model, base_url = split_name(text.removeprefix(PREFIX))
+    return JudgeModel(model=model, base_url=base_url)
+
+
+def judge_endpoint(judge: JudgeModel) -> Endpoint:
+    """The judge's address with its key.
+
+    Raises:
+        SettingsError: the address needs a key, and the environment has none.
+    """
+    key = key_from(KEY_VARIABLE)
+    return Endpoint(judge.base_url, key) if key else open_endpoint(judge.base_url)
 
 
 class Server:
-    """The server of one judge, open for questions; an async context manager.
+    """The server of one judge, open for questions on one event loop; an async context manager.
 
     Raises:
         MissingExtraError: httpx or tenacity is not installed.
-        SettingsError: the key in the environment is none.
+        SettingsError: the address needs a key, and the environment has none.
     """
 
     def __init__(self, judge: JudgeModel) -> None:
@@ -116,19 +116,19 @@ class Server:
             give_up_after=judge.give_up_after,
             hopeless=HOPELESS,
         )
-        endpoint = Endpoint(judge.base_url, _api_key(judge.base_url))
-        self._client = ChatClient(endpoint, manners, feature="the judge of explanations")
+        self._client = ChatClient(judge_endpoint(judge), manners, feature="the judge of explanations")
 
     @property
     def calls(self) -> int:
-        """Requests sent, retries included."""
+        """Requests sent so far, retries included."""
         return self._client.requests
 
     async def __aenter__(self) -> Server:
+        await self._client.__aenter__()
         return self
 
-    async def __aexit__(self, *raised: object) -> None:
-        await self._client.__aexit__(*raised)
+    async def __aexit__(self, *error: object) -> None:
+        await self._client.__aexit__(*error)
 
     async def ask(self, prompt: str) -> Reply:
         """The model's answer, within the deadline.
@@ -137,28 +137,22 @@ class Server:
             JudgeError: there is none; one line says why, without the key.
         """
         try:
-            completion = await self._client.complete(self._judge.request(prompt), lacks=_lacks_text)
+            found = await self._client.complete(self._judge.request(prompt), lacks=_no_text)
         except ServiceError as error:
             raise JudgeError("", error.problem) from None
-        usage = completion.body.get("usage")
-        counts = usage if isinstance(usage, dict) else {}
+        usage = found.body.get("usage")
+        tokens = usage if isinstance(usage, dict) else {}
         return Reply(
-            text=completion.choice["message"]["content"],
-            served=str(completion.body.get("model") or ""),
-            prompt_tokens=_count(counts.get("prompt_tokens")),
-            completion_tokens=_count(counts.get("completion_tokens")),
+            text=found.choice["message"]["content"],
+            served=str(found.body.get("model") or ""),
+            prompt_tokens=_count(tokens.get("prompt_tokens")),
+            completion_tokens=_count(tokens.get("completion_tokens")),
         )
 
 
-def _lacks_text(choice: dict[str, Any]) -> str | None:
+def _no_text(choice: dict[str, Any]) -> str | None:
     return None if isinstance(choice["message"].get("content"), str) else "the answer has no text"
 
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and value > 0 else 0
-
-
-def _api_key(base_url: str) -> str | None:
-    key = key_from("DEEPTRACE_JUDGE_API_KEY")
-    usual = (os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
-    return key or (key_from("OPENAI_API_KEY") if base_url == usual else None)

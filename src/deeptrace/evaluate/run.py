@@ -12,7 +12,7 @@ import numpy as np
 
 from deeptrace.detectors import DEFAULT_DETECTOR, Detector
 from deeptrace.errors import DataError, SettingsError
-from deeptrace.evaluate.judge_server import JudgeModel, parse_judge
+from deeptrace.evaluate.judge_server import JudgeModel, judge_endpoint, parse_judge
 from deeptrace.evaluate.judging import Judgements, judge_explanations
 from deeptrace.evaluate.manifest import build_manifest, with_observed
 from deeptrace.evaluate.references import baseline_results, ceiling_result
@@ -95,6 +95,8 @@ def evaluate(
     if resume and out is None:
         raise SettingsError("resume", "needs the folder of the earlier run", "Add --out DIR.")
     judged_by = parse_judge(judge) if isinstance(judge, str) else judge
+    if judged_by is not None:
+        judge_endpoint(judged_by)  # a missing key is said before hours of detection, not after
     truth = read_truth(data, split=split, passes=passes)
     with ExitStack() as stack:
         runner = None
@@ -156,6 +158,7 @@ def measure(
         "annotator_ceiling": ceiling_result(truth),
         "judge": None if judgements is None else judgements.as_json(),
         "latency": _latency(verdicts),
+        "usage": _usage(verdicts),
         "manifest": with_observed(manifest, verdicts),
     }
 
@@ -203,6 +206,21 @@ def _latency(verdicts: Sequence[Verdict | None]) -> dict[str, float] | None:
         "p95_s": float(np.quantile(times, 0.95)),
         "total_s": float(times.sum()),
     }
+
+
+def _usage(verdicts: Sequence[Verdict | None]) -> dict[str, Any] | None:
+    """What asking a language model took, over the videos that say so; sums, None where no answer has the count."""
+    found = [verdict.usage for verdict in verdicts if verdict is not None and verdict.usage is not None]
+    if not found:
+        return None
+
+    def total(name: str) -> float | None:
+        known = [value for usage in found if (value := getattr(usage, name)) is not None]
+        return sum(known) if known else None
+
+    counts = ("requests", "frames", "visual_tokens", "prompt_tokens", "completion_tokens", "cost")
+    served = sorted({usage.served_model for usage in found if usage.served_model})
+    return {"videos": len(found), **{name: total(name) for name in counts}, "served_models": served}
 
 
 def _keep(folder: EvaluationFolder, found: Evaluation, judgements: Judgements | None) -> None:

@@ -1,10 +1,13 @@
-"""`deeptrace detectors`: what is installed, and what each needs."""
+"""`deeptrace detectors`: what is installed, what each needs, and the baselines of the paper with how to run them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["detectors"]
 
@@ -12,14 +15,22 @@ __all__ = ["detectors"]
 def detectors(
     json_output: Annotated[bool, typer.Option("--json", help="A JSON list on stdout, nothing else.")] = False,
 ) -> None:
-    """List the detectors that can be asked for by name, and what each still needs here."""
+    """List the detectors that can be asked for by name, and what each still needs here; then the paper's baselines."""
     import json
 
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    from deeptrace.cli.terminal import printable
+    rows = _detectors()
+    baselines = _baselines()
+    if json_output:
+        typer.echo(json.dumps(rows + baselines))
+        return
+    console = Console()
+    console.print(_table(rows))
+    console.print(_paper_table(baselines))
+
+
+def _detectors() -> list[dict[str, Any]]:
     from deeptrace.detectors import DEFAULT_DETECTOR, families
 
     rows = []
@@ -37,9 +48,48 @@ def detectors(
                     "origin": family.origin,
                 }
             )
-    if json_output:
-        typer.echo(json.dumps(rows))
-        return
+    return rows
+
+
+def _baselines() -> list[dict[str, Any]]:
+    """The paper's baselines as rows of the same kind, each with what is known of it under "paper"."""
+    from deeptrace.detectors import families
+    from deeptrace.detectors.paper_models import PAPER_MODELS
+
+    family = families()["openai"]
+    rows = []
+    for model in PAPER_MODELS:
+        facts = {
+            "model": model.name,
+            "model_id": model.model_id,
+            "served": model.served,
+            "sampling": str(model.sampling),
+            "space": model.space,
+            "licence": model.licence,
+            "weights_gib": model.weights_gib,
+            "note": model.note,
+        }
+        rows.append(
+            {
+                "name": model.detector + ("" if model.served else "@URL"),
+                "default": False,
+                "summary": f"{model.name}, a baseline of the paper",
+                "ready": not family.missing,
+                "needs": list(family.missing),
+                "install": f"pip install 'deeptrace[{family.extra}]'" if family.missing else None,
+                "origin": family.origin,
+                "paper": facts,
+            }
+        )
+    return rows
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from deeptrace.cli.terminal import printable
+
     table = Table()
     table.add_column("detector", no_wrap=True)
     table.add_column("what it is")
@@ -47,4 +97,21 @@ def detectors(
     for row in rows:
         state = "default" if row["default"] else "ready" if row["ready"] else f"needs: {row['install'] or row['needs']}"
         table.add_row(*(Text(printable(str(text))) for text in (row["name"], row["summary"], state)))
-    Console().print(table)
+    return table
+
+
+def _paper_table(rows: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="The paper's baselines, run through a server", title_justify="left")
+    for title in ("name", "ask for it as", "frames", "boxes", "licence", "weights, bf16"):
+        table.add_column(title, overflow="fold")
+    table.caption = "A dash: not known for sure; --json says what is missing. Cache and activations come on top."
+    table.caption_justify = "left"
+    for row in rows:
+        paper = row["paper"]
+        weights = "vendor's" if paper["served"] else f"{paper['weights_gib']:g} GiB"
+        table.add_row(
+            paper["model"], row["name"], paper["sampling"], paper["space"] or "-", paper["licence"] or "-", weights
+        )
+    return table

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
 
-from deeptrace.detectors.tracenet.flow import optical_flow, pixels
+from deeptrace.detectors.tracenet.flow import looked_up, optical_flow, places
 from deeptrace.video import Frame
 
 __all__ = ["CHANNELS", "GRID", "REFERENCE_DT_S", "EvidenceExtractor", "FrameEvidence", "evidence_of"]
@@ -96,7 +97,7 @@ class EvidenceExtractor:
     def _still(self, frame: Frame) -> tuple[_Seen, np.ndarray]:
         """Maps that need one frame only: colour and sharpness by scale."""
         ycc = cv2.cvtColor(cv2.resize(frame.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2YCrCb)
-        luma8 = np.ascontiguousarray(ycc[..., 0])
+        luma8 = cv2.extractChannel(ycc, 0)
         luma = luma8.astype(np.float32)
         colour = _grid(ycc).astype(np.float32)
         half = cv2.pyrDown(luma)
@@ -118,40 +119,29 @@ class EvidenceExtractor:
         rate = REFERENCE_DT_S / max(seen.time_s - last.time_s, REFERENCE_DT_S / 4)
         back = optical_flow(seen.small, last.small)  # where each pixel of now was before
         forth = optical_flow(last.small, seen.small)
-        xs, ys = pixels(FLOW_SIDE, FLOW_SIDE)
-        returned = cv2.remap(
-            forth, xs + back[..., 0], ys + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        inconsistency = _norm(back + returned)
+        inconsistency = _norm(cv2.add(back, _moved(forth, back)))
         camera = _camera_motion(back)
-        own = back - camera
+        own = cv2.subtract(back, camera)
+        own_x, own_y = cv2.split(own)
         lookup = cv2.resize(back * np.float32(SIDE / FLOW_SIDE), (SIDE, SIDE))
-        full_xs, full_ys = pixels(SIDE, SIDE)
-        map_x, map_y = full_xs + lookup[..., 0], full_ys + lookup[..., 1]
-        expected = cv2.remap(last.luma, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        expected_fine = cv2.remap(last.fine, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        residual = _log(_grid(cv2.absdiff(seen.luma, expected)))
+        residual = _log(_grid(cv2.absdiff(seen.luma, _moved(last.luma, lookup))))
         own_grid = _grid(own) * rate
-        div = cv2.Sobel(own[..., 0], cv2.CV_32F, 1, 0) + cv2.Sobel(own[..., 1], cv2.CV_32F, 0, 1)
-        curl = cv2.Sobel(own[..., 1], cv2.CV_32F, 1, 0) - cv2.Sobel(own[..., 0], cv2.CV_32F, 0, 1)
-        seen.change = _grid(seen.luma - last.luma) * rate
+        div = cv2.Sobel(own_x, cv2.CV_32F, 1, 0) + cv2.Sobel(own_y, cv2.CV_32F, 0, 1)
+        curl = cv2.Sobel(own_y, cv2.CV_32F, 1, 0) - cv2.Sobel(own_x, cv2.CV_32F, 0, 1)
+        seen.change = _grid(cv2.subtract(seen.luma, last.luma)) * rate
         maps[6] = residual
         maps[7] = residual - maps[4]
         maps[8:10] = np.arcsinh(own_grid).transpose(2, 0, 1)
-        maps[10] = _log(_grid(_norm(own)) * rate)
+        maps[10] = _log(_grid(cv2.magnitude(own_x, own_y)) * rate)
         maps[11] = _log(_grid(_norm(camera)) * rate)
         maps[12] = _log(_grid(inconsistency))
         maps[13] = _log(_grid(np.abs(div)) * rate)
         maps[14] = _log(_grid(np.abs(curl)) * rate)
-        maps[15] = maps[3] - _log(_grid(expected_fine))
+        maps[15] = maps[3] - _log(_grid(_moved(last.fine, lookup)))
         if last.change is not None:
             maps[16] = _log(np.abs(seen.change - last.change))
-        shift = _grid(back) * (GRID / FLOW_SIDE)
-        gx, gy = pixels(GRID, GRID)
-        was = cv2.remap(
-            last.chroma, gx + shift[..., 0], gy + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        maps[17] = _log(_norm(seen.chroma - was))
+        shift = _grid(back) * np.float32(GRID / FLOW_SIDE)
+        maps[17] = _log(_norm(cv2.subtract(seen.chroma, _moved(last.chroma, shift))))
 
 
 def evidence_of(frames: Iterable[Frame]) -> Iterator[FrameEvidence]:
@@ -163,19 +153,30 @@ def evidence_of(frames: Iterable[Frame]) -> Iterator[FrameEvidence]:
 
 def _camera_motion(flow: np.ndarray) -> np.ndarray:
     """The affine motion (H, W, 2) that most of `flow` (H, W, 2) agrees with (three reweighted least squares)."""
-    side = flow.shape[0]
-    xs, ys = pixels(side, side)
-    full = np.stack([np.ones_like(xs), xs / side - 0.5, ys / side - 0.5], axis=-1)
-    design = full[::_AFFINE_STEP, ::_AFFINE_STEP].reshape(-1, 3)
-    target = flow[::_AFFINE_STEP, ::_AFFINE_STEP].reshape(-1, 2)
-    weight = np.ones(len(design), np.float32)
-    solution = np.zeros((3, 2), np.float32)
+    full, design = _affine_terms(flow.shape[0])
+    target = flow[::_AFFINE_STEP, ::_AFFINE_STEP].reshape(-1, 2).T
+    ridge = 1e-3 * np.eye(3, dtype=np.float32)
+    weighted, solution = design, np.zeros((3, 2), np.float32)
     for _ in range(3):
-        weighted = design * weight[:, None]
-        normal = weighted.T @ design + 1e-3 * np.eye(3, dtype=np.float32)
-        solution = np.linalg.solve(normal, weighted.T @ target).astype(np.float32)
-        weight = 1.0 / (0.25 + ((target - design @ solution) ** 2).sum(axis=1))
-    return np.asarray(full @ solution, np.float32)
+        # 3 x 3 and positive definite: OpenCV's Cholesky is many times quicker than LAPACK's call
+        solution = cv2.solve(weighted @ design.T + ridge, weighted @ target.T, flags=cv2.DECOMP_CHOLESKY)[1]
+        left = target - solution.T @ design
+        weighted = design / (0.25 + left[0] * left[0] + left[1] * left[1])
+    return np.asarray(full @ solution, np.float32).reshape(flow.shape)
+
+
+@cache
+def _affine_terms(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """1, x and y of every pixel (side * side, 3), and of every _AFFINE_STEP-th both ways (3, N)."""
+    at = places(side)
+    full = np.stack([np.ones_like(at[..., 0]), at[..., 0] / side - 0.5, at[..., 1] / side - 0.5], axis=-1)
+    some = full[::_AFFINE_STEP, ::_AFFINE_STEP].reshape(-1, 3)
+    return full.reshape(-1, 3), np.ascontiguousarray(some.T)
+
+
+def _moved(picture: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """`picture` (H, H) or (H, H, 2) looked up at every place plus its offset (H, H, 2)."""
+    return looked_up(picture, np.asarray(cv2.add(places(len(offsets)), offsets)))
 
 
 def _grid(image: np.ndarray) -> np.ndarray:
@@ -183,7 +184,7 @@ def _grid(image: np.ndarray) -> np.ndarray:
 
 
 def _norm(field: np.ndarray) -> np.ndarray:
-    return np.asarray(cv2.magnitude(np.ascontiguousarray(field[..., 0]), np.ascontiguousarray(field[..., 1])))
+    return np.asarray(cv2.magnitude(*cv2.split(field)))
 
 
 def _log(values: np.ndarray) -> np.ndarray:

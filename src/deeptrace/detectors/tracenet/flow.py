@@ -8,7 +8,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-__all__ = ["optical_flow", "pixels"]
+__all__ = ["looked_up", "optical_flow", "places"]
 
 _engines = threading.local()
 
@@ -26,8 +26,15 @@ def optical_flow(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     return np.asarray(engine.calc(here, there, None))
 
 
+def looked_up(picture: np.ndarray, lookup: np.ndarray) -> np.ndarray:
+    """`picture` (S, S) or (S, S, C) read, linearly, at the column and row that `lookup` (S, S, 2) names."""
+    # OpenCV takes both coordinates as one array, its type stubs do not
+    moved = cv2.remap(picture, lookup, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return np.asarray(moved)
+
+
 @cache
-def pixels(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Column and row of every pixel, (H, W) float32 each. Shared: do not write into them."""
-    xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return xs, ys
+def places(side: int) -> np.ndarray:
+    """Column and row of every pixel of a square picture, (side, side, 2) float32. Shared: do not write into it."""
+    line = np.arange(side, dtype=np.float32)
+    return np.stack(np.meshgrid(line, line), axis=-1)

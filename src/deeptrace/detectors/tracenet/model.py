@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS
@@ -21,6 +22,11 @@ from deeptrace.errors import ModelError
 __all__ = ["CARD_NAME", "MODEL_NAME", "Calibration", "Card", "TraceNetModel", "WindowScores", "shipped_folder"]
 
 MODEL_NAME, CARD_NAME = "tracenet.onnx", "tracenet.json"
+
+_UNUSABLE = tuple(
+    getattr(ort_errors, name)
+    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+)
 
 
 class Calibration(BaseModel):
@@ -35,6 +41,8 @@ class Calibration(BaseModel):
             trace_generated * logit(p_fake) + trace_bias): the chance that an annotator marked a trace there
             (box IoU at least 0.3).
         sharpen: power applied to the heat before boxes are read off.
+        category_thresholds: a category is named from this chance on; 1 for those told too badly to be named unless
+            they are the likeliest.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -118,6 +126,8 @@ class TraceNetModel:
             weights = (base / MODEL_NAME).read_bytes()
         except FileNotFoundError as error:
             raise ModelError(str(base), f"no {Path(str(error.filename)).name} there", "Reinstall deeptrace.") from None
+        except OSError as error:
+            raise ModelError(str(base), f"cannot be read: {error.strerror}") from None
         except ValidationError as error:
             raise ModelError(str(base / CARD_NAME), f"not a model card: {error.errors()[0]['msg']}") from None
         if hashlib.sha256(weights).hexdigest() != card.sha256:
@@ -128,7 +138,7 @@ class TraceNetModel:
             raise ModelError(
                 str(base), "the model was trained on other evidence than this version measures", "Retrain."
             )
-        return cls(_session(weights), card)
+        return cls(_session(base / MODEL_NAME, weights), card)
 
     def score(self, window: Window) -> WindowScores:
         """Run the nets on one window."""
@@ -144,12 +154,15 @@ def shipped_folder() -> Path:
     return Path(str(files("deeptrace.detectors.tracenet") / "weights"))
 
 
-def _session(weights: bytes) -> onnxruntime.InferenceSession:
+def _session(path: Path, weights: bytes) -> onnxruntime.InferenceSession:
     options: Any = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # videos are the unit of parallel work; spinning threads would fight over cores
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+    except _UNUSABLE as error:
+        raise ModelError(str(path), f"cannot be run: {str(error).splitlines()[0]}", "Reinstall deeptrace.") from None
 
 
 def _sigmoid(x: float) -> float:

@@ -79,6 +79,7 @@ def score(
     --pairs without --out writes to deeptrace-out/. Stopped early, nothing is chosen.
     """
     inputs, infos = _inputs(paths or [], clips, folder_is)
+    _check_choices(infos, prompts=best_of is not None or pairs, generators=rank)
     out = DEFAULT_OUT if out is None and pairs else out
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):
@@ -122,6 +123,17 @@ def _inputs(paths: list[str], table: str | None, folder_is: FolderIs | None) -> 
     infos = {clip.path: clip for clip in clips_of_paths(found, folder_is=folder_is)}
     infos |= {clip.path: clip for clip in listed}
     return list(found.values()), infos
+
+
+def _check_choices(infos: dict[str, ClipInfo], *, prompts: bool, generators: bool) -> None:
+    """Say before the long work what cannot be chosen after it."""
+    from deeptrace.errors import DataError
+
+    mend = "Name it in a table (--clips FILE), or let folders stand for it (--folder-is)."
+    if prompts and all(clip.prompt is None for clip in infos.values()):
+        raise DataError("score", "no clip has a prompt to group by", mend)
+    if generators and all(clip.generator is None for clip in infos.values()):
+        raise DataError("score", "no clip names its generator", mend)
 
 
 def _score_all(

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reward.conftest import CornerDetector, corner_clip, expected
+from typer.testing import CliRunner
+
+from deeptrace.cli.main import app
+from deeptrace.errors import DataError
+from deeptrace.video import write_video
+
+LEVELS = {"cat": [40, 160, 90], "dog": [200, 20], "gone": []}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The command in a folder of clips, one folder a prompt; rewards are those of `CornerDetector`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("deeptrace.evaluate.detect_run.load_detector", lambda name, **_: CornerDetector(name))
+    for prompt, levels in LEVELS.items():
+        (tmp_path / "clips" / prompt).mkdir(parents=True)
+        for level in levels:
+            write_video(tmp_path / "clips" / prompt / f"{level:03}.mp4", corner_clip(level), fps=8.0, crf=0)
+    (tmp_path / "clips" / "gone" / "x.mp4").write_bytes(b"broken")
+
+    def call(*args: object) -> Any:
+        return CliRunner().invoke(app, ["score", *map(str, args)])
+
+    return call
+
+
+def lines(result: Any, kind: str) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    return [row for row in rows if row["kind"] == kind]
+
+
+def test_each_clip_has_a_row_and_a_failure_no_number(run) -> None:
+    result = run("clips", "--json")
+    assert result.exit_code == 1
+    rows = lines(result, "clip")
+    assert [Path(row["video"]).name for row in rows] == ["040.mp4", "090.mp4", "160.mp4", "020.mp4", "200.mp4", "x.mp4"]
+    rewards = [row["reward"] for row in rows]
+    assert rewards[:5] == pytest.approx([expected(n) for n in (40, 90, 160, 20, 200)], abs=0.03)
+    assert rewards[5] is None
+    assert rows[5]["error"]
+    assert rows[0]["reward"] == pytest.approx(rows[0]["authenticity"] * rows[0]["trace_factor"])
+    assert "1 of 6 could not be scored" in result.stderr
+
+
+def test_best_pairs_and_files(run, tmp_path: Path) -> None:
+    result = run(
+        "clips", "--folder-is", "prompt", "--best-of", 2, "--pairs", "--keep-duplicates", "--out", "kept", "--json"
+    )
+    picks = lines(result, "best")
+    assert [(pick["prompt"], Path(pick["best"] or "none").name) for pick in picks] == [
+        ("cat", "040.mp4"), ("dog", "020.mp4"), ("gone", "none")
+    ]  # fmt: skip
+    pairs = lines(result, "pair")
+    names = [(Path(pair["chosen"]).name, Path(pair["rejected"]).name) for pair in pairs]
+    assert names == [("040.mp4", "160.mp4"), ("020.mp4", "200.mp4")]
+    written = sorted(path.name for path in (tmp_path / "kept").iterdir())
+    assert {"best.jsonl", "pairs.csv", "pairs.jsonl", "rewards.jsonl", "verdicts.jsonl"} <= set(written)
+    kept = [json.loads(line) for line in (tmp_path / "kept" / "pairs.jsonl").read_text().splitlines()]
+    assert [{"kind": "pair"} | row for row in kept] == pairs
+    again = run("clips", "--folder-is", "prompt", "--best-of", 3, "--out", "kept", "--resume", "--json")
+    assert "6 were judged before" in again.stderr
+    assert lines(again, "clip") == lines(result, "clip")
+
+
+def test_rank_by_a_table_of_clips(run, tmp_path: Path) -> None:
+    rows = [
+        {"video": f"clips/{prompt}/{level:03}.mp4", "prompt": prompt, "generator": "low" if level < 100 else "high"}
+        for prompt, levels in LEVELS.items()
+        for level in levels
+    ]
+    (tmp_path / "clips.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    result = run("--clips", "clips.jsonl", "--rank", "--json")
+    assert result.exit_code == 0
+    ranks = lines(result, "rank")
+    assert [(row["generator"], row["clips"]) for row in ranks] == [("low", 3), ("high", 2)]
+    assert ranks[0]["first_share"] == 1.0
+    table = run("--clips", "clips.jsonl", "--rank", "--best-of", 3)
+    for words in ("generator", "low", "95 %", "cat", "best"):
+        assert words in table.stdout
+
+
+def test_the_table_for_people(run) -> None:
+    result = run("clips/cat")
+    assert result.exit_code == 0
+    for words in ("040.mp4", "authenticity", "higher is better", "unexpected move"):
+        assert words in result.stdout
+
+
+def test_what_cannot_be_chosen_is_said_before_the_work(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("worked")
+
+    monkeypatch.setattr("deeptrace.evaluate.detect_run.load_detector", refuse)
+    assert run().exit_code == 2
+    result = run("clips/cat", "--best-of", 2)
+    assert isinstance(result.exception, DataError)
+    assert "no clip has a prompt" in str(result.exception)
+    assert isinstance(run("clips/cat", "--rank").exception, DataError)

@@ -58,7 +58,7 @@ def kept(out: Path) -> int:
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_kill_9_and_resume(tmp_path: Path, slow: dict[str, str], workers: str) -> None:
     data, out, log = make_set(tmp_path / "set", each=3), tmp_path / "run", tmp_path / "log.txt"
     process = subprocess.Popen(command(data, out, "--workers", workers), env=slow, start_new_session=True)

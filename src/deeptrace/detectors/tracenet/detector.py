@@ -58,7 +58,7 @@ class TraceNet:
         self,
         model: TraceNetModel,
         *,
-        threshold: Threshold | float = "balanced",
+        threshold: Threshold | float = "fpr_5",
         min_score: float = 0.35,
         fast: bool = True,
     ) -> None:
@@ -162,7 +162,7 @@ class TraceNet:
         presence = float(stretch.present[found.mask].mean())
         chances = _chances(stretch.kinds, found.mask)
         limits = calibration.category_thresholds or (0.5,) * len(chances)
-        order = np.argsort(-(chances / np.array(limits)))
+        order = np.argsort(-chances)
         named = [list(Category)[i] for i in order if chances[i] >= limits[i]][:3] or [list(Category)[order[0]]]
         return Trace.from_tube(
             found.tube,
@@ -175,7 +175,7 @@ class TraceNet:
 def load(
     rest: str = "",
     *,
-    threshold: Threshold | float = "balanced",
+    threshold: Threshold | float = "fpr_5",
     min_score: float = 0.35,
     fast: bool = True,
 ) -> TraceNet:

@@ -18,6 +18,7 @@ from deeptrace.train.tracenet.crossfit import Scores
 __all__ = ["ScoredClip", "calibrate"]
 
 _HIT_IOU = 0.3
+_USEFUL_F1 = 0.3  # a category told worse than this is not named unless it is the likeliest
 _SHARPEN = (0.7, 1.0, 1.4, 2.0, 3.0)
 
 
@@ -106,7 +107,7 @@ def _best_sharpening(scored: list[ScoredClip]) -> float:
 
 
 def _category_thresholds(scored: list[ScoredClip]) -> tuple[float, ...]:
-    """Per category, the chance above which naming it gives the best F1 on traces seen by eye."""
+    """Per category, the chance above which naming it gives the best F1 on traces seen by eye; 1 where none is good."""
     rows, truth = [], []
     for s in scored:
         for trace in s.clip.traces if s.clip.kind is Kind.GENERATED else ():
@@ -121,7 +122,7 @@ def _category_thresholds(scored: list[ScoredClip]) -> tuple[float, ...]:
         column, mark = chances[:, index], marks[:, index]
         candidates = np.unique(np.quantile(column, np.linspace(0, 1, 41)))
         f1 = [2 * (mark & (column >= c)).sum() / max((column >= c).sum() + mark.sum(), 1) for c in candidates]
-        limits.append(float(max(candidates[int(np.argmax(f1))], 1e-3)))
+        limits.append(float(max(candidates[int(np.argmax(f1))], 1e-3)) if max(f1) >= _USEFUL_F1 else 1.0)
     return tuple(limits)
 
 

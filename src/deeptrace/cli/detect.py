@@ -20,6 +20,7 @@ from deeptrace.cli.terminal import (
 
 if TYPE_CHECKING:
     from deeptrace.evaluate import DetectRun, Judged
+    from deeptrace.trace import Verdict
 
 __all__ = ["detect"]
 
@@ -132,5 +133,18 @@ def _show(results: list[Judged], *, json_lines: bool, out: Path | None, overlay:
         note(f"report: {page}")
     if overlay and out is not None:
         note(f"overlays: {out / 'overlays'}")
+    if used := _usage([judged.verdict for judged in results]):
+        note(used)
     if out is not None:
         note(f"verdicts: {out / 'verdicts.jsonl'}")
+
+
+def _usage(verdicts: list[Verdict]) -> str:
+    """What asking a language model took in all, as far as it is known; empty when none was asked."""
+    used = [verdict.usage for verdict in verdicts if verdict.usage is not None]
+    if not used:
+        return ""
+    asked, said = (sum(getattr(one, f"{kind}_tokens") or 0 for one in used) for kind in ("prompt", "completion"))
+    costs = [one.cost for one in used if one.cost is not None]
+    cost = f", cost {sum(costs):.4g}" if costs else ""
+    return f"{len(used)} answers: {asked} tokens in, {said} out{cost}"

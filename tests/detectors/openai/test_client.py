@@ -62,6 +62,10 @@ def test_questions_keep_the_pace(server: ModelServer) -> None:
     started = time.perf_counter()
     ask(server, *map(str, range(5)), manners=replace(QUICK, per_minute=600.0))
     assert time.perf_counter() - started >= 0.4  # five starts, a tenth of a second apart
+    server.mood = status(500)
+    started = time.perf_counter()
+    ask(server, "a", "b", manners=replace(QUICK, per_minute=600.0, attempts=3))
+    assert time.perf_counter() - started >= 0.5  # tries count as well
 
 
 def test_one_try_that_hangs_leaves_time_for_another(server: ModelServer) -> None:
@@ -86,8 +90,9 @@ def test_a_dead_server_is_given_up_and_the_rest_not_asked(server: ModelServer) -
     assert str(found[-1]) == "not asked: the server failed 3 times in a row (HTTP 500 dead (after 1 tries))"
 
 
-def test_requests_at_fault_are_no_failure_of_the_server(server: ModelServer) -> None:
-    server.mood = error(400, "too many images")
+@pytest.mark.parametrize("code", [400, 403, 413, 422])
+def test_requests_at_fault_are_no_failure_of_the_server(server: ModelServer, code: int) -> None:
+    server.mood = error(code, "too many images")
     found = ask(server, *map(str, range(6)), manners=replace(QUICK, concurrency=1, give_up_after=2))
     assert [type(answer) for answer in found] == [HttpStatusError] * 6
     assert len(server.asked) == 6

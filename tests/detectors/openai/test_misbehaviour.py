@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -62,6 +66,8 @@ WAYS = {
     "404 model": (error(404, "The model `m` does not exist"), M, "does not exist"),
     "wrong content type": (status(200, completion(FAKE), Content_Type="image/png"), S, ""),
     "9 MiB": (status(200, " " * (9 << 20)), M, "larger than"),
+    "half a character": (says(FAKE + " \ud800"), S, ""),
+    "an error with half a character": (error(404, "no \udfff model"), M, "no ? model"),
     "parts": (says([{"type": "text", "text": FAKE}]), S, ""),
 }
 QUICK = ("attempts=2", "backoff_s=0.01", "attempt_s=1.5", "deadline_s=6", "give_up_after=1000", "concurrency=16")
@@ -123,3 +129,31 @@ def test_resuming_asks_again_about_failures_alone(batch, server: ModelServer, tm
     assert result.exit_code == 0, result.stderr
     assert {asked.duration for asked in server.asked[before:]} == failed
     assert {json.loads(line)["outcome"] for line in result.stdout.splitlines()} == {"scored"}
+
+
+def test_the_cost_is_told_at_the_end(batch, server: ModelServer) -> None:
+    server.moods = {}
+    result = batch("--set", "price_in=1000", "--set", "price_out=0")
+    assert f"{len(WAYS)} answers: {1200 * len(WAYS)} tokens in, {30 * len(WAYS)} out, cost" in result.stderr
+    limited = batch("--timeout", "5")
+    assert limited.exit_code != 0
+    assert "deadline_s" in str(limited.exception or limited.stderr)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_does_not_wait_for_an_answer(server: ModelServer, clip, tmp_path: Path) -> None:
+    server.mood = hang
+    clip()
+    script = Path(sys.executable).with_name("deeptrace")
+    args = [script, "detect", tmp_path, "--detector", f"openai:m@{server.url}", "--set", "deadline_s=60"]
+    running = subprocess.Popen([str(part) for part in args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    waited = time.monotonic() + 60
+    while not server.asked and time.monotonic() < waited:
+        time.sleep(0.05)
+    assert server.asked
+    stopped = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=20)[1]
+    assert running.returncode == 130, said
+    assert "0 of 1 done" in said
+    assert time.monotonic() - stopped < 15

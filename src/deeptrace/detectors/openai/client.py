@@ -30,6 +30,8 @@ Lacks = Callable[[dict[str, Any]], str | None]
 
 MAX_BODY = 8 << 20
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+ABOUT_ONE = frozenset({400, 403, 413, 422, 451})
+"""Statuses that speak of one request, and say nothing about the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +160,9 @@ class ChatClient:
                 last = f" (before: {trouble[-1]})" if trouble else ""
                 raise self._failed(f"no answer within {self._manners.deadline_s:g} s{last}") from None
             except HttpStatusError as error:
-                # A 400 is about this request, and says nothing about the next one.
-                if error.status != 400:
-                    self._failed(error.problem, at_once=error.status in self._manners.hopeless)
+                at_once = error.status in self._manners.hopeless
+                if at_once or error.status not in ABOUT_ONE:
+                    self._failed(error.problem, at_once=at_once)
                 raise
             except ServiceError as error:
                 raise self._failed(error.problem) from None
@@ -197,6 +199,8 @@ class ChatClient:
             async for attempt in tries:
                 with attempt:
                     number = attempt.retry_state.attempt_number
+                    if number > 1:
+                        await self._pace()
                     return Completion(await self._once(content, trouble, lacks), number)
         except _TransientError as error:
             raise ServiceError("", f"{error} (after {len(trouble)} tries)") from None
@@ -254,7 +258,7 @@ async def _body(response: httpx.Response) -> bytes:
 def _completion(response: httpx.Response, text: str) -> dict[str, Any]:
     """The chat completion in a response; one that is none may be a proxy's hiccup and is worth another try."""
     try:
-        body = json.loads(text)
+        body = _storable(json.loads(text))
     except (ValueError, RecursionError):
         body = None
     error = body.get("error") if isinstance(body, dict) else None
@@ -277,6 +281,17 @@ def _completion(response: httpx.Response, text: str) -> dict[str, Any]:
         raise _TransientError("the answer has a choice without a message")
     assert isinstance(body, dict)
     return body
+
+
+def _storable(value: Any) -> Any:
+    """A JSON value whose texts can be written as UTF-8: half of a surrogate pair, which JSON can escape, cannot."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_storable(part) for part in value]
+    if isinstance(value, dict):
+        return {_storable(name): _storable(part) for name, part in value.items()}
+    return value
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

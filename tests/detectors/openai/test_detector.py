@@ -163,6 +163,17 @@ def test_the_question_is_the_papers_word_for_word(server: ModelServer, clip) -> 
     assert f"<video> {server.asked[1].parts[-1]['text']}" == question()
 
 
+def test_each_question_has_the_space_its_models_answer_in(server: ModelServer) -> None:
+    def space(model: str = "m", **settings: object) -> str:
+        return load_detector(f"openai:{model}@{server.url}", **settings).info.settings["space"]
+
+    assert space() == "resized_pixels"
+    assert space(form="fine-tuning") == "pixels"
+    assert space(form="fine-tuning", space="permille") == "permille"
+    assert space("gemini-2.5-pro") == "permille_yxyx"
+    assert space("Qwen/Qwen3-VL-8B-Instruct", form="json") == "permille"
+
+
 def test_a_json_answer_is_asked_for_with_its_schema(server: ModelServer, clip) -> None:
     server.mood = says('{"label": "FAKE", "fake_probability": 0.8, "traces": [{"box": [0, 0, 28, 28]}]}')
     verdict = ask(server, clip(), form="json")
@@ -253,6 +264,10 @@ def test_a_request_at_fault_otherwise_fails_as_what_it_is(server: ModelServer, c
     server.mood = error(400, "At most 2 image(s) may be provided in one prompt.")
     with pytest.raises(ServiceError, match="At most 2 image"):
         ask(server, clip())
+    server.mood = error(400, "'max_tokens' or 'max_completion_tokens' is too large: 1024. The limit is 512.")
+    with pytest.raises(ServiceError, match="too large"):
+        ask(server, clip())
+    assert "max_completion_tokens" not in server.asked[-1].body
     server.mood = error(403, "Your input was flagged by moderation")
     with pytest.raises(RefusalError, match="flagged"):
         ask(server, clip())

@@ -121,6 +121,7 @@ def _rejected_field(error: HttpStatusError, sent: dict[str, Any]) -> str | None:
     if error.status not in (400, 403, 422):
         return None
     said = f"{error.error.get('param') or ''} {error.problem}"
-    if "max_tokens" in sent and "max_completion_tokens" in said:
+    # Not "max_tokens or max_completion_tokens is too large", which is about the number.
+    if "max_tokens" in sent and "max_completion_tokens" in said and re.search(r"instead|not supported", said):
         return "max_tokens"
     return next((name for name in _OPTIONAL if name in sent and re.search(rf"\b{name}\b", said)), None)

@@ -126,12 +126,14 @@ def read_options(settings: dict[str, Any], profile: Profile) -> Options:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
         raise SettingsError(f"openai: {where}", first["msg"]) from None
-    coordinate_space(given.space or profile.space)
+    # The checkpoints that the fine-tuning question is for answer in pixels of the original video.
+    space = given.space or ("pixels" if given.form == "fine-tuning" else profile.space)
+    coordinate_space(space)
     sampling = profile.sampling
     frames = given.frames if given.frames is not None or given.fps is not None else sampling.frames
     return given.model_copy(
         update={
-            "space": given.space or profile.space,
+            "space": space,
             "frames": frames,
             "fps": None if frames is not None else given.fps or sampling.fps,
             "max_frames": None if frames is not None else given.max_frames or sampling.max_frames or 64,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.geometry import Box, Interval, Keyframe, Tube
 from deeptrace.reward import explain_reward, scalar_reward
-from deeptrace.reward.scalar import STRENGTH, UNCATEGORISED
+from deeptrace.reward.scalar import STRENGTH, UNCATEGORISED, unrewarded
 from deeptrace.trace import Category, Label, Media, Outcome, Trace, Verdict
 
 MEDIA = Media(width=640, height=360, duration_s=4.0, fps=24.0)
@@ -115,8 +115,17 @@ def test_a_label_without_a_probability_counts_as_it_says(label: Label, expected:
 
 
 def test_a_failure_has_no_reward() -> None:
-    with pytest.raises(DataError, match="decode_failed"):
+    with pytest.raises(DataError, match=r"decode_failed.*broken"):
         scalar_reward(Verdict.failed("a.mp4", Outcome.DECODE_FAILED, "broken"))
+
+
+@pytest.mark.parametrize(("seen", "has"), [(0, True), (1, False), (3, False), (4, True)])
+def test_a_verdict_on_too_few_frames_has_no_reward(seen: int, has: bool) -> None:
+    few = verdict(0.1, media=MEDIA.model_copy(update={"sampled_times_s": tuple(k / 8 for k in range(seen))}))
+    assert (unrewarded(few) is None) is has
+    if not has:
+        with pytest.raises(DataError, match=f"only {seen} frames"):
+            scalar_reward(few)
 
 
 @pytest.mark.parametrize("weight", [-0.1, math.inf, math.nan])

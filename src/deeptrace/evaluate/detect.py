@@ -15,7 +15,7 @@ from typing import Any, overload
 
 from deeptrace.detectors import DEFAULT_DETECTOR, Detector, EvidenceCurves, EvidenceDetector, load_detector
 from deeptrace.errors import AnswerError, DeeptraceError, RefusalError, VideoError
-from deeptrace.reward import scalar_reward
+from deeptrace.reward import scalar_reward, unrewarded
 from deeptrace.trace import DetectorInfo, Outcome, Verdict
 from deeptrace.video import Video, open_video
 
@@ -141,7 +141,7 @@ def _finished(detector: Detector, video: Video, verdict: Verdict, job: Job, elap
             warnings.append(f"evidence or overlay is missing: {error}")
     facts = {
         "video": video.path,
-        "reward": None if verdict.label is None else scalar_reward(verdict),
+        "reward": None if unrewarded(verdict) else scalar_reward(verdict),
         "elapsed_s": elapsed_s,
         "warnings": tuple(warnings),
     }

@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from deeptrace.reward.scalar import ScalarReward, explain_reward, scalar_reward
+from deeptrace.reward.scalar import ScalarReward, explain_reward, scalar_reward, unrewarded
 
 if TYPE_CHECKING:
     from deeptrace.reward.dense import DenseReward
     from deeptrace.reward.rewarder import Reward, RewardResult
 
-__all__ = ["DenseReward", "Reward", "RewardResult", "ScalarReward", "explain_reward", "scalar_reward"]
+__all__ = ["DenseReward", "Reward", "RewardResult", "ScalarReward", "explain_reward", "scalar_reward", "unrewarded"]
 
 # Loaded when first used: these need the detectors, and what runs detectors needs `scalar_reward`.
 _HOMES = {

@@ -17,17 +17,14 @@ from deeptrace.detectors import DEFAULT_DETECTOR, Detector
 from deeptrace.errors import SettingsError, VideoError
 from deeptrace.reward.layouts import Unusable
 from deeptrace.reward.pool import DetectorPool
-from deeptrace.reward.scalar import DEFAULT_WEIGHTS, ScalarReward, explain_reward
+from deeptrace.reward.scalar import DEFAULT_WEIGHTS, ScalarReward, explain_reward, unrewarded
 from deeptrace.trace import Category, DetectorInfo, Outcome, Verdict
 from deeptrace.video import Video, open_video, video_from_array
 
 if TYPE_CHECKING:
     from deeptrace.reward.dense import DenseReward
 
-__all__ = ["MIN_FRAMES", "Clip", "Reward", "RewardResult", "open_clip", "reward_of", "shared_reward"]
-
-MIN_FRAMES = 4
-"""With fewer sampled frames there is no motion to measure, and a REAL for want of evidence must not be a reward."""
+__all__ = ["Clip", "Reward", "RewardResult", "open_clip", "reward_of", "shared_reward"]
 
 Clip = str | os.PathLike[str] | Video | NDArray[Any] | Unusable
 """A path or URL, an open video, frames (T, H, W, 3) uint8 RGB, or a clip already known to be unusable."""
@@ -183,17 +180,15 @@ class Reward:
 
 
 def reward_of(verdict: Verdict, *, weights: Mapping[Category, float] = DEFAULT_WEIGHTS) -> RewardResult:
-    """The result for a verdict. A failed one, or one on fewer than `MIN_FRAMES` sampled frames, has no reward.
+    """The result for a verdict. One without a reward (see `unrewarded`) becomes a failed one.
 
     Raises:
         SettingsError: a weight is negative or not finite.
     """
-    seen = 0 if verdict.media is None else len(verdict.media.sampled_times_s)
-    if verdict.label is not None and 0 < seen < MIN_FRAMES:
-        reason = f"only {seen} frames to judge by, at least {MIN_FRAMES} are needed for a reward"
-        known = {"media": verdict.media, "detector": verdict.detector, "elapsed_s": verdict.elapsed_s}
-        verdict = Verdict.failed(verdict.video, Outcome.MODEL_FAILED, reason, **known)
-    if verdict.label is None:
+    if reason := unrewarded(verdict):
+        if verdict.label is not None:
+            known = {"media": verdict.media, "detector": verdict.detector, "elapsed_s": verdict.elapsed_s}
+            verdict = Verdict.failed(verdict.video, Outcome.MODEL_FAILED, reason, **known)
         return RewardResult(math.nan, None, verdict)
     parts = explain_reward(verdict, weights=weights)
     return RewardResult(parts.reward, parts, verdict.model_copy(update={"reward": parts.reward}))

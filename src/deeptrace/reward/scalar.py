@@ -25,10 +25,22 @@ import numpy as np
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.trace import Category, Label, Trace, Verdict
 
-__all__ = ["DEFAULT_WEIGHTS", "STRENGTH", "UNCATEGORISED", "ScalarReward", "explain_reward", "scalar_reward"]
+__all__ = [
+    "DEFAULT_WEIGHTS",
+    "MIN_FRAMES",
+    "STRENGTH",
+    "UNCATEGORISED",
+    "ScalarReward",
+    "explain_reward",
+    "scalar_reward",
+    "unrewarded",
+]
 
 STRENGTH = 4.0
 """A certain trace over a quarter of the frame for the whole clip leaves a factor of exp(-1), about 0.37."""
+
+MIN_FRAMES = 4
+"""With fewer sampled frames there is no motion to measure, and a REAL for want of evidence must not be a reward."""
 
 UNCATEGORISED = "uncategorised"
 
@@ -57,11 +69,25 @@ class ScalarReward:
     cost_by_category: dict[str, float]
 
 
+def unrewarded(verdict: Verdict) -> str | None:
+    """Why a verdict has no reward, one line; None when it has one.
+
+    A failed outcome has none, nor has a verdict on 1 to 3 sampled frames. A detector that does not say what it sampled
+    is taken at its word.
+    """
+    if verdict.label is None:
+        return verdict.error or f"outcome {verdict.outcome.value!r} has no reward"
+    seen = 0 if verdict.media is None else len(verdict.media.sampled_times_s)
+    if 0 < seen < MIN_FRAMES:
+        return f"only {seen} frames to judge by, at least {MIN_FRAMES} are needed for a reward"
+    return None
+
+
 def scalar_reward(verdict: Verdict, *, weights: Mapping[Category, float] = DEFAULT_WEIGHTS) -> float:
     """The reward of a verdict, in [0, 1]; see the module for the formula.
 
     Raises:
-        DataError: the verdict is a failed outcome: a failure has no reward.
+        DataError: the verdict has none, see `unrewarded`: a failure is no number.
         SettingsError: a weight is negative or not finite.
     """
     return explain_reward(verdict, weights=weights).reward
@@ -73,8 +99,8 @@ def explain_reward(verdict: Verdict, *, weights: Mapping[Category, float] = DEFA
     Raises:
         DataError, SettingsError: as `scalar_reward`.
     """
-    if verdict.label is None:
-        raise DataError(verdict.video, f"outcome {verdict.outcome.value!r} has no reward")
+    if reason := unrewarded(verdict):
+        raise DataError(verdict.video, f"no reward ({verdict.outcome.value}): {reason}")
     if bad := [kind.value for kind, weight in weights.items() if not 0 <= weight < math.inf]:
         raise SettingsError("weights", f"expected finite weights of at least 0 but {', '.join(bad)} is not")
     hard_label = 1.0 if verdict.label is Label.FAKE else 0.0

@@ -24,7 +24,7 @@ BOX = Box(x0=0.5, y0=0.25, x1=0.875, y1=0.75)
 
 @pytest.fixture(scope="module")
 def detector(model_folder: Path) -> TraceNet:
-    return load(str(model_folder))
+    return load(str(model_folder), threshold="balanced")
 
 
 @pytest.fixture(scope="module")

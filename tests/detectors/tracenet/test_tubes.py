@@ -124,3 +124,12 @@ def test_one_frame_is_enough_for_a_tube() -> None:
     (found,) = tubes_of(heat)
     assert found.tube.box.iou(box) > 0.99
     assert (found.tube.onset_s, found.tube.offset_s) == (0.0, STEP_S)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (2, 2), (3, 8), (8, 3)])
+def test_a_map_need_not_be_square(shape: tuple[int, int]) -> None:
+    """Keyframes are read off the part of the map that their tube's box covers."""
+    heat = np.full(shape, 0.9)
+    box, expected = best_box(heat)
+    assert box.as_tuple() == (0.0, 0.0, 1.0, 1.0)
+    assert expected == pytest.approx(0.9)

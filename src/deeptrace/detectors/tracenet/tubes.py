@@ -8,7 +8,7 @@ is the IoU a box would have were the map the truth (soft Jaccard index). It need
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -67,49 +67,61 @@ def find_tubes(heat: np.ndarray, times_s: np.ndarray, end_s: float, settings: Tu
     for _ in range(settings.most):
         if left.max() <= 0.0:
             break
-        candidate = _hottest(left, times_s, end_s, settings)
-        if found and candidate.heat < settings.next_share * found[0].heat:
+        box, life = _hottest(left, settings)
+        rows, columns = _cells(box, left.shape[1])
+        mask = np.zeros(left.shape, bool)
+        mask[life, rows, columns] = True
+        mean = float(left[mask].mean())
+        if found and mean < settings.next_share * found[0].heat:
             break
-        if all(candidate.tube.box.iou(other.tube.box) <= settings.apart for other in found):
-            found.append(candidate)
-        left[candidate.mask] = 0.0
+        keyframes = _keyframes(left[life, rows, columns], times_s[life], box, settings.keyframe_s)
+        offset_s = float(times_s[life.stop]) if life.stop < len(times_s) else end_s
+        tube = Tube(onset_s=float(times_s[life.start]), offset_s=offset_s, keyframes=keyframes)
+        if all(tube.box.iou(other.tube.box) <= settings.apart for other in found):
+            found.append(FoundTube(tube, mean, mask))
+        left[mask] = 0.0
     return found
 
 
 def best_box(heat: np.ndarray) -> tuple[Box, float]:
-    """The box with the highest expected IoU on a map (G, G) of probabilities, and that IoU."""
-    size = heat.shape[0]
-    starts, ends, lengths = _spans(size)
-    integral = np.zeros((size + 1, size + 1))
+    """The box of at least 2 x 2 cells with the highest expected IoU on a map (H, W) of probabilities, and that IoU."""
+    height, width = heat.shape
+    (top, bottom), (left, right) = _spans(height), _spans(width)
+    integral = np.zeros((height + 1, width + 1))
     integral[1:, 1:] = heat.cumsum(axis=0).cumsum(axis=1)
-    bands = integral[ends] - integral[starts]  # (spans of rows, columns + 1)
-    inside = bands[:, ends] - bands[:, starts]
-    area = lengths[:, None] * lengths[None, :]
-    expected = inside / (area + integral[-1, -1] - inside)
+    bands = integral[:, right] - integral[:, left]  # (rows + 1, spans of columns)
+    inside = bands[bottom]  # whole rows are gathered: several times quicker than columns
+    inside -= bands[top]
+    union = _areas(height, width) - inside
+    union += integral[-1, -1]
+    expected = np.divide(inside, union, out=inside)
     row, column = np.unravel_index(int(expected.argmax()), expected.shape)
-    box = Box(x0=starts[column] / size, y0=starts[row] / size, x1=ends[column] / size, y1=ends[row] / size)
-    return box, float(expected[row, column])
+    corners = left[column] / width, top[row] / height, right[column] / width, bottom[row] / height
+    return Box.from_fractions(*corners), float(expected[row, column])
 
 
 @cache
-def _spans(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    starts, ends = np.triu_indices(size + 1, k=2)
-    return starts, ends, (ends - starts).astype(float)
+def _spans(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Start and end of every run of at least 2 of `size` cells (1 where there is but one)."""
+    starts, ends = np.triu_indices(size + 1, k=min(2, size))
+    return starts, ends
 
 
-def _hottest(heat: np.ndarray, times_s: np.ndarray, end_s: float, settings: TubeSettings) -> FoundTube:
+@lru_cache(maxsize=64)
+def _areas(height: int, width: int) -> np.ndarray:
+    """Cells in every pair of spans, (spans of rows, spans of columns)."""
+    (top, bottom), (left, right) = _spans(height), _spans(width)
+    return np.asarray(np.outer(bottom - top, right - left), float)
+
+
+def _hottest(heat: np.ndarray, settings: TubeSettings) -> tuple[Box, slice]:
+    """The hottest box, and the moments (from, to) it lives over."""
     life = slice(0, len(heat))
     box = best_box(heat.mean(axis=0))[0]
     for _ in range(2):  # the life follows from the box, and the box from the life
         life = _life(heat[:, *_cells(box, heat.shape[1])].mean(axis=(1, 2)), settings)
         box = best_box(heat[life].mean(axis=0))[0]
-    rows, columns = _cells(box, heat.shape[1])
-    mask = np.zeros(heat.shape, bool)
-    mask[life, rows, columns] = True
-    offset_s = float(times_s[life.stop]) if life.stop < len(times_s) else end_s
-    keyframes = _keyframes(heat, times_s, life, box, settings.keyframe_s)
-    tube = Tube(onset_s=float(times_s[life.start]), offset_s=offset_s, keyframes=keyframes)
-    return FoundTube(tube, float(heat[mask].mean()), mask)
+    return box, life
 
 
 def _life(curve: np.ndarray, settings: TubeSettings) -> slice:
@@ -123,19 +135,26 @@ def _life(curve: np.ndarray, settings: TubeSettings) -> slice:
     return max(strong, key=lambda s: s.stop - s.start) if strong else slice(0, len(curve))
 
 
-def _keyframes(heat: np.ndarray, times_s: np.ndarray, life: slice, box: Box, every_s: float) -> tuple[Keyframe, ...]:
-    """The best box inside `box` around each of a few moments, so that the tube follows what moves."""
-    rows, columns = _cells(box, heat.shape[1])
-    within = np.zeros(heat.shape[1:])
-    within[rows, columns] = 1.0
-    times = times_s[life]
+def _keyframes(inside: np.ndarray, times: np.ndarray, box: Box, every_s: float) -> tuple[Keyframe, ...]:
+    """The best box inside `box` around each of a few moments, so that the tube follows what moves.
+
+    Args:
+        inside: (T, rows, columns) heat in the box over its life.
+        times: (T,).
+        box: it.
+        every_s: seconds between keyframes.
+    """
     count = max(round(float(times[-1] - times[0]) / every_s) + 1, 1)
     keys: list[Keyframe] = []
     for index in np.unique(np.linspace(0, len(times) - 1, count).round().astype(int)):
         near = np.abs(times - times[index]) <= every_s
-        local = best_box(heat[life][near].mean(axis=0) * within)[0]
+        part = best_box(inside[near].mean(axis=0))[0]
+        local = (
+            box.x0 + part.x0 * box.width, box.y0 + part.y0 * box.height,
+            box.x0 + part.x1 * box.width, box.y0 + part.y1 * box.height,
+        )  # fmt: skip
         # half way between the moment's box and the whole: a single moment's map is noisy
-        corners = [(a + b) / 2 for a, b in zip(local.as_tuple(), box.as_tuple(), strict=True)]
+        corners = [(a + b) / 2 for a, b in zip(local, box.as_tuple(), strict=True)]
         keys.append(Keyframe(time_s=float(times[index]), box=Box.from_fractions(*corners)))
     return tuple(keys)
 

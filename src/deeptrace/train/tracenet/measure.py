@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,8 @@ def measure_all(clips: list[Clip], config: TraceNetConfig, progress: Callable[[s
     folder = config.out / "measured"
     folder.mkdir(parents=True, exist_ok=True)
     problems: list[str] = []
-    with ProcessPoolExecutor(config.workers, initializer=_one_thread) as pool:
+    # spawned, not forked: a fork inherits locks of threads that it does not have, and hangs
+    with ProcessPoolExecutor(config.workers, get_context("spawn"), _one_thread) as pool:
         jobs = [pool.submit(_measure_clip, clip, config) for clip in clips]
         for done, job in enumerate(jobs, start=1):
             problems += job.result()

@@ -8,6 +8,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def train_tracenet(config: TraceNetConfig, progress: Progress) -> Path:
     clips = [clip for clip in clips if load_measured(clip, AS_IS, config) is not None]
     folds = fold_numbers(clips, config.folds, config.seed)
     jobs = [(config, clips, folds, fold) for fold in [*range(config.folds), _ALL]]
-    with ProcessPoolExecutor(config.workers) as pool:
+    with ProcessPoolExecutor(config.workers, get_context("spawn")) as pool:
         running = [pool.submit(_fit_fold, *job) for job in jobs]
         for done, job in enumerate(running, start=1):
             job.result()

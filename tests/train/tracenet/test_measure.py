@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.train.tracenet.made import make_data
+
+from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
+from deeptrace.detectors.tracenet.texture import texture_names
+from deeptrace.geometry import Box
+from deeptrace.train.tracenet.clips import Clip, Kind, read_clips
+from deeptrace.train.tracenet.config import TraceNetConfig
+from deeptrace.train.tracenet.measure import (
+    AS_IS,
+    ONE_ENCODING,
+    coverage,
+    load_measured,
+    load_planted,
+    measure_all,
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TraceNetConfig:
+    root = make_data(tmp_path_factory.mktemp("data"), generators=1, sources=1, each=1)
+    return TraceNetConfig(data=root, edited="", out=root / "out", variants=3, injections=3, planted_variants=1)
+
+
+@pytest.fixture(scope="module")
+def clips(config: TraceNetConfig) -> list[Clip]:
+    clips = read_clips(config.data)
+    told: list[tuple[str, int, int]] = []
+    assert measure_all(clips, config, lambda *what: told.append(what)) == []
+    assert told == [("measured", 1, 2), ("measured", 2, 2)]
+    return clips
+
+
+@pytest.mark.parametrize("variant", [AS_IS, ONE_ENCODING, 2])
+def test_every_variant_is_measured(clips: list[Clip], config: TraceNetConfig, variant: int) -> None:
+    for clip in clips:
+        measured = load_measured(clip, variant, config)
+        assert measured is not None
+        count = len(measured.times_s)
+        assert 8 <= count <= 13
+        assert measured.evidence.shape == (count, len(CHANNELS), GRID, GRID)
+        assert measured.texture.shape == (1, len(texture_names()))
+        assert np.isfinite(measured.evidence.astype(np.float32)).all()
+        assert (np.diff(measured.times_s) > 0).all()
+
+
+def test_variants_differ(clips: list[Clip], config: TraceNetConfig) -> None:
+    as_is, encoded = (load_measured(clips[0], variant, config) for variant in (AS_IS, ONE_ENCODING))
+    assert np.abs(as_is.texture - encoded.texture).max() > 0.01
+
+
+def test_planted_traces_lie_where_the_target_says(clips: list[Clip], config: TraceNetConfig) -> None:
+    (real,) = [clip for clip in clips if clip.kind is Kind.REAL]
+    planted = list(load_planted(real, config))
+    assert 1 <= len(planted) <= config.injections
+    assert len({one.category for one in planted}) == len(planted)
+    for one in planted:
+        assert one.evidence.shape == (len(one.times_s), len(CHANNELS), GRID, GRID)
+        onset, offset, *corners = one.trace
+        inside = coverage(Box.from_fractions(*corners)) > 0
+        assert not (one.target > 0)[:, ~inside].any()
+        alive = (one.target > 0).any(axis=(1, 2))
+        np.testing.assert_array_equal(alive, (one.times_s >= onset) & (one.times_s < offset))
+        assert 0.3 <= one.severity <= 1.0
+
+
+def test_generated_clips_get_no_planted_traces(clips: list[Clip], config: TraceNetConfig) -> None:
+    (generated,) = [clip for clip in clips if clip.kind is Kind.GENERATED]
+    assert list(load_planted(generated, config)) == []
+
+
+def test_what_is_measured_is_not_measured_again(clips: list[Clip], config: TraceNetConfig) -> None:
+    files = {path: path.stat().st_mtime_ns for path in (config.out / "measured").iterdir()}
+    assert len(files) == 2 * config.variants + config.planted_variants
+    measure_all(clips, config, lambda *_: None)
+    assert {path: path.stat().st_mtime_ns for path in (config.out / "measured").iterdir()} == files
+
+
+def test_the_same_seed_measures_the_same(clips: list[Clip], config: TraceNetConfig, tmp_path: Path) -> None:
+    again = config.model_copy(update={"out": tmp_path})
+    real = [clip for clip in clips if clip.kind is Kind.REAL]
+    measure_all(real, again, lambda *_: None)
+    for variant in range(config.variants):
+        one, other = (load_measured(real[0], variant, c) for c in (config, again))
+        np.testing.assert_array_equal(one.texture, other.texture)
+
+
+def test_a_damaged_clip_is_one_line_and_stops_nothing(
+    clips: list[Clip], config: TraceNetConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    bad = Clip("bad.mp4", tmp_path / "bad.mp4", Kind.GENERATED, "g", "")
+    out = config.model_copy(update={"out": tmp_path / "out", "variants": 2, "injections": 0})
+    problems = measure_all([bad, clips[0]], out, lambda *_: None)
+    assert len(problems) == out.variants
+    assert all("bad.mp4" in line and "\n" not in line for line in problems)
+    assert load_measured(bad, AS_IS, out) is None
+    assert load_measured(clips[0], AS_IS, out) is not None
+
+
+CORNERS = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted).filter(lambda pair: pair[1] - pair[0] > 1e-3)
+
+
+@given(CORNERS, CORNERS)
+def test_coverage_adds_up_to_the_area(across: list[float], down: list[float]) -> None:
+    box = Box(x0=across[0], y0=down[0], x1=across[1], y1=down[1])
+    share = coverage(box)
+    assert share.sum() / GRID**2 == pytest.approx(box.area, abs=1e-6)
+    assert 0.0 <= share.min() <= share.max() <= 1.0 + 1e-6

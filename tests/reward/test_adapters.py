@@ -265,8 +265,10 @@ def test_flow_factory_as_its_processor_calls_it(flow_factory, torch) -> None:
             flow_factory(callers.FlowFactoryArguments(extra), accelerator)
 
 
-def test_an_adapter_without_its_trainer_says_so() -> None:
+def test_an_adapter_without_its_trainer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("cosmos_rl", "flow_factory"):
+        # another test may have imported it beside a double of its trainer
+        monkeypatch.delitem(sys.modules, f"deeptrace.reward.adapters.{name}", raising=False)
         if importlib.util.find_spec({"cosmos_rl": "cosmos_rl_reward"}.get(name, name)) is None:
             with pytest.raises(SettingsError, match="needs"):
                 importlib.import_module(f"deeptrace.reward.adapters.{name}")

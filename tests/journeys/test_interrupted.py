@@ -69,6 +69,7 @@ def start(command: str, clips: Path, tmp_path: Path) -> Iterator[object]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=hear_interrupts,
         )
         running.append(process)
         return process
@@ -89,6 +90,11 @@ def kept(folder: Path) -> int:
     """Whole lines of the journal: results that may never be lost again."""
     path = folder / "out/journal.jsonl"
     return path.read_text().count("\n") if path.exists() else 0
+
+
+def hear_interrupts() -> None:
+    """In the child: a test run started in the background ignores Ctrl-C, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def gone(process: subprocess.Popen[str]) -> bool:

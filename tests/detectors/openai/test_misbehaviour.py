@@ -146,7 +146,14 @@ def test_ctrl_c_does_not_wait_for_an_answer(server: ModelServer, clip, tmp_path:
     clip()
     script = Path(sys.executable).with_name("deeptrace")
     args = [script, "detect", tmp_path, "--detector", f"openai:m@{server.url}", "--set", "deadline_s=60"]
-    running = subprocess.Popen([str(part) for part in args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        [str(part) for part in args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a test run started in the background ignores Ctrl-C, and its children would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     waited = time.monotonic() + 60
     while not server.asked and time.monotonic() < waited:
         time.sleep(0.05)

@@ -48,7 +48,7 @@ def test_it_is_a_detector_that_shows_evidence(detector: TraceNet) -> None:
     assert isinstance(detector, Detector)
     assert isinstance(detector, EvidenceDetector)
     assert detector.info.name == "tracenet"
-    assert detector.info.settings["threshold_name"] == "balanced"
+    assert detector.info.settings["threshold_name"] == "fpr_5"
 
 
 def test_a_flicker_is_found_where_and_when_it_is(detector: TraceNet, flicker: np.ndarray) -> None:

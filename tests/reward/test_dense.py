@@ -10,7 +10,7 @@ from deeptrace.detectors.tracenet.stretches import Stretch
 from deeptrace.errors import ModelError, SettingsError
 from deeptrace.reward import Reward
 from deeptrace.trace import DetectorInfo, Label, Outcome, Verdict
-from deeptrace.video import Video, video_from_array, write_video
+from deeptrace.video import Video, open_video, video_from_array, write_video
 
 GRID = 32
 HOT = (20, 5)  # row, column of the one hot cell
@@ -85,6 +85,10 @@ def test_a_file_has_a_slice_for_each_of_its_frames(tmp_path: Path) -> None:
     dense = Reward(OneHotCell()).dense(tmp_path / "a.mp4")
     assert dense.map.shape == (30, 64, 96)
     assert dense.times_s == pytest.approx(np.arange(30) / 12, abs=1e-3)
+    with open_video(str(tmp_path / "a.mp4")) as video:
+        again = Reward(OneHotCell()).dense(video)
+        assert np.array_equal(again.map, dense.map)
+        assert len(list(video.frames())) == 30, "a video that came open is still open"
 
 
 def test_uneven_times_are_the_videos_own() -> None:

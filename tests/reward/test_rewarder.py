@@ -15,7 +15,7 @@ from deeptrace.reward.layouts import Unusable
 from deeptrace.reward.pool import DetectorPool
 from deeptrace.reward.rewarder import Reward, reward_of, shared_reward
 from deeptrace.trace import Category, Label, Media, Outcome, Verdict
-from deeptrace.video import video_from_array
+from deeptrace.video import video_from_array, write_video
 
 LEVELS = [10, 200, 90, 250, 0, 128]
 
@@ -97,6 +97,14 @@ def test_too_few_frames_to_judge_by_is_no_reward(corner) -> None:
     result = Reward("any").score([corner_clip(10, frames=3)], fps=8.0)[0]
     assert math.isnan(result.reward)
     assert "only 3 frames" in result.error
+
+
+def test_detect_and_score_agree_on_what_has_no_reward(corner_file, tmp_path: Path) -> None:
+    write_video(tmp_path / "short.mp4", corner_clip(10, frames=3), fps=8.0)
+    short, long = deeptrace.detect([tmp_path / "short.mp4", corner_file(90)], CornerDetector())
+    assert (short.label, short.reward) == (Label.REAL, None)
+    assert reward_of(short).error.startswith("only 3 frames")
+    assert long.reward == reward_of(long).reward == pytest.approx(expected(90), abs=0.03)
 
 
 def test_weights_change_the_reward_and_the_verdict_says_the_same() -> None:

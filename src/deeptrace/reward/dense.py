@@ -22,7 +22,7 @@ from deeptrace.detectors import Detector
 from deeptrace.detectors.tracenet.stretches import Stretch
 from deeptrace.errors import ModelError, SettingsError
 from deeptrace.reward.layouts import Unusable
-from deeptrace.reward.rewarder import RewardResult, open_clip
+from deeptrace.reward.rewarder import RewardResult, opened
 from deeptrace.trace import DetectorInfo, Verdict
 from deeptrace.video import Video
 
@@ -89,7 +89,7 @@ def dense_reward(
         raise SettingsError(detector.info.name, "makes no map of where traces lie", "Use the detector tracenet.")
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise SettingsError("size", f"expected a positive (height, width) but got {size}")
-    with open_clip(clip) as video:
+    with opened(clip) as video:
         keeper = _WithHeat(detector)
         result = result_of(judge_opened(keeper, video).verdict)
         if result.parts is None:

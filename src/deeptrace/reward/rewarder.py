@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,7 +25,7 @@ from deeptrace.video import Video, open_video, video_from_array
 if TYPE_CHECKING:
     from deeptrace.reward.dense import DenseReward
 
-__all__ = ["Clip", "Reward", "RewardResult", "open_clip", "reward_of", "shared_reward"]
+__all__ = ["Clip", "Reward", "RewardResult", "opened", "reward_of", "shared_reward"]
 
 Clip = str | os.PathLike[str] | Video | NDArray[Any] | Unusable
 """A path or URL, an open video, frames (T, H, W, 3) uint8 RGB, or a clip already known to be unusable."""
@@ -207,15 +208,20 @@ def shared_reward(detector: str = DEFAULT_DETECTOR, *, workers: int = 1, **setti
         return _shared[key]
 
 
-def open_clip(clip: str | Video | Unusable) -> Video:
-    """An opened video.
+@contextmanager
+def opened(clip: str | Video | Unusable) -> Iterator[Video]:
+    """The clip as a video; one opened here is closed here, one that came open stays so.
 
     Raises:
         VideoError: it cannot be opened.
     """
     if isinstance(clip, Unusable):
         raise VideoError(clip.name, clip.reason)
-    return open_video(clip) if isinstance(clip, str) else clip
+    if isinstance(clip, Video):
+        yield clip
+        return
+    with open_video(clip) as video:
+        yield video
 
 
 def _rates(fps: float | Sequence[float] | None, count: int) -> list[float | None]:

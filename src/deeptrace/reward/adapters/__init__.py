@@ -9,7 +9,8 @@
 | `flow_factory` | Flow-Factory | lists of PIL images |
 | `trl`, `verl`, `ms_swift` | text GRPO of TRL, verl and ms-swift | paths or frames that you name |
 
-Importing a module imports no trainer, save for `cosmos_rl` and `flow_factory`, whose classes must inherit from it.
+Importing a module imports no trainer, save for `cosmos_rl` and `flow_factory`, whose classes must inherit from it, and
+`unirl_service`, which registers the scorer of `unirl`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """`deeptrace detect` against ffmpeg merely decoding the same file, one thread each, in the same run; and its memory.
 
     python benchmarks/detect_speed.py [--detector tracenet] [--rounds 5] [--seconds 2 5 20] [--memory 5 60 300]
+        [--clips FOLDER]
 
 Five seconds of camera movement over photographs with sensor noise are made at 1280x720 and 1920x1080 (x264, preset
 medium, crf 23, 24 fps; see `video_decode.py`); other lengths are that file cut or repeated without encoding it anew.
@@ -52,13 +53,17 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, nargs="*", default=[2, 5, 20], help="lengths of the clips")
     parser.add_argument("--memory", type=int, nargs="*", default=[5, 60, 300], help="lengths to measure memory at")
+    parser.add_argument("--clips", type=Path, metavar="FOLDER", help="keep the made clips here, and use them again")
     asked = parser.parse_args()
     if shutil.which("ffmpeg") is None:
         print("the peer of this benchmark, the ffmpeg command, is not installed", file=sys.stderr)
         return 2
     cv2.setNumThreads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        made = {size: make_clip(Path(folder), *size) for size in SIZES}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = asked.clips or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {size: folder / f"made_{size[1]}p.mp4" for size in SIZES}
+        made = {size: path if path.is_file() else make_clip(folder, *size) for size, path in kept.items()}
         for size, clip in made.items():
             for seconds in asked.seconds:
                 compare(of_length(clip, seconds), f"{size[0]}x{size[1]}, {seconds} s", asked.detector, asked.rounds)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,11 +109,10 @@ def _check_shape(array: NDArray[Any], layout: str, caller: str) -> None:
 
 def _frames(clip: NDArray[Any], layout: str, values: Values, caller: str, name: str) -> Frames | Unusable:
     """(F, H, W, 3) uint8 of one clip whose shape has been checked."""
-    clip = clip.transpose([layout.index(axis) for axis in "FHWC"])
     if values == "bytes":
         if clip.dtype != np.uint8:
             raise SettingsError(caller, f"expected uint8 values from 0 to 255 but got {clip.dtype}")
-        return np.ascontiguousarray(clip)
+        return np.ascontiguousarray(clip.transpose([layout.index(axis) for axis in "FHWC"]))
     low, high = _LIMITS[values]
     if clip.dtype.kind != "f":
         raise SettingsError(caller, f"expected floats from {low:g} to {high:g} but got {clip.dtype}")
@@ -123,5 +123,13 @@ def _frames(clip: NDArray[Any], layout: str, values: Values, caller: str, name: 
         raise SettingsError(
             caller, f"expected values from {low:g} to {high:g} but {name} has {least:.4g} to {most:.4g}", "Rescale."
         )
-    unit = (clip.astype(np.float32) - low) / (high - low)
-    return np.ascontiguousarray(np.clip(np.rint(unit * 255), 0, 255).astype(np.uint8))
+    in_order = clip.transpose([layout.index(axis) for axis in "FCHW"])
+    shown = np.empty((in_order.shape[0], *in_order.shape[2:], 3), np.uint8)
+    levels = np.empty(in_order.shape[1:], np.float32)
+    for index, frame in enumerate(in_order):  # one at a time stays in the cache: many times as fast
+        np.subtract(frame, low, out=levels, casting="same_kind")
+        np.multiply(levels, 255 / (high - low), out=levels)
+        np.rint(levels, out=levels)
+        np.clip(levels, 0, 255, out=levels)
+        cv2.merge(list(levels.astype(np.uint8)), shown[index])
+    return shown

@@ -48,7 +48,7 @@ def test_it_is_a_detector_that_shows_evidence(detector: TraceNet) -> None:
     assert isinstance(detector, Detector)
     assert isinstance(detector, EvidenceDetector)
     assert detector.info.name == "tracenet"
-    assert detector.info.settings["threshold_name"] == "fpr_5"
+    assert detector.info.settings["threshold_name"] == "balanced"
 
 
 def test_a_flicker_is_found_where_and_when_it_is(detector: TraceNet, flicker: np.ndarray) -> None:
@@ -177,3 +177,7 @@ def test_the_shipped_weights_judge_a_clip(calm: np.ndarray) -> None:
     verdict = judged(load(), calm)
     assert verdict.outcome is Outcome.SCORED
     assert 0.0 <= verdict.p_fake <= 1.0
+
+
+def test_by_default_one_camera_clip_in_twenty_may_be_called_generated(model_folder: Path) -> None:
+    assert load(str(model_folder)).info.settings["threshold_name"] == "fpr_5"

@@ -15,8 +15,9 @@ import json
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,15 +29,15 @@ from deeptrace.geometry import Box
 from deeptrace.metrics import auroc, evaluate_pairs, tpr_at_fpr
 from deeptrace.metrics.baselines import boxed_fakes, mean_box
 from deeptrace.metrics.ceiling import annotator_ceiling
-from deeptrace.synth import inject
-from deeptrace.trace import Category, Outcome, Sample, Trace, Verdict
+from deeptrace.trace import Outcome, Sample, Verdict
 from deeptrace.train.tracenet.clips import Clip, Kind, read_clips
 from deeptrace.train.tracenet.measure import AS_IS, ONE_ENCODING, make_variant
-from deeptrace.video import open_video, video_from_array
+from deeptrace.video import open_video
 from deeptrace.video.degrade import degrade_file
+from quality_planted import CENTRE, cell, table_planted
 
 DEGRADED = ("h264_crf35", "down_up_2x", "blur", "noise", "platform")
-CENTRE = Box(x0=0.18, y0=0.18, x1=0.82, y1=0.82)
+NAMED_FROM = 0.35
 FULL = Box(x0=0.0, y0=0.0, x1=1.0, y1=1.0)
 _MATCHED = {
     "IoU": "matched_box_iou",
@@ -45,9 +46,6 @@ _MATCHED = {
     "recall": "recall_viou_30",
     "mAP30": "map_viou_30",
 }
-_PLANTED_COLUMNS = (
-    ("iou", 9), ("iou_centre", 8), ("tiou", 7), ("tiou_whole", 7), ("onset_error_s", 9), ("kind", 6), ("auroc", 7)
-)  # fmt: skip
 
 
 def main() -> int:
@@ -71,7 +69,7 @@ def main() -> int:
     figures["generated_or_real"] = table_binary(clips, as_is, equal, asked)
     figures["degraded"] = table_degraded(clips, folds, equal, asked)
     figures["seen_by_eye"] = table_traces(asked.data, clips, as_is)
-    figures["planted"] = table_planted(clips, folds, asked)
+    figures["planted"] = table_planted(clips, folds.detector, asked.out / "planted.jsonl", asked.planted_clips)
     (asked.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
@@ -91,7 +89,9 @@ class Folds:
         """The detector that never saw the clip's group."""
         number = self.of[clip.name]
         if number not in self._detectors:
-            self._detectors[number] = load_detector(f"tracenet:{self._folders[number]}", threshold="balanced")
+            self._detectors[number] = load_detector(
+                f"tracenet:{self._folders[number]}", threshold="balanced", min_score=0.0
+            )
         return self._detectors[number]
 
 
@@ -279,8 +279,8 @@ def table_traces(data: Path, clips: list[Clip], verdicts: dict[str, Verdict]) ->
     }
     called = [verdicts[name] for name in names]
     ways: dict[str, list[Verdict | None]] = {
-        "tracenet, as called": list(called),
-        "tracenet, told FAKE": [told_fake(v) for v in called],
+        "tracenet, as called": [as_called(v) for v in called],
+        "tracenet, told FAKE": [as_called(told_fake(v)) for v in called],
         **{name: list(rows) for name, rows in boxed.items()},
     }
     print(f"\nTraces seen by eye: {len(truth)} generated clips of generators never seen\n")
@@ -292,15 +292,17 @@ def table_traces(data: Path, clips: list[Clip], verdicts: dict[str, Verdict]) ->
     )
     rows: dict[str, object] = {}
     for name, way in ways.items():
-        result = evaluate_pairs(truth, way, text=False)
-        paper, traces = result["paper"], result["traces"]
-        rows[name] = {"paper": paper, "traces": traces}
-        cells = [cell(paper[key], 9, 1) for key in ("bbox_iou", "bbox_distance", "time_distance")]
-        cells += [cell(traces.get(key), 9, 3) for key in _MATCHED.values()]
-        print(f"{name:22}" + "".join(cells))
-    rows["second annotator"] = second = ceiling(data)
-    print("second annotator: " + json.dumps(second))
+        rows[name] = found = evaluate_pairs(truth, way, text=False)
+        print_traces(name, found)
+    rows["second annotator"] = found = ceiling(data)
+    print_traces("second annotator", found)
     return rows
+
+
+def print_traces(name: str, found: Mapping[str, Any]) -> None:
+    cells = [cell(found["paper"][key], 9, 1) for key in ("bbox_iou", "bbox_distance", "time_distance")]
+    cells += [cell(found["traces"].get(key), 9, 3) for key in _MATCHED.values()]
+    print(f"{name:22}" + "".join(cells))
 
 
 def told_fake(verdict: Verdict) -> Verdict:
@@ -308,11 +310,13 @@ def told_fake(verdict: Verdict) -> Verdict:
     return verdict.model_copy(update={"label": "FAKE"}) if verdict.outcome is Outcome.SCORED else verdict
 
 
-def cell(value: float | None, width: int, digits: int) -> str:
-    return f"{'-':>{width}}" if value is None else f"{value:{width}.{digits}f}"
+def as_called(verdict: Verdict) -> Verdict:
+    """The verdict with the traces that the detector names by default: those scored high, and the best one of a FAKE."""
+    strong = tuple(trace for trace in verdict.traces if (trace.score or 0.0) >= NAMED_FROM)
+    return verdict.model_copy(update={"traces": strong or (verdict.traces[:1] if verdict.label == "FAKE" else ())})
 
 
-def ceiling(data: Path) -> dict[str, object]:
+def ceiling(data: Path) -> dict[str, Any]:
     by_video: dict[str, list[Sample]] = defaultdict(list)
     known = {s.path: s for s in read_reward_data(data)}
     for one in read_passes(data / "passes.jsonl"):
@@ -326,86 +330,6 @@ def ceiling(data: Path) -> dict[str, object]:
 
 def file_name(sample: Sample) -> str:
     return sample.path.replace("/", "__").replace(":", "_")
-
-
-# -- fresh synthetic traces ------------------------------------------------------------------------------------------
-
-
-def table_planted(clips: list[Clip], folds: Folds, asked: argparse.Namespace) -> dict[str, object]:
-    real = [clip for clip in clips if clip.kind is Kind.REAL]
-    chosen = [real[i] for i in np.random.default_rng(1).permutation(len(real))[: asked.planted_clips]]
-    journal = asked.out / "planted.jsonl"
-    if not journal.is_file():
-        journal.write_text("".join(json.dumps(row) + "\n" for row in plant(chosen, folds)))
-    rows = [json.loads(line) for line in journal.read_text().splitlines()]
-    print(f"\nFresh synthetic traces in held-out camera footage: {len(rows)} clips\n")
-    print(f"{'':24}{'n':>4}{'box IoU':>9}{'centre':>8}{'tIoU':>7}{'whole':>7}{'onset s':>9}{'kind':>6}{'AUC':>7}")
-    table: dict[str, object] = {}
-    for name in ("all", *(category.value for category in Category)):
-        some = [row for row in rows if name in ("all", row["category"])]
-        if not some:
-            continue
-        located = [row for row in some if row["iou"] is not None]
-        labels = np.array([1] * len(some) + [0] * len(some))
-        values = np.array([row["score"] for row in some] + [row["score_before"] for row in some])
-        figures = {
-            "n": len(some),
-            **{
-                key: mean(row[key] for row in located)
-                for key in ("iou", "iou_centre", "tiou", "tiou_whole", "onset_error_s")
-            },
-            "kind": mean(float(row["category"] in row["named"]) for row in located),
-            "auroc": float(auroc(labels, values)),
-        }
-        table[name] = figures
-        cells = [cell(figures[key], width, 3) for key, width in _PLANTED_COLUMNS]
-        print(f"{name:24}{len(some):4d}" + "".join(cells))
-    return table
-
-
-def plant(clips: list[Clip], folds: Folds) -> Iterable[dict[str, object]]:
-    for number, clip in enumerate(clips):
-        rng = np.random.default_rng([7, number])
-        category = list(Category)[number % len(Category)]
-        with open_video(clip.path) as video:
-            scale = 256 / min(video.media.width, video.media.height)
-            size = (round(video.media.width * scale / 2) * 2, round(video.media.height * scale / 2) * 2)
-            frames = list(video.frames(max_fps=8, size=size, end_s=3.0))
-        pictures, times = np.stack([f.image for f in frames]), np.array([f.time_s for f in frames])
-        try:
-            planted = inject(pictures, times, category, severity=float(rng.uniform(0.4, 1.0)), rng=rng)
-        except DeeptraceError:
-            continue
-        detector = folds.detector(clip)
-        before = detector.detect(video_from_array(pictures, times_s=list(times), name=clip.name))
-        after = detector.detect(video_from_array(planted.frames, times_s=list(times), name=clip.name))
-        yield planted_row(clip, category, planted.trace, before, after, float(times[-1]))
-
-
-def planted_row(
-    clip: Clip, category: Category, truth: Trace, before: Verdict, after: Verdict, end_s: float
-) -> dict[str, object]:
-    best = after.traces[0] if after.traces else None
-    assert truth.box is not None
-    assert truth.interval is not None
-    whole = truth.interval.duration_s / max(end_s, truth.interval.offset_s)
-    return {
-        "clip": clip.name,
-        "category": category.value,
-        "score": (best.score or 0.0) if best else 0.0,
-        "score_before": (before.traces[0].score or 0.0) if before.traces else 0.0,
-        "iou": best.box.iou(truth.box) if best and best.box else None,
-        "iou_centre": CENTRE.iou(truth.box),
-        "tiou": best.interval.tiou(truth.interval) if best and best.interval else None,
-        "tiou_whole": whole,
-        "onset_error_s": abs(best.interval.onset_s - truth.interval.onset_s) if best and best.interval else None,
-        "named": [c.value for c in best.categories] if best else [],
-    }
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ class TubeSettings:
     """
 
     most: int = 4
-    alive: float = 0.45
-    begins: float = 0.75
+    alive: float = 0.1
+    begins: float = 0.6
     next_share: float = 0.6
     apart: float = 0.25
     keyframe_s: float = 0.5

@@ -44,7 +44,6 @@ class Cost(NamedTuple):
 
     wall_s: float
     cpu_s: float
-    peak_mb: float
 
 
 def main() -> int:
@@ -144,8 +143,7 @@ def memory(clip: Path, lengths: list[int], detector: str) -> None:
     """Print the peak memory of a process that judges one clip, by the clip's length."""
     print(f"\n{'clip of':28}{'peak MB':>9}")
     for seconds in lengths:
-        cost = process_cost(detect_command(of_length(clip, seconds), detector))
-        print(f"{f'{seconds} s':28}{cost.peak_mb:9.0f}", flush=True)
+        print(f"{f'{seconds} s':28}{peak_mb(detect_command(of_length(clip, seconds), detector)):9.0f}", flush=True)
 
 
 def of_length(clip: Path, seconds: int) -> Path:
@@ -179,13 +177,31 @@ def process_cost(command: list[str]) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed: {said.decode(errors='replace')}")
-    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return Cost(wall, used.ru_utime + used.ru_stime)
+
+
+def peak_mb(command: list[str]) -> float:
+    """Peak memory of a command, as it reads it off itself at its end.
+
+    What the system reports of an ended child is no use here: it counts this process's own memory, which the child
+    shares until it becomes the other program.
+    """
+    code = (
+        "import atexit, runpy, sys\n"
+        "high = lambda: next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+        "atexit.register(lambda: print(high(), file=sys.stderr))\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    line = [sys.executable, "-c", code, *command]
+    said = subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True).stderr
+    return int(said.rpartition("VmHWM:")[2].split()[0]) / 1024
 
 
 def own_cost(work: Callable[[], object]) -> Cost:
     begin, cpu = time.perf_counter(), time.process_time()
     work()
-    return Cost(time.perf_counter() - begin, time.process_time() - cpu, 0.0)
+    return Cost(time.perf_counter() - begin, time.process_time() - cpu)
 
 
 def median(costs: list[Cost], field: str) -> float:

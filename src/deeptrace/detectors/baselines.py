@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -117,7 +118,7 @@ def _center_box(size: float = 0.5) -> ConstantBaseline:
 
 
 @dataclass(frozen=True)
-class _StatisticBaseline:
+class _StatisticBaseline(ABC):
     """A curve over time, folded into one number that a threshold turns into a label."""
 
     threshold: float
@@ -132,13 +133,13 @@ class _StatisticBaseline:
         settings = {"threshold": self.threshold, "max_fps": self.max_fps}
         return DetectorInfo(name=f"baseline:{self.name}", version=VERSION, settings=settings)
 
+    @abstractmethod
     def curve(self, video: Video) -> tuple[np.ndarray, np.ndarray, list[float]]:
         """Times (N,), values (N,) and the times of all frames read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fold(self, values: np.ndarray) -> float:
         """One statistic of the curve; higher means more likely generated."""
-        raise NotImplementedError
 
     def detect(self, video: Video) -> Verdict:
         """The verdict: no trace, no probability, the statistic in `raw`.

@@ -128,10 +128,12 @@ def _life(curve: np.ndarray, settings: TubeSettings) -> slice:
     """The longest stretch above `alive` of the peak that holds a moment above `begins` (hysteresis)."""
     padded = np.pad(curve, 1, mode="edge")
     smooth = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    peak = smooth.max()
-    edges = np.flatnonzero(np.diff(np.pad((smooth >= settings.alive * peak).astype(int), 1)))
+    peak = curve.max()
+    # a dip of one frame does not end a life, and smoothing does not lengthen one
+    alive = (curve >= settings.alive * peak) | (smooth >= peak / 2)
+    edges = np.flatnonzero(np.diff(np.pad(alive.astype(int), 1)))
     stretches = [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    strong = [s for s in stretches if smooth[s].max() >= settings.begins * peak]
+    strong = [s for s in stretches if curve[s].max() >= settings.begins * peak]
     return max(strong, key=lambda s: s.stop - s.start) if strong else slice(0, len(curve))
 
 

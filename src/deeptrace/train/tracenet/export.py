@@ -43,6 +43,7 @@ def export_model(
     module = Exported(net.eval(), texture).eval()
     example = (torch.randn(7, len(CHANNELS), GRID, GRID), torch.rand(len(texture.center)))
     try:
+        import onnx  # noqa: F401
         import onnxscript  # noqa: F401 - what torch.onnx.export needs
 
         with tempfile.TemporaryDirectory() as scratch:
@@ -57,7 +58,7 @@ def export_model(
                 external_data=False,
                 verbose=False,
             )
-            weights = path.read_bytes()
+            weights = _without_notes(path.read_bytes())
     except ImportError:
         raise MissingExtraError("export of TraceNet", "train") from None
     _check(module, weights)
@@ -74,6 +75,22 @@ def export_model(
         part = folder / f"{name}.part"
         part.write_bytes(content)
         part.replace(folder / name)
+
+
+def _without_notes(weights: bytes) -> bytes:
+    """The model without the exporter's notes: where each node came from, with paths of the machine it was made on."""
+    import onnx
+
+    model = onnx.load_model_from_string(weights)
+    for part in (model.graph, *model.functions):
+        for item in (part, *part.node):
+            item.doc_string = ""
+            del item.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
+        value.doc_string = ""
+        del value.metadata_props[:]
+    del model.metadata_props[:]
+    return bytes(model.SerializeToString())
 
 
 def _check(module: Exported, weights: bytes) -> None:

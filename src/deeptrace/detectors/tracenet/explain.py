@@ -60,7 +60,7 @@ def explanation(evidence: np.ndarray, times_s: np.ndarray, mask: np.ndarray, box
 def _facts(evidence: np.ndarray, times_s: np.ndarray, mask: np.ndarray) -> list[_Fact]:
     facts = [
         _against_rest(
-            evidence, mask, "residual", "changes {ratio:.1f} times as much as the rest beyond what its motion explains"
+            evidence, mask, "residual", "it changes {ratio:.1f} times as much as the rest beyond what its motion explains"
         ),
         _against_rest(
             evidence,
@@ -69,7 +69,7 @@ def _facts(evidence: np.ndarray, times_s: np.ndarray, mask: np.ndarray) -> list[
             "its motion read forwards and backwards disagrees {ratio:.1f} times as much as elsewhere",
         ),
         _against_rest(
-            evidence, mask, "acceleration", "flickers {ratio:.1f} times as strongly as the rest from frame to frame"
+            evidence, mask, "acceleration", "it flickers {ratio:.1f} times as strongly as the rest from frame to frame"
         ),
         _sharpness_fall(evidence, times_s, mask),
         _own_motion(evidence, mask),

@@ -60,7 +60,10 @@ def explanation(evidence: np.ndarray, times_s: np.ndarray, mask: np.ndarray, box
 def _facts(evidence: np.ndarray, times_s: np.ndarray, mask: np.ndarray) -> list[_Fact]:
     facts = [
         _against_rest(
-            evidence, mask, "residual", "it changes {ratio:.1f} times as much as the rest beyond what its motion explains"
+            evidence,
+            mask,
+            "residual",
+            "it changes {ratio:.1f} times as much as the rest beyond what its motion explains",
         ),
         _against_rest(
             evidence,

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from deeptrace.detectors.openai.client import run_blocking
 from deeptrace.errors import JudgeError
 from deeptrace.evaluate.journal import Journal
 from deeptrace.evaluate.judge_server import JudgeModel, Reply, Server
@@ -25,8 +25,6 @@ from deeptrace.metrics import JudgeRow
 from deeptrace.protocol import judge_prompt, read_judge_score
 
 __all__ = ["Judgement", "Judgements", "default_cache", "judge_explanations"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ def judge_explanations(
     started = time.perf_counter()
     found = Judgements(judge)
     with Journal(default_cache() if cache is None else cache) as journal:
-        _run(_ask_all(rows, found, journal, on_done))
+        run_blocking(_ask_all(rows, found, journal, on_done))
     found.elapsed_s = time.perf_counter() - started
     return found
 
@@ -177,26 +175,3 @@ async def _judgement(prompt: str, server: Server, found: Judgements, journal: Jo
         found.completion_tokens += reply.completion_tokens
         journal.add(key, {"judge": found.judge.name, "prompt": prompt, "reply": asdict(reply)})
     return {"score": score, "cached": kept is not None, "answer": reply.text, "served": reply.served}
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end from synchronous code, in a notebook (which has a loop of its own) too."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    result: list[T] = []
-    errors: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            result.append(asyncio.run(work))
-        except BaseException as error:  # noqa: BLE001  carried over to the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=target, name="deeptrace-judge")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return result[0]

@@ -56,7 +56,7 @@ def calibrate(scored: list[ScoredClip]) -> Calibration:
 
 
 def _logistic(
-    features: np.ndarray, labels: np.ndarray, weights: np.ndarray, strength: float
+    features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, strength: float
 ) -> tuple[np.ndarray, float]:
     try:
         from sklearn.linear_model import LogisticRegression
@@ -136,7 +136,7 @@ def _chances_in(scores: Scores, trace: Trace) -> np.ndarray:
 
 def _trace_scores(scored: list[ScoredClip], calibration: Calibration) -> dict[str, float]:
     """Fit the chance that a found tube lies where an annotator marked a trace; on real clips none does."""
-    features, hits, weights = [], [], []
+    features, hits = [], []
     for s in scored:
         if s.clip.kind is Kind.EDITED:
             continue
@@ -149,10 +149,9 @@ def _trace_scores(scored: list[ScoredClip], calibration: Calibration) -> dict[st
             features.append([tube.heat, presence, odds])
             boxes = [trace.box for trace in s.clip.traces if trace.box is not None]
             hits.append(any(tube.tube.box.iou(box) >= _HIT_IOU for box in boxes))
-            weights.append(1.0)
     if len(set(hits)) < 2:
         return {"heat": 0.0, "presence": 0.0, "trace_generated": 1.0, "trace_bias": 0.0}
-    (heat, presence, generated), bias = _logistic(np.array(features), np.array(hits), np.array(weights), 1.0)
+    (heat, presence, generated), bias = _logistic(np.array(features), np.array(hits), None, 1.0)
     return {
         "heat": float(heat),
         "presence": float(presence),

@@ -49,12 +49,12 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing deeptrace and its test tools"
-	@$(PIP) --editable '.[api,bench]' --group dev
+	@$(PIP) --editable '.[api,bench,serve]' --group dev
 	@touch $@ $(VENV)/.base
 
 $(VENV)/.dev-torch: $(VENV)/.dev
 	@echo "installing torch for the tests that train"
-	@$(PIP) --editable '.[train]' --group torch
+	@$(PIP) --editable '.[train,hf,mllm]' --group torch
 	@touch $@
 
 # -- what people run --------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def test_d3_on_frames_with_known_distances() -> None:
     video = video_from_array(frames, fps=4.0)
     detector = load_detector("baseline:d3")
     assert statistic_of(detector.detect(video)) == pytest.approx(0.0, abs=1e-6)
-    (curve,) = detector.evidence(video).values()  # type: ignore[attr-defined]
+    (curve,) = detector.detect_with_evidence(video)[1].values()  # type: ignore[attr-defined]
     assert curve == [(pytest.approx(t), pytest.approx(10 / 255, rel=1e-4)) for t in (0.25, 0.5, 0.75)]
 
 

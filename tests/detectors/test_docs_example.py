@@ -44,4 +44,5 @@ def test_the_example_works(dark, level: int, label: Label) -> None:
     assert verdict.label is label
     assert verdict.p_fake == pytest.approx(1 - level / 255, abs=0.02)
     assert isinstance(detector, EvidenceDetector)
-    assert [at for at, _ in detector.evidence(video)["brightness"]] == pytest.approx([0.0, 0.25, 0.5, 0.75])
+    _, curves = detector.detect_with_evidence(video)
+    assert [at for at, _ in curves["brightness"]] == pytest.approx([0.0, 0.25, 0.5, 0.75])

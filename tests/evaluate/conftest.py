@@ -37,8 +37,8 @@ HOSTILE = """
             return Verdict(video=video.path, outcome=Outcome.SCORED, label=Label.FAKE, p_fake=0.75,
                            media=video.media, detector=self.info)
 
-        def evidence(self, video):
-            return {"steps": [(0.0, 1.0), (0.5, float("nan")), (1.0, 2.0)]}
+        def detect_with_evidence(self, video):
+            return self.detect(video), {"steps": [(0.0, 1.0), (0.5, float("nan")), (1.0, 2.0)]}
 
     def load(rest, *, mood="calm"):
         if mood == "unloadable": raise errors.ModelError("hostile", "will not load")

@@ -39,10 +39,10 @@ class Detector(Protocol):
 class EvidenceDetector(Detector, Protocol):
     """A detector that can also show what it measured over time."""
 
-    def evidence(self, video: Video) -> EvidenceCurves:
-        """Curves of the measured evidence, for the report and for people.
+    def detect_with_evidence(self, video: Video) -> tuple[Verdict, EvidenceCurves]:
+        """The verdict of `detect` and, from the same pass, curves of what it measured, for the report and for people.
 
         Raises:
-            VideoError: the video cannot be decoded.
+            As `detect`.
         """
         ...

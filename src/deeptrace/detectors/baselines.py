@@ -147,9 +147,17 @@ class _StatisticBaseline(ABC):
         Raises:
             ModelError: the clip has too few frames for the statistic.
         """
-        _, values, seen = self.curve(video)
+        return self.detect_with_evidence(video)[0]
+
+    def detect_with_evidence(self, video: Video) -> tuple[Verdict, EvidenceCurves]:
+        """The verdict of `detect`, and the curve behind its statistic.
+
+        Raises:
+            ModelError: the clip has too few frames for the statistic.
+        """
+        times, values, seen = self.curve(video)
         statistic = self.fold(values)
-        return Verdict(
+        verdict = Verdict(
             video=video.path,
             outcome=Outcome.SCORED,
             label=Label.FAKE if statistic >= self.threshold else Label.REAL,
@@ -157,11 +165,7 @@ class _StatisticBaseline(ABC):
             detector=self.info,
             raw=json.dumps({"statistic": statistic, "threshold": self.threshold}),
         )
-
-    def evidence(self, video: Video) -> EvidenceCurves:
-        """The curve behind the statistic."""
-        times, values, _ = self.curve(video)
-        return {self.curve_name: list(zip(times.tolist(), values.tolist(), strict=True))}
+        return verdict, {self.curve_name: list(zip(times.tolist(), values.tolist(), strict=True))}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -111,7 +111,10 @@ def judge_opened(detector: Detector, video: Video, job: Job = Job(), *, started:
         return Judged(failed_verdict(video.path, outcome, error, info=detector.info, elapsed_s=elapsed_s))
 
     try:
-        verdict = detector.detect(video)
+        if job.evidence and isinstance(detector, EvidenceDetector):
+            verdict, curves = detector.detect_with_evidence(video)
+        else:
+            verdict, curves = detector.detect(video), {}
     except (VideoError, MemoryError) as error:
         return failed(Outcome.DECODE_FAILED, error)
     except RefusalError as error:
@@ -123,29 +126,26 @@ def judge_opened(detector: Detector, video: Video, job: Job = Job(), *, started:
     except Exception as error:
         log.debug("detector failed on %s", video.path, exc_info=True)
         return failed(Outcome.MODEL_FAILED, f"{type(error).__name__}: {error}")
-    return _finished(detector, video, verdict, job, time.perf_counter() - began)
+    return _finished(video, Judged(verdict, _finite(curves)), job, time.perf_counter() - began)
 
 
-def _finished(detector: Detector, video: Video, verdict: Verdict, job: Job, elapsed_s: float) -> Judged:
-    """Add reward, time and warnings, and do the job's extras; an extra that fails becomes a warning."""
+def _finished(video: Video, judged: Judged, job: Job, elapsed_s: float) -> Judged:
+    """Add reward, time and warnings, and draw the overlay if asked; one that fails becomes a warning."""
+    verdict = judged.verdict
     warnings = list(verdict.warnings) + [text for text in video.warnings if text not in verdict.warnings]
-    curves: EvidenceCurves = {}
-    if verdict.label is not None:
+    if verdict.label is not None and job.overlay_dir is not None:
         try:
-            if job.evidence and isinstance(detector, EvidenceDetector):
-                curves = _finite(detector.evidence(video))
-            if job.overlay_dir is not None:
-                _write_overlay(video, verdict, Path(job.overlay_dir))
+            _write_overlay(video, verdict, Path(job.overlay_dir))
         except Exception as error:
-            log.debug("extras failed on %s", video.path, exc_info=True)
-            warnings.append(f"evidence or overlay is missing: {error}")
+            log.debug("overlay failed on %s", video.path, exc_info=True)
+            warnings.append(f"the overlay is missing: {error}")
     facts = {
         "video": video.path,
         "reward": None if unrewarded(verdict) else scalar_reward(verdict),
         "elapsed_s": elapsed_s,
         "warnings": tuple(warnings),
     }
-    return Judged(verdict.model_copy(update=facts), curves)
+    return replace(judged, verdict=verdict.model_copy(update=facts))
 
 
 def _finite(curves: EvidenceCurves) -> EvidenceCurves:

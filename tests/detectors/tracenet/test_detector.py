@@ -126,9 +126,10 @@ def test_a_file_and_its_frames_in_memory_agree(detector: TraceNet, flicker: np.n
 
 def test_evidence_is_what_the_verdict_rests_on(detector: TraceNet, flicker: np.ndarray) -> None:
     with video_from_array(flicker, fps=FPS) as video:
-        curves = detector.evidence(video)
+        verdict, curves = detector.detect_with_evidence(video)
+    assert verdict == judged(detector, flicker)
     (chance,) = curves["chance that this stretch is generated"]
-    assert chance == (0.0, judged(detector, flicker).p_fake)
+    assert chance == (0.0, verdict.p_fake)
     residual = dict(curves["change that motion does not explain (grey levels)"])
     assert 0.0 not in residual  # the first frame has none before it
     during = np.mean([value for time, value in residual.items() if 1.0 <= time < 2.0])

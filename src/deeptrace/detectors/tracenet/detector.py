@@ -87,7 +87,7 @@ class TraceNet:
         A video of fewer than 4 sampled frames offers no motion to measure: it is called REAL without a probability,
         with a warning that says so.
         """
-        return self.detect_with_heat(video)[0]
+        return self._verdict(video, self._judge(video))
 
     def detect_with_heat(self, video: Video) -> tuple[Verdict, list[Stretch]]:
         """The verdict of `detect` and, from the same pass, the heat that its traces were read off.
@@ -96,6 +96,15 @@ class TraceNet:
             VideoError: as `detect`.
         """
         judged = self._judge(video)
+        return self._verdict(video, judged), judged.stretches
+
+    def detect_with_evidence(self, video: Video) -> tuple[Verdict, EvidenceCurves]:
+        """See `EvidenceDetector.detect_with_evidence`."""
+        judged = self._judge(video)
+        curves = {"chance that this stretch is generated": judged.window_p, **judged.curves}
+        return self._verdict(video, judged), curves
+
+    def _verdict(self, video: Video, judged: _Judged) -> Verdict:
         media = video.media.model_copy(update={"sampled_times_s": judged.times_s})
         warnings = list(video.warnings)
         if len(judged.times_s) < _FEW_FRAMES:
@@ -104,7 +113,7 @@ class TraceNet:
         traces = self._traces(judged, is_fake)
         if is_fake and not traces:
             warnings.append("looks generated as a whole, but no single trace was found")
-        verdict = Verdict(
+        return Verdict(
             video=video.path,
             outcome=Outcome.SCORED,
             label=Label.FAKE if is_fake else Label.REAL,
@@ -114,12 +123,6 @@ class TraceNet:
             detector=self._info,
             warnings=tuple(warnings),
         )
-        return verdict, judged.stretches
-
-    def evidence(self, video: Video) -> EvidenceCurves:
-        """What was measured over time; see `EvidenceDetector.evidence`."""
-        judged = self._judge(video)
-        return {"chance that this stretch is generated": judged.window_p, **judged.curves}
 
     def _judge(self, video: Video) -> _Judged:
         calibration = self._model.card.calibration

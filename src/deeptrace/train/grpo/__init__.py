@@ -1,0 +1,1 @@
+"""Reinforcement of language models with verifiable grounded rewards: GRPO on answers compared with annotated traces."""

@@ -133,3 +133,23 @@ def test_settings_are_read_as_json_where_they_are() -> None:
 def test_printable_leaves_letters_of_all_languages_alone() -> None:
     assert printable("Übung 動画.mp4") == "Übung 動画.mp4"
     assert printable("a\x07\u202eb\x1b") == "a\\x07\\u202eb\\x1b"
+
+
+def test_a_dry_run_says_what_a_served_model_would_take_and_asks_nobody(run, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"\x00" * 64)
+    model = ["--detector", "openai:Qwen/Qwen2.5-VL-7B-Instruct", "--dry-run"]
+    result = run(clip, "broken.mp4", *model, "--set", "fps=4", "--json")
+    assert result.exit_code == 1
+    first, second = (json.loads(line) for line in result.stdout.splitlines())
+    assert first["estimate"]["frames"] == 4
+    assert first["estimate"]["size"] == [56, 56]
+    assert first["estimate"]["visual_tokens"] == 4 * 4
+    assert second["estimate"] is None
+    assert second["error"]
+    table = run(clip, *model)
+    assert table.exit_code == 0
+    assert "1 of 1 clips" in table.stdout
+    assert "Nothing was loaded or sent" in table.stdout
+    assert not (tmp_path / "deeptrace-out").exists()
+    refused = run(clip, "--detector", "tracenet", "--dry-run")
+    assert isinstance(refused.exception, SettingsError)

@@ -20,7 +20,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The command in a folder of clips, one folder a prompt; rewards are those of `CornerDetector`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("deeptrace.evaluate.detect_run.load_detector", lambda name, **_: CornerDetector(name))
+    monkeypatch.setattr("deeptrace.evaluate.pools.load_detector", lambda name, **_: CornerDetector(name))
     for prompt, levels in LEVELS.items():
         (tmp_path / "clips" / prompt).mkdir(parents=True)
         for level in levels:
@@ -99,7 +99,7 @@ def test_what_cannot_be_chosen_is_said_before_the_work(run, monkeypatch: pytest.
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("worked")
 
-    monkeypatch.setattr("deeptrace.evaluate.detect_run.load_detector", refuse)
+    monkeypatch.setattr("deeptrace.evaluate.pools.load_detector", refuse)
     assert run().exit_code == 2
     result = run("clips/cat", "--best-of", 2)
     assert isinstance(result.exception, DataError)

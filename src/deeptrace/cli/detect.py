@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -19,7 +19,7 @@ from deeptrace.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from deeptrace.evaluate import DetectRun, Judged
+    from deeptrace.evaluate import DetectRun, Input, Judged
     from deeptrace.trace import Verdict
 
 __all__ = ["detect"]
@@ -49,19 +49,25 @@ def detect(
     timeout: Annotated[
         float | None, typer.Option(min=0, metavar="SECONDS", help="Longest time a video; 0 is no limit. [default: 600]")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what a language model would take: frames, tokens, memory, time.")
+    ] = False,
 ) -> None:
     """Say of each video whether it looks AI-generated, and where, when, which and why.
 
     Exit code 0: all were judged; 1: some failed, each is recorded; 2: nothing could be done; 130: stopped by Ctrl-C.
     --overlay and --report without --out write to deeptrace-out/.
     """
-    from deeptrace.detectors.registry import waits_for_server
     from deeptrace.evaluate import DetectRun, Job, expand_inputs
+    from deeptrace.evaluate.pools import wants_processes
 
     out = DEFAULT_OUT if out is None and (overlay or report) else out
     inputs = expand_inputs(paths)
+    if dry_run:
+        _plan(inputs, detector, parse_settings(settings or []), json_lines=json_lines)
+        return
     count, limit_s = workers, timeout or None
-    if not waits_for_server(detector):
+    if wants_processes(detector):
         count, limit_s = _processes(len(inputs), workers, timeout)
     stdout = sys.stdout
     # Whatever a detector prints in this process must not get between the JSON lines.
@@ -85,6 +91,17 @@ def detect(
         raise typer.Exit(EXIT_INTERRUPTED)
     if failed:
         note(f"{failed} of {len(results)} could not be judged")
+        raise typer.Exit(EXIT_FAILED_INPUTS)
+
+
+def _plan(inputs: list[Input], detector: str, settings: dict[str, Any], *, json_lines: bool) -> None:
+    """Say what judging `inputs` would take."""
+    from deeptrace.cli.plan_table import show_plan
+    from deeptrace.detectors import load_planner
+    from deeptrace.evaluate.dry_run import dry_run
+
+    planner = load_planner(detector, **settings)
+    if show_plan(dry_run(inputs, planner), planner.info, json_lines=json_lines):
         raise typer.Exit(EXIT_FAILED_INPUTS)
 
 

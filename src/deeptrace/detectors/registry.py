@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from deeptrace.detectors.base import Detector
+from deeptrace.detectors.base import Detector, Planner
 from deeptrace.errors import DeeptraceError, MissingExtraError, ModelError, SettingsError, UnknownDetectorError
 
 __all__ = [
@@ -30,8 +30,9 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "Family",
     "families",
+    "family_of",
     "load_detector",
-    "waits_for_server",
+    "load_planner",
 ]
 
 ENTRY_POINT_GROUP = "deeptrace.detectors"
@@ -54,6 +55,9 @@ class Family:
         origin: the distribution that provides the family.
         waits: whether its detectors mostly wait for a server and may be called from several threads at a time, so
             that many videos are worked on in one process.
+        batches: whether its detectors are `BatchDetector`s: one model in this process, fed by threads that decode.
+        planner: "module:attribute" of the factory `(rest, **settings) -> Planner`, for families that can say what a
+            clip will take before anything is loaded.
     """
 
     prefix: str
@@ -65,6 +69,8 @@ class Family:
     extra: str | None = None
     origin: str = "deeptrace"
     waits: bool = False
+    batches: bool = False
+    planner: str | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -78,15 +84,29 @@ class Family:
             MissingExtraError: a module of `needs` is not installed.
             ModelError: the family's module does not import.
         """
+        return self._imported(self.target)
+
+    def plan_factory(self) -> Callable[..., Planner]:
+        """Import the factory of planners.
+
+        Raises:
+            SettingsError: the family has none.
+            MissingExtraError, ModelError: as `factory`.
+        """
+        if self.planner is None:
+            raise SettingsError(self.prefix, "has no costs to plan", "Only language models do: hf: and openai:.")
+        return self._imported(self.planner)
+
+    def _imported(self, target: str) -> Callable[..., Any]:
         if self.missing and self.extra:
             raise MissingExtraError(f"detector {self.prefix}:", self.extra)
-        module, _, attribute = self.target.partition(":")
+        module, _, attribute = target.partition(":")
         try:
             found = importlib.import_module(module)
             for part in attribute.split("."):
                 found = getattr(found, part)
         except (ImportError, AttributeError) as error:
-            raise ModelError(self.prefix, f"its factory {self.target} cannot be imported: {error}") from error
+            raise ModelError(self.prefix, f"its factory {target} cannot be imported: {error}") from error
         return found  # type: ignore[return-value]
 
 
@@ -117,6 +137,7 @@ BUILT_IN: tuple[Family, ...] = (
         needs=("httpx", "tenacity"),
         extra="api",
         waits=True,
+        planner="deeptrace.detectors.openai:load_planner",
     ),
 )
 
@@ -138,10 +159,9 @@ def families() -> dict[str, Family]:
     return known
 
 
-def waits_for_server(name: str) -> bool:
-    """Whether the detector called `name` may be called from several threads at a time (see `Family.waits`)."""
-    family = families().get(name.strip().partition(":")[0])
-    return family is not None and family.waits
+def family_of(name: str) -> Family | None:
+    """The family that the detector called `name` belongs to; None where no prefix is like that."""
+    return families().get(name.strip().partition(":")[0])
 
 
 def load_detector(name: str = DEFAULT_DETECTOR, **settings: Any) -> Detector:
@@ -157,27 +177,43 @@ def load_detector(name: str = DEFAULT_DETECTOR, **settings: Any) -> Detector:
         MissingExtraError: an optional dependency of the detector is not installed.
         ModelError: the detector could not be loaded.
     """
-    prefix, colon, rest = name.strip().partition(":")
-    family = families().get(prefix)
+    detector = _made(name, Family.factory, settings)
+    if not isinstance(detector, Detector):
+        raise ModelError(name, f"its factory returned {type(detector).__name__}, which has no `info` and `detect`")
+    return detector
+
+
+def load_planner(name: str, **settings: Any) -> Planner:
+    """What says beforehand what the detector called `name` will take for a clip; no model is loaded.
+
+    Raises:
+        SettingsError: the detector has no costs to plan, or does not take these settings.
+        UnknownDetectorError, MissingExtraError, ModelError: as `load_detector`.
+    """
+    planner: Planner = _made(name, Family.plan_factory, settings)
+    return planner
+
+
+def _made(name: str, factory_of: Callable[[Family], Callable[..., Any]], settings: dict[str, Any]) -> Any:
+    """What the family's factory makes of the rest of `name` and the settings."""
+    _, colon, rest = name.strip().partition(":")
+    family = family_of(name)
     if family is None or (colon and not family.takes_rest):
         raise unknown(name)
-    factory = family.factory()
+    factory = factory_of(family)
     args = (rest,) if family.takes_rest else ()
     try:
         inspect.signature(factory).bind(*args, **settings)
     except TypeError as error:
         raise SettingsError(name, f"does not take these settings: {error}") from error
     try:
-        detector = factory(*args, **settings)
+        return factory(*args, **settings)
     except UnknownDetectorError:
         raise unknown(name) from None
     except DeeptraceError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(name, f"could not be loaded: {error}") from error
-    if not isinstance(detector, Detector):
-        raise ModelError(name, f"its factory returned {type(detector).__name__}, which has no `info` and `detect`")
-    return detector
 
 
 def unknown(name: str) -> UnknownDetectorError:

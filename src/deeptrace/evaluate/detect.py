@@ -13,13 +13,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
-from deeptrace.detectors import DEFAULT_DETECTOR, Detector, EvidenceCurves, EvidenceDetector, load_detector
+from deeptrace.detectors import (
+    DEFAULT_DETECTOR,
+    BatchDetector,
+    Detector,
+    EvidenceCurves,
+    EvidenceDetector,
+    load_detector,
+)
 from deeptrace.errors import AnswerError, DeeptraceError, RefusalError, VideoError
 from deeptrace.reward import scalar_reward, unrewarded
 from deeptrace.trace import DetectorInfo, Outcome, Verdict
 from deeptrace.video import Video, open_video
 
-__all__ = ["VERDICT_ONLY", "Job", "Judged", "detect", "failed_verdict", "judge", "judge_opened", "overlay_name"]
+__all__ = [
+    "VERDICT_ONLY",
+    "Job",
+    "Judged",
+    "detect",
+    "failed_verdict",
+    "failure",
+    "finished",
+    "judge",
+    "judge_opened",
+    "opened",
+    "overlay_name",
+]
 
 log = logging.getLogger(__name__)
 
@@ -73,27 +92,39 @@ def detect(
     loaded = load_detector(detector, **settings) if isinstance(detector, str) else detector
     if isinstance(path_or_paths, (str, os.PathLike)):
         return judge(loaded, os.fspath(path_or_paths)).verdict
-    return [judge(loaded, os.fspath(path)).verdict for path in path_or_paths]
+    paths = [os.fspath(path) for path in path_or_paths]
+    if isinstance(loaded, BatchDetector):
+        from deeptrace.evaluate.detect_batches import BatchPool  # which is made of what this module has
+
+        with BatchPool(loaded, {}) as pool:
+            found = dict(pool.run(dict.fromkeys(paths)))
+        return [found[path].verdict for path in paths]
+    return [judge(loaded, path).verdict for path in paths]
 
 
 def judge(detector: Detector, path: str, job: Job = Job()) -> Judged:
     """The detector's verdict on the video at `path`, with reward and time filled in; never raises for a bad video."""
     started = time.perf_counter()
-
-    def unopened(error: Exception | str) -> Judged:
+    try:
+        video = opened(path)
+    except (DeeptraceError, OSError, MemoryError) as error:
         elapsed_s = time.perf_counter() - started
         return Judged(failed_verdict(path, Outcome.DECODE_FAILED, error, info=detector.info, elapsed_s=elapsed_s))
+    with video:
+        return judge_opened(detector, video, job, started=started)
 
+
+def opened(path: str) -> Video:
+    """The video at `path`, open.
+
+    Raises:
+        DeeptraceError, OSError, MemoryError: it cannot be opened.
+    """
     try:
         path.encode()
     except UnicodeEncodeError:
-        return unopened("its name is not valid UTF-8. Rename the file.")
-    try:
-        video = open_video(path)
-    except (DeeptraceError, OSError, MemoryError) as error:
-        return unopened(error)
-    with video:
-        return judge_opened(detector, video, job, started=started)
+        raise VideoError("", "its name is not valid UTF-8", "Rename the file.") from None
+    return open_video(path)
 
 
 def judge_opened(detector: Detector, video: Video, job: Job = Job(), *, started: float | None = None) -> Judged:
@@ -105,31 +136,35 @@ def judge_opened(detector: Detector, video: Video, job: Job = Job(), *, started:
         started: when the work began, by `time.perf_counter`; None for now.
     """
     began = time.perf_counter() if started is None else started
-
-    def failed(outcome: Outcome, error: Exception | str) -> Judged:
-        elapsed_s = time.perf_counter() - began
-        return Judged(failed_verdict(video.path, outcome, error, info=detector.info, elapsed_s=elapsed_s))
-
     try:
         if job.evidence and isinstance(detector, EvidenceDetector):
             verdict, curves = detector.detect_with_evidence(video)
         else:
             verdict, curves = detector.detect(video), {}
-    except (VideoError, MemoryError) as error:
-        return failed(Outcome.DECODE_FAILED, error)
-    except RefusalError as error:
-        return failed(Outcome.REFUSED, error)
-    except AnswerError as error:
-        return failed(Outcome.PARSE_FAILED, error)
-    except DeeptraceError as error:
-        return failed(Outcome.MODEL_FAILED, error)
-    except Exception as error:
-        log.debug("detector failed on %s", video.path, exc_info=True)
-        return failed(Outcome.MODEL_FAILED, f"{type(error).__name__}: {error}")
-    return _finished(video, Judged(verdict, _finite(curves)), job, time.perf_counter() - began)
+    except Exception as error:  # noqa: BLE001  somebody's model at work: what goes wrong there is an outcome
+        return failure(video.path, error, info=detector.info, elapsed_s=time.perf_counter() - began)
+    return finished(video, Judged(verdict, _finite(curves)), job, time.perf_counter() - began)
 
 
-def _finished(video: Video, judged: Judged, job: Job, elapsed_s: float) -> Judged:
+def failure(path: str, error: Exception, *, info: DetectorInfo, elapsed_s: float | None = None) -> Judged:
+    """The failed outcome that an exception of a detector at work is."""
+    outcome = next((kind for known, kind in _OUTCOMES if isinstance(error, known)), Outcome.MODEL_FAILED)
+    said: Exception | str = error
+    if not isinstance(error, (DeeptraceError, MemoryError)):
+        log.debug("detector failed on %s", path, exc_info=error)
+        said = f"{type(error).__name__}: {error}"
+    return Judged(failed_verdict(path, outcome, said, info=info, elapsed_s=elapsed_s))
+
+
+_OUTCOMES: tuple[tuple[type[Exception], Outcome], ...] = (
+    (VideoError, Outcome.DECODE_FAILED),
+    (MemoryError, Outcome.DECODE_FAILED),
+    (RefusalError, Outcome.REFUSED),
+    (AnswerError, Outcome.PARSE_FAILED),
+)
+
+
+def finished(video: Video, judged: Judged, job: Job, elapsed_s: float) -> Judged:
     """Add reward, time and warnings, and draw the overlay if asked; one that fails becomes a warning."""
     verdict = judged.verdict
     warnings = list(verdict.warnings) + [text for text in video.warnings if text not in verdict.warnings]

@@ -8,15 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from deeptrace.detectors import DEFAULT_DETECTOR, load_detector
-from deeptrace.detectors.registry import waits_for_server
+from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.errors import SettingsError
-from deeptrace.evaluate.detect import VERDICT_ONLY, Job, Judged, failed_verdict, judge, overlay_name
+from deeptrace.evaluate.detect import VERDICT_ONLY, Job, Judged, failed_verdict, overlay_name
 from deeptrace.evaluate.detect_folder import RunFolder
 from deeptrace.evaluate.detect_inputs import Input, fingerprint
-from deeptrace.evaluate.detect_pool import WorkerPool
-from deeptrace.evaluate.detect_threads import ThreadPool
-from deeptrace.trace import DetectorInfo, Outcome
+from deeptrace.evaluate.pools import open_pool
+from deeptrace.trace import Outcome
 
 __all__ = ["DEFAULT_TIMEOUT_S", "DetectRun"]
 
@@ -28,14 +26,15 @@ class DetectRun:
     """A detector over many videos.
 
     With one worker and no time limit the work is done in this process; otherwise in worker processes, which also
-    shield the batch from files that crash a decoder. A detector that waits for a server works in threads instead.
+    shield the batch from files that crash a decoder. A detector that waits for a server works in threads instead, and
+    a language model in this process takes several videos at once while threads decode the next ones.
 
     Args:
         inputs: what to judge (see `expand_inputs`).
         detector: name of the detector.
         settings: of the detector.
-        workers: number of processes, or of threads for a detector that waits for a server; None for one process, or
-            as many threads as the detector has questions in flight.
+        workers: number of processes; of threads for a detector that waits for a server, and of decoding threads for
+            one that judges in batches. None for one process, or as many threads as suit the detector.
         timeout_s: longest time for one video; None for no limit.
         job: what to do with each video beside the verdict.
         out: folder that keeps the verdicts (see `RunFolder`); None to keep none.
@@ -69,17 +68,9 @@ class DetectRun:
         if resume and out is None:
             raise SettingsError("resume", "needs the folder of the earlier run", "Add --out DIR.")
         self._inputs, self._job = list(inputs), job
-        self._pool: WorkerPool | ThreadPool | None = None
         self._folder: RunFolder | None = None
-        if waits_for_server(detector):
-            self._pool = ThreadPool(detector, settings or {}, workers=workers, job=job, timeout_s=timeout_s)
-            self.info: DetectorInfo = self._pool.info
-        elif workers in (None, 1) and timeout_s is None:
-            self._detector = load_detector(detector, **(settings or {}))
-            self.info = self._detector.info
-        else:
-            self._pool = WorkerPool(detector, settings or {}, workers=workers or 1, job=job, timeout_s=timeout_s)
-            self.info = self._pool.info
+        self._pool = open_pool(detector, settings or {}, workers=workers, timeout_s=timeout_s, job=job)
+        self.info = self._pool.info
         try:
             if out is not None:
                 self._folder = RunFolder(out, resume=resume)
@@ -117,8 +108,7 @@ class DetectRun:
 
     def close(self) -> None:
         """Stop the workers and put the kept verdicts in the order of the inputs; safe to call twice."""
-        if self._pool is not None:
-            self._pool.close()
+        self._pool.close()
         if self._folder is not None:
             self.done = self._folder.close(item.path for item in self._inputs)
 
@@ -145,10 +135,6 @@ class DetectRun:
                 yield item.path, self._saved(item.path, Judged(verdict))
             elif item.path not in self._kept:
                 todo.append(item.path)
-        if self._pool is None:
-            for path in todo:
-                yield path, self._saved(path, judge(self._detector, path, self._job))
-            return
         for path, judged in self._pool.run(todo):
             yield path, self._saved(path, judged)
 

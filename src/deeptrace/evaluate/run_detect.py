@@ -8,22 +8,17 @@ unreadable) holds; a file that did not decode and a model that did not run are t
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from deeptrace.data import resolve_path
-from deeptrace.detectors import Detector, load_detector
-from deeptrace.detectors.registry import waits_for_server
-from deeptrace.errors import SettingsError
-from deeptrace.evaluate.detect import VERDICT_ONLY, Judged, judge
+from deeptrace.detectors import Detector
+from deeptrace.evaluate.detect import VERDICT_ONLY
 from deeptrace.evaluate.detect_folder import digest
 from deeptrace.evaluate.detect_inputs import fingerprint
-from deeptrace.evaluate.detect_pool import WorkerPool
-from deeptrace.evaluate.detect_threads import ThreadPool
 from deeptrace.evaluate.journal import Journal
+from deeptrace.evaluate.pools import open_pool
 from deeptrace.trace import DetectorInfo, Outcome, Sample, Verdict
 
 __all__ = ["DetectorRunner", "content_key"]
@@ -59,7 +54,8 @@ class DetectorRunner:
         detector: a name, or a loaded detector (then `workers` must be 1).
         settings: of the detector, when it is given by name.
         workers: processes; with one and no time limit the work is done in this process. For a detector that waits for
-            a server, threads; with one, as many as it has questions in flight.
+            a server, threads; with one, as many as it has questions in flight. For a model that judges in batches,
+            threads that decode; with one, two.
         timeout_s: longest time for one video; None for no limit.
 
     Attributes:
@@ -77,35 +73,17 @@ class DetectorRunner:
     kept: int = 0
 
     def __post_init__(self) -> None:
-        self._stack = ExitStack()
-        self._pool: WorkerPool | ThreadPool | None = None
-        if isinstance(self.detector, str) and waits_for_server(self.detector):
-            threads = None if self.workers == 1 else self.workers
-            self._pool = self._stack.enter_context(
-                ThreadPool(self.detector, self.settings, workers=threads, job=VERDICT_ONLY, timeout_s=self.timeout_s)
-            )
-            self.info = self._pool.info
-            return
-        if isinstance(self.detector, str) and (self.workers > 1 or self.timeout_s is not None):
-            self._pool = self._stack.enter_context(
-                WorkerPool(
-                    self.detector, self.settings, workers=self.workers, job=VERDICT_ONLY, timeout_s=self.timeout_s
-                )
-            )
-            self.info = self._pool.info
-            return
-        if self.workers > 1 or self.timeout_s is not None:
-            raise SettingsError("workers, timeout", "need a detector by name, which worker processes can load")
-        self._loaded = (
-            load_detector(self.detector, **self.settings) if isinstance(self.detector, str) else self.detector
+        workers = None if self.workers == 1 else self.workers
+        self._pool = open_pool(
+            self.detector, self.settings, workers=workers, timeout_s=self.timeout_s, job=VERDICT_ONLY
         )
-        self.info = self._loaded.info
+        self.info = self._pool.info
 
     def __enter__(self) -> DetectorRunner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self._pool.close()
 
     def run(
         self,
@@ -141,7 +119,7 @@ class DetectorRunner:
                 done[path] = found
                 on_done(len(done), total)
 
-        for path, judged in self._judge(todo()):
+        for path, judged in self._pool.run(todo()):
             verdict = judged.verdict
             key = keys[path]
             if journal is not None and key is not None:
@@ -152,13 +130,6 @@ class DetectorRunner:
             done[paths[sample.video_id]].model_copy(update={"video": sample.path or sample.video_id})
             for sample in samples
         ]
-
-    def _judge(self, paths: Iterator[str]) -> Iterator[tuple[str, Judged]]:
-        if self._pool is not None:
-            yield from self._pool.run(paths)
-            return
-        for path in paths:
-            yield os.fspath(path), judge(self._loaded, path)
 
 
 def _found(journal: Journal | None, key: str | None) -> Verdict | None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from tests.detectors.openai.model_server import FAKE, Asked, Handler, ModelServer, completion, error, says, tokens
 
-from deeptrace.detectors import load_detector
-from deeptrace.detectors.openai.profiles import fit_size, profile_of
+from deeptrace.detectors import load_detector, load_planner
+from deeptrace.detectors.frames import fit_size
+from deeptrace.detectors.openai.profiles import profile_of
 from deeptrace.errors import MissingExtraError, RefusalError, ServiceError, SettingsError
 from deeptrace.geometry import Box
 from deeptrace.protocol import SPACES, View
@@ -125,9 +126,9 @@ def test_the_budget_shrinks_frames_and_is_recorded(server: ModelServer, clip) ->
     path = clip(frames=16, fps=8.0, size=(640, 360))
     model = "Qwen/Qwen2.5-VL-7B-Instruct"
     with open_video(path) as video:
-        detector = load_detector(f"openai:{model}@{server.url}", fps=4.0, max_total_pixels=400_000)
-        budget = detector.plan(video)
-        verdict = detector.detect(video)
+        settings = {"fps": 4.0, "max_total_pixels": 400_000}
+        budget = load_planner(f"openai:{model}@{server.url}", **settings).estimate(video.media)
+        verdict = load_detector(f"openai:{model}@{server.url}", **settings).detect(video)
     assert server.asked[0].images()[0].shape[1::-1] == budget.size == verdict.usage.frame_size
     assert budget.size[0] * budget.size[1] * 8 <= 400_000
     assert verdict.usage.visual_tokens == budget.visual_tokens == 8 * budget.size[0] * budget.size[1] // 28**2

@@ -7,7 +7,7 @@
 """
 
 from deeptrace.detectors.openai.client import ChatClient, Completion, HttpStatusError, Manners, run_blocking
-from deeptrace.detectors.openai.detector import ServedModel, load
+from deeptrace.detectors.openai.detector import ServedModel, ServedPlanner, load, load_planner
 from deeptrace.detectors.openai.endpoint import Endpoint, open_endpoint
 from deeptrace.detectors.openai.options import Options
 
@@ -19,7 +19,9 @@ __all__ = [
     "Manners",
     "Options",
     "ServedModel",
+    "ServedPlanner",
     "load",
+    "load_planner",
     "open_endpoint",
     "run_blocking",
 ]

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from deeptrace.detectors.base import Estimate
 from deeptrace.detectors.openai.client import ChatClient, Completion, HttpStatusError, run_blocking
 from deeptrace.detectors.openai.endpoint import open_endpoint, split_name
-from deeptrace.detectors.openai.frames import Budget, plan, show
+from deeptrace.detectors.openai.frames import plan, show
 from deeptrace.detectors.openai.message import request_body
 from deeptrace.detectors.openai.options import Options, read_options
 from deeptrace.detectors.openai.profiles import Profile, profile_of
 from deeptrace.detectors.openai.reply import is_refusal, verdict_of_completion
 from deeptrace.errors import RefusalError
 from deeptrace.protocol import View
-from deeptrace.trace import DetectorInfo, Verdict
+from deeptrace.trace import DetectorInfo, Media, Verdict
 from deeptrace.video import Video
 
-__all__ = ["ServedModel", "load"]
+__all__ = ["ServedModel", "ServedPlanner", "load", "load_planner"]
 
 VERSION = "1"
 
@@ -45,6 +46,35 @@ def load(rest: str, **settings: Any) -> ServedModel:
     return ServedModel(model, base_url, options, profile, client)
 
 
+def load_planner(rest: str, **settings: Any) -> ServedPlanner:
+    """What says beforehand what the detector `openai:rest` will ask; needs no key and reaches no server.
+
+    Raises:
+        SettingsError: no model, or a setting that makes no sense.
+    """
+    model, base_url = split_name(rest)
+    profile = profile_of(model)
+    return ServedPlanner(model, base_url, read_options(settings, profile), profile)
+
+
+class ServedPlanner:
+    """Frames, size and visual tokens of the question about a clip. Memory and time are the server's."""
+
+    def __init__(self, model: str, base_url: str, options: Options, profile: Profile) -> None:
+        self.options, self._profile = options, profile
+        self.info = _info(model, base_url, options)
+
+    def estimate(self, media: Media) -> Estimate:
+        """See `Planner.estimate`."""
+        budget = plan(media, self.options, self._profile)
+        return Estimate(len(budget.times_s), budget.size, budget.visual_tokens)
+
+
+def _info(model: str, base_url: str, options: Options) -> DetectorInfo:
+    settings = {"base_url": base_url, **options.recorded()}
+    return DetectorInfo(name=f"openai:{model}", version=VERSION, settings=settings)
+
+
 class ServedModel:
     """A served model, asked one question a clip. May be called from as many threads at a time as `concurrency` says.
 
@@ -62,13 +92,7 @@ class ServedModel:
         self._profile, self._client = profile, client
         # Left out for good once the server has said that it does not take them; each answer says so.
         self._left_out: dict[str, None] = {}
-        self.info = DetectorInfo(
-            name=f"openai:{model}", version=VERSION, settings={"base_url": base_url, **options.recorded()}
-        )
-
-    def plan(self, video: Video) -> Budget:
-        """Moments, frame size and visual tokens for a clip; nothing is decoded or sent."""
-        return plan(video.media, self.options, self._profile)
+        self.info = _info(model, base_url, options)
 
     def detect(self, video: Video) -> Verdict:
         """Ask about one clip.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import cv2
 
+from deeptrace.detectors.frames import fit_size, moments, take_frames
 from deeptrace.detectors.openai.options import Options
-from deeptrace.detectors.openai.profiles import Profile, fit_size
+from deeptrace.detectors.openai.profiles import Profile
 from deeptrace.errors import ModelError
 from deeptrace.trace import Media
 from deeptrace.video import Frame, Video
-from deeptrace.video.sampling import times_capped, uniform_times
 
 __all__ = ["Budget", "Shown", "encode", "plan", "show"]
 
@@ -53,10 +53,7 @@ class Shown:
 
 def plan(media: Media, options: Options, profile: Profile) -> Budget:
     """Moments, frame size and visual tokens for a clip, from its facts alone."""
-    if options.frames is not None:
-        times = uniform_times(media.duration_s, options.frames)
-    else:
-        times = times_capped(media.duration_s, fps=options.fps or 2.0, max_frames=options.max_frames or 64)
+    times = moments(media.duration_s, options.sampling)
     size = fit_size(
         (media.width, media.height),
         multiple_of=options.multiple_of or profile.multiple_of,
@@ -73,14 +70,9 @@ def show(video: Video, options: Options, profile: Profile) -> Shown:
         VideoError: the clip does not decode.
     """
     budget = plan(video.media, options, profile)
-    taken = {frame.time_s: frame for frame in video.frames_at(budget.times_s, size=budget.size)}
-    frames = tuple(taken[time_s] for time_s in sorted(taken))
-    warnings = []
-    if len(frames) < len(budget.times_s):
-        warnings.append(f"the clip is short: {len(frames)} different frames for {len(budget.times_s)} moments")
-    tokens = None if profile.tokens is None else len(frames) * profile.tokens(budget.size)
-    media = video.media.model_copy(update={"sampled_times_s": tuple(frame.time_s for frame in frames)})
-    return Shown(frames, budget.size, tokens, media, tuple(warnings))
+    taken = take_frames(video, budget.times_s, size=budget.size)
+    tokens = None if profile.tokens is None else len(taken.frames) * profile.tokens(budget.size)
+    return Shown(taken.frames, budget.size, tokens, taken.media, taken.warnings)
 
 
 def encode(frame: Frame, options: Options) -> str:

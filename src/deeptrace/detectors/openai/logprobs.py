@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_right
 from itertools import accumulate
 from typing import Any
 
+from deeptrace.detectors.label_tokens import begins_label, label_place
 from deeptrace.trace import Label
 
 __all__ = ["fake_probability"]
-
-# `_` is kept out so that the JSON key "fake_probability" is no label.
-_LABEL = re.compile(r"(?<![A-Za-z_])(?:REAL|FAKE)(?![A-Za-z_])", re.I)
-_WORD = re.compile(r"[^A-Za-z]*([A-Za-z]+)")
-_THOUGHTS_END = "</think>"
 
 
 def fake_probability(logprobs: Any, label: Label) -> float | None:
     """P(FAKE) / (P(FAKE) + P(REAL)) at the first token of the label in the answer, in [0, 1].
 
-    Tokens that begin either word count for it ("F", "FA", " FAKE", '"Fake'). A server lists the likeliest few tokens
-    only: when the other word is not among them, its share is taken to be as large as it can be, so no answer is surer
+    Tokens that begin either word count for it (see `label_tokens`). A server lists the likeliest few tokens only: when
+    the other word is not among them, its share is taken to be as large as it can be, so no answer is surer
     than the list shows.
 
     Args:
@@ -44,12 +39,8 @@ def fake_probability(logprobs: Any, label: Label) -> float | None:
         raise ValueError("they are no list of tokens")
     ends = list(accumulate(len(row["token"]) for row in rows))
     text = "".join(row["token"] for row in rows)
-    thought = text.rfind(_THOUGHTS_END)
-    found = _LABEL.search(text, thought + len(_THOUGHTS_END) if thought >= 0 else 0)
-    if found is None or Label(found.group().upper()) is not label:
-        raise ValueError("their tokens do not say the answer's label")
-    listed = _listed(rows[bisect_right(ends, found.start())])
-    share = {side: sum(p for token, p in listed.items() if _begins(token, side)) for side in Label}
+    listed = _listed(rows[bisect_right(ends, label_place(text, label))])
+    share = {side: sum(p for token, p in listed.items() if begins_label(token, side)) for side in Label}
     unlisted = min(max(1.0 - sum(listed.values()), 0.0), min(listed.values()))
     fake, real = (share[side] or unlisted for side in (Label.FAKE, Label.REAL))
     if share[label] <= 0.0:
@@ -74,8 +65,3 @@ def _listed(row: dict[str, Any]) -> dict[str, float]:
     if sum(found.values()) > 1.02:
         raise ValueError("the probabilities add up to more than 1")
     return found
-
-
-def _begins(token: str, side: Label) -> bool:
-    word = _WORD.match(token)
-    return word is not None and side.value.startswith(word.group(1).upper())

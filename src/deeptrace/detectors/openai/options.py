@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from deeptrace.detectors.frames import MAX_FRAMES
 from deeptrace.detectors.openai.client import Manners
 from deeptrace.detectors.openai.profiles import Profile
+from deeptrace.detectors.paper_models import Sampling
 from deeptrace.errors import SettingsError
 from deeptrace.protocol import FINE_TUNING, JSON, ZERO_SHOT, AnswerForm, coordinate_space
 
@@ -89,6 +91,11 @@ class Options(BaseModel):
         )
 
     @property
+    def sampling(self) -> Sampling:
+        """Which frames are shown."""
+        return Sampling(fps=self.fps, max_frames=self.max_frames, frames=self.frames)
+
+    @property
     def answer_form(self) -> AnswerForm:
         """The form of question and answer, in the space of the boxes."""
         return _FORMS[self.form].in_space(coordinate_space(self.space or "resized_pixels"))
@@ -136,7 +143,7 @@ def read_options(settings: dict[str, Any], profile: Profile) -> Options:
             "space": space,
             "frames": frames,
             "fps": None if frames is not None else given.fps or sampling.fps,
-            "max_frames": None if frames is not None else given.max_frames or sampling.max_frames or 64,
+            "max_frames": None if frames is not None else given.max_frames or sampling.max_frames or MAX_FRAMES,
             "multiple_of": given.multiple_of or profile.multiple_of,
             "max_tokens": given.max_tokens or profile.max_tokens,
         }

@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from deeptrace.detectors.frames import Size
 from deeptrace.detectors.paper_models import PAPER_SAMPLING, Sampling, paper_model
 
-__all__ = ["Profile", "fit_size", "profile_of"]
-
-Size = tuple[int, int]
+__all__ = ["Profile", "profile_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +32,6 @@ class Profile:
     max_tokens: int = 1024
     tokens: Callable[[Size], int] | None = None
     sampling: Sampling = PAPER_SAMPLING
-
-
-def fit_size(size: Size, *, multiple_of: int, min_pixels: int, max_pixels: int) -> Size:
-    """The (width, height) at which a frame of `size` is sent: sides multiples, area in range, aspect as near as can be.
-
-    The rule by which Qwen's own preprocessing resizes an image, so that it leaves a frame of this size as it is. A
-    frame is not enlarged but to reach `min_pixels` or the next multiple.
-
-    >>> fit_size((1280, 720), multiple_of=28, min_pixels=3136, max_pixels=602_112)
-    (1008, 560)
-    """
-    width, height = size
-    wide, high = (max(multiple_of, round(side / multiple_of) * multiple_of) for side in size)
-    if wide * high > max_pixels:
-        shrink = math.sqrt(width * height / max_pixels)
-        wide, high = (max(multiple_of, math.floor(side / shrink / multiple_of) * multiple_of) for side in size)
-    elif wide * high < min_pixels:
-        grow = math.sqrt(min_pixels / (width * height))
-        wide, high = (math.ceil(side * grow / multiple_of) * multiple_of for side in size)
-    return wide, high
 
 
 def _patches(side: int) -> Callable[[Size], int]:

@@ -1,0 +1,85 @@
+"""Which frames of a clip a language model is shown: the moments, a size that its preprocessing keeps, the frames."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from deeptrace.detectors.paper_models import Sampling
+from deeptrace.trace import Media
+from deeptrace.video import Frame, Video
+from deeptrace.video.sampling import times_capped, uniform_times
+
+__all__ = ["MAX_FRAMES", "Size", "Taken", "fit_size", "moments", "take_frames"]
+
+Size = tuple[int, int]
+"""(width, height) in pixels."""
+
+MAX_FRAMES = 64
+"""Most frames of a clip where neither the user nor the paper sets a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Frames of a clip, in order.
+
+    Attributes:
+        frames: each with its own true time.
+        media: the clip, with the times of these frames.
+        warnings: what the reader should know.
+    """
+
+    frames: tuple[Frame, ...]
+    media: Media
+    warnings: tuple[str, ...] = ()
+
+
+def moments(duration_s: float, sampling: Sampling) -> tuple[float, ...]:
+    """The moments at which a clip is looked at, in seconds.
+
+    >>> moments(3.0, Sampling(fps=1.0)), moments(3.0, Sampling(frames=2))
+    ((0.0, 1.0, 2.0), (0.75, 2.25))
+    """
+    if sampling.frames is not None:
+        return uniform_times(duration_s, sampling.frames)
+    return times_capped(duration_s, fps=sampling.fps or 2.0, max_frames=sampling.max_frames or MAX_FRAMES)
+
+
+def take_frames(video: Video, times_s: tuple[float, ...], *, size: Size | None = None, repeats: bool = False) -> Taken:
+    """Decode the frames on screen at `times_s`.
+
+    A moment whose frame was taken already adds none, so short clips show fewer frames, and say so; with `repeats` it
+    adds that frame again, for models that take a fixed number.
+
+    Raises:
+        VideoError: the clip does not decode.
+    """
+    found = sorted(video.frames_at(times_s, size=size), key=lambda frame: frame.time_s)
+    taken = {frame.time_s: frame for frame in found}
+    frames = tuple(found) if repeats else tuple(taken.values())
+    warnings = []
+    if len(taken) < len(times_s):
+        shown = ", shown more than once" if repeats else ""
+        warnings.append(f"the clip is short: {len(taken)} different frames for {len(times_s)} moments{shown}")
+    media = video.media.model_copy(update={"sampled_times_s": tuple(frame.time_s for frame in frames)})
+    return Taken(frames, media, tuple(warnings))
+
+
+def fit_size(size: Size, *, multiple_of: int, min_pixels: int, max_pixels: int) -> Size:
+    """The (width, height) at which a frame of `size` is sent: sides multiples, area in range, aspect as near as can be.
+
+    The rule by which Qwen's own preprocessing resizes an image, so that it leaves a frame of this size as it is. A
+    frame is not enlarged but to reach `min_pixels` or the next multiple.
+
+    >>> fit_size((1280, 720), multiple_of=28, min_pixels=3136, max_pixels=602_112)
+    (1008, 560)
+    """
+    width, height = size
+    wide, high = (max(multiple_of, round(side / multiple_of) * multiple_of) for side in size)
+    if wide * high > max_pixels:
+        shrink = math.sqrt(width * height / max_pixels)
+        wide, high = (max(multiple_of, math.floor(side / shrink / multiple_of) * multiple_of) for side in size)
+    elif wide * high < min_pixels:
+        grow = math.sqrt(min_pixels / (width * height))
+        wide, high = (math.ceil(side * grow / multiple_of) * multiple_of for side in size)
+    return wide, high

@@ -75,7 +75,7 @@ def fit_size(size: Size, *, multiple_of: int, min_pixels: int, max_pixels: int) 
     (1008, 560)
     """
     width, height = size
-    wide, high = (max(multiple_of, round(side / multiple_of) * multiple_of) for side in size)
+    wide, high = (round(side / multiple_of) * multiple_of for side in size)
     if wide * high > max_pixels:
         shrink = math.sqrt(width * height / max_pixels)
         wide, high = (max(multiple_of, math.floor(side / shrink / multiple_of) * multiple_of) for side in size)

@@ -1,0 +1,1 @@
+"""`hf:`: multimodal language models run here, through transformers."""

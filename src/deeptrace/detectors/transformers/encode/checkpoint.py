@@ -12,9 +12,10 @@ from transformers import AutoTokenizer
 from transformers.utils.hub import cached_file
 
 from deeptrace.detectors.transformers.encode.prompt import CHATML
+from deeptrace.detectors.transformers.original_layout import ORIGINAL_TYPES, native_config
 from deeptrace.errors import ModelError
 
-__all__ = ["Checkpoint", "Processing", "read_json"]
+__all__ = ["Checkpoint", "Processing", "is_original", "read_config", "read_json"]
 
 _PROCESSOR_FILES = ("video_preprocessor_config.json", "preprocessor_config.json")
 
@@ -72,7 +73,13 @@ class Checkpoint:
             raise ModelError(self.name, f"its tokenizer does not load: {error}") from error
 
     def chat_template(self, video: str) -> str:
-        """Its chat template: the tokenizer's, that of chat_template.json, or a plain one that writes `video`."""
+        """Its chat template: the tokenizer's, that of chat_template.json, or a plain one that writes `video`.
+
+        The plain one is what checkpoints in the original layout of VideoLLaMA 3 were trained with; their own template
+        wants to be told of every frame.
+        """
+        if is_original(self.name):
+            return CHATML.replace("VIDEO", video)
         own = self.tokenizer.chat_template or (read_json(self.name, "chat_template.json") or {}).get("chat_template")
         return own if isinstance(own, str) and own else CHATML.replace("VIDEO", video)
 
@@ -90,8 +97,29 @@ class Checkpoint:
             patch=int(vision.get("patch_size") or said.get("patch_size") or 14),
             merge=int(vision.get("spatial_merge_size") or merge),
             temporal=int(vision.get("temporal_patch_size") or temporal),
-            compress=bool(said.get("use_token_compression", True)),
+            compress=bool(self.config.get("use_token_compression", said.get("use_token_compression", True))),
         )
+
+
+def is_original(name: str) -> bool:
+    """Whether a checkpoint is in the original layout of VideoLLaMA 3.
+
+    Raises:
+        ModelError: see `read_json`.
+    """
+    return (read_json(name, "config.json") or {}).get("model_type") in ORIGINAL_TYPES
+
+
+def read_config(name: str) -> dict[str, Any]:
+    """The config.json of a checkpoint, as transformers' own class has it.
+
+    Raises:
+        ModelError: it has none; see also `read_json`.
+    """
+    config = read_json(name, "config.json")
+    if config is None:
+        raise ModelError(name, "no model there: it has no config.json")
+    return native_config(config) if config.get("model_type") in ORIGINAL_TYPES else config
 
 
 def read_json(name: str, file: str) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from deeptrace.detectors.transformers.encode.base import Encoder, Manner, PixelBudget
-from deeptrace.detectors.transformers.encode.checkpoint import Checkpoint, read_json
+from deeptrace.detectors.transformers.encode.checkpoint import Checkpoint, read_config
 from deeptrace.errors import ModelError
 
 __all__ = ["ENCODERS", "load_encoder"]
@@ -40,9 +40,7 @@ def load_encoder(
         ModelError: no checkpoint there, or one of an architecture without an encoder.
     """
     name = str(folder_or_id)
-    config = read_json(name, "config.json")
-    if config is None:
-        raise ModelError(name, "no model there: it has no config.json")
+    config = read_config(name)
     kind = config.get("model_type")
     if kind not in ENCODERS:
         raise ModelError(name, f"no encoder for models of type {kind!r}", f"There is one for {', '.join(ENCODERS)}.")

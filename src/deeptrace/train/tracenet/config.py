@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from deeptrace.errors import SettingsError
+from deeptrace.train.config_file import read_config
 
 __all__ = ["TraceNetConfig"]
 
@@ -66,16 +65,4 @@ class TraceNetConfig(BaseModel):
         Raises:
             SettingsError: the file is missing, no JSON, or holds a field that makes no sense.
         """
-        try:
-            fields = json.loads(Path(path).read_bytes())
-            if not isinstance(fields, dict):
-                raise SettingsError(str(path), "not a JSON object")
-            return cls.model_validate({**fields, **changes})
-        except FileNotFoundError:
-            raise SettingsError(str(path), "no such config", "See examples/tracenet.json.") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise SettingsError(f"{path}, {field}", first["msg"]) from None
-        except ValueError as error:  # no JSON, or no text at all
-            raise SettingsError(str(path), f"not JSON: {error}") from None
+        return read_config(cls, path, "examples/tracenet.json", **changes)

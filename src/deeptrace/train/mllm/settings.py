@@ -1,0 +1,134 @@
+"""Choices that every training of a language model has: which model, what it sees, what it is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from deeptrace.data.export.conversations import Per
+from deeptrace.protocol import AnswerForm, Style, TimeUnit, coordinate_space
+
+__all__ = ["AugmentSettings", "DataPart", "FormSettings", "ModelSettings", "Settings", "ViewSettings"]
+
+
+class Settings(BaseModel):
+    """A part of a config; unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSettings(Settings):
+    """The model and which of its weights learn.
+
+    Attributes:
+        base: folder of a checkpoint, or its id on the hub.
+        tuning: "full" for all weights; "lora" for low-rank adapters; "qlora" for adapters on a base in 4 bits.
+        rank, alpha, dropout: of the adapters.
+        targets: names of the layers that get adapters, as a regular expression over their full names or a list of
+            endings; by default every linear layer of the language model.
+        dtype: of the weights: "bfloat16" halves memory, and small steps of a full tuning are partly lost in rounding;
+            "float32" computes in bfloat16 all the same where a GPU does ("mixed"). Adapters are always float32.
+        freeze_vision: leave the vision tower as it is.
+        attention: "varlen" for our variable-length attention (vision windows, packed samples), "sdpa" for
+            transformers' own; any other name is passed on.
+        checkpointing: recompute activations in the backward pass instead of keeping them.
+    """
+
+    base: str
+    tuning: Literal["full", "lora", "qlora"] = "full"
+    rank: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: str | list[str] = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    freeze_vision: bool = False
+    attention: str = "varlen"
+    checkpointing: bool = True
+
+
+class ViewSettings(Settings):
+    """What the model sees of a clip.
+
+    Attributes:
+        fps: frames a second.
+        max_frames: most frames; longer clips are shown at a lower rate.
+        min_frame_pixels, max_frame_pixels, max_total_pixels: see `PixelBudget`.
+        times: "text" to write the frames' times into the question where the architecture has another way.
+        cache: folder for decoded frames; None decodes each time.
+        cache_quality: of the JPEG frames in it, 1 to 100; 101 for PNG, which loses nothing and is five times as large.
+    """
+
+    fps: float = Field(default=2.0, gt=0)
+    max_frames: int = Field(default=20, ge=1)
+    min_frame_pixels: int = Field(default=56 * 56, ge=1)
+    max_frame_pixels: int = Field(default=602_112, ge=1)
+    max_total_pixels: int = Field(default=12_845_056, ge=1)
+    times: Literal["auto", "text"] = "auto"
+    cache: Path | None = None
+    cache_quality: int = Field(default=95, ge=1, le=101)
+
+
+class FormSettings(Settings):
+    """What is asked and answered; the paper's ablations drop parts.
+
+    Attributes:
+        box, time, explanation: parts of an answer.
+        style: wording, see `protocol.Style`.
+        space: coordinate space of boxes, by name (`protocol.SPACES`).
+        times: unit of times.
+        per: "row" for one example a trace, as in the paper; "video" for all traces of a video in one answer.
+    """
+
+    box: bool = True
+    time: bool = True
+    explanation: bool = True
+    style: Style = Style.SENTENCE
+    space: str = "pixels"
+    times: TimeUnit = TimeUnit.SECONDS
+    per: Per = "row"
+
+    @property
+    def form(self) -> AnswerForm:
+        """As the protocol takes it.
+
+        Raises:
+            SettingsError: no such coordinate space.
+        """
+        return AnswerForm(
+            style=self.style,
+            box=self.box,
+            time=self.time,
+            explanation=self.explanation,
+            space=coordinate_space(self.space),
+            times=self.times,
+        )
+
+
+class DataPart(Settings):
+    """One dataset of the mixture.
+
+    Attributes:
+        path: RewardData folder or annotation file; `deeptrace synth` writes such folders.
+        split: which of its videos.
+        repeat: how often its examples come in an epoch; below 1 a new random share of them each epoch.
+    """
+
+    path: str
+    split: str = "train"
+    repeat: float = Field(default=1.0, gt=0)
+
+
+class AugmentSettings(Settings):
+    """Changes of what is shown under which boxes and times stay true.
+
+    Attributes:
+        chance: of each of the two changes, for each example.
+        least_time: temporal crop: least share of the clip that is kept; 1 for none.
+        least_side: crop of the frame, which moves the coordinates: least share of each side kept; 1 for none.
+    """
+
+    chance: float = Field(default=0.5, ge=0, le=1)
+    least_time: float = Field(default=1.0, gt=0, le=1)
+    least_side: float = Field(default=1.0, gt=0, le=1)

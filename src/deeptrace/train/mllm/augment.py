@@ -59,19 +59,19 @@ def crop_time(
 ) -> tuple[Clip, tuple[Trace, ...]] | None:
     """The frames in [start_s, end_s), their times counted from `start_s`, and the traces cut to it.
 
-    None where that would leave fewer than two frames, less than half of some trace, or an onset whose trace has no
-    known end outside.
+    None where that would leave fewer than two frames, less than half of some trace or none of its frames, or put the
+    onset of a trace without a known end outside.
     """
     kept = [k for k, time_s in enumerate(clip.times_s) if start_s <= time_s < end_s]
     if len(kept) < _LEAST_FRAMES:
         return None
+    times = tuple(clip.times_s[k] - start_s for k in kept)
     cut = []
     for trace in traces:
         within = _cut(trace, start_s, end_s)
-        if within is None:
+        if within is None or (_seen(trace, clip.times_s) and not _seen(within, times)):
             return None
         cut.append(within)
-    times = tuple(clip.times_s[k] - start_s for k in kept)
     return replace(clip, frames=clip.frames[kept], times_s=times, duration_s=end_s - start_s), tuple(cut)
 
 
@@ -149,6 +149,12 @@ def _cut(trace: Trace, start_s: float, end_s: float) -> Trace | None:
             "box": hull(key.box for key in keyframes) if keyframes else trace.box,
         }
     )
+
+
+def _seen(trace: Trace, times_s: Sequence[float]) -> bool:
+    """Whether a frame is shown during the trace's life, as far as that is known."""
+    onset, offset = trace.onset_s or 0.0, np.inf if trace.offset_s is None else trace.offset_s
+    return any(onset <= time_s < offset for time_s in times_s)
 
 
 def _shifted(trace: Trace, start_s: float, end_s: float) -> tuple[Keyframe, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from deeptrace.data.export.conversations import Per
 from deeptrace.protocol import AnswerForm, Style, TimeUnit, coordinate_space
 
-__all__ = ["AugmentSettings", "DataPart", "FormSettings", "ModelSettings", "Settings", "ViewSettings"]
+__all__ = ["AugmentSettings", "DataPart", "FormSettings", "ModelSettings", "Settings", "ViewSettings", "detector_settings"]
 
 
 class Settings(BaseModel):
@@ -132,3 +132,19 @@ class AugmentSettings(Settings):
     chance: float = Field(default=0.5, ge=0, le=1)
     least_time: float = Field(default=1.0, gt=0, le=1)
     least_side: float = Field(default=1.0, gt=0, le=1)
+
+
+def detector_settings(view: ViewSettings, form: FormSettings) -> dict[str, Any]:
+    """Settings under which `hf:FOLDER` asks a trained model what it was trained to answer, of what it was shown."""
+    styles = {Style.SENTENCE: "fine-tuning", Style.TAGS: "zero-shot", Style.JSON: "json"}
+    return {
+        "form": styles[form.style],
+        "without": [part for part in ("box", "time", "explanation") if not getattr(form, part)],
+        "space": form.space,
+        "fps": view.fps,
+        "max_frames": view.max_frames,
+        "min_frame_pixels": view.min_frame_pixels,
+        "max_frame_pixels": view.max_frame_pixels,
+        "max_total_pixels": view.max_total_pixels,
+        "times": view.times,
+    }

@@ -1,0 +1,145 @@
+"""Frames of clips, decoded once: on the disk with their exact times, in the size that the model sees."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deeptrace.data.jsonio import atomic_path
+from deeptrace.detectors.frames import moments, take_frames
+from deeptrace.detectors.paper_models import Sampling
+from deeptrace.detectors.transformers.encode import Encoder, PixelBudget
+from deeptrace.detectors.transformers.encode.pixels import resize
+from deeptrace.errors import DataError, DeeptraceError
+from deeptrace.evaluate.detect_inputs import fingerprint
+from deeptrace.train.mllm.augment import Clip
+from deeptrace.train.mllm.settings import ViewSettings
+from deeptrace.video import open_video
+
+__all__ = ["FrameStore", "pixel_budget", "sampling"]
+
+_FORMAT = 1
+_LOSSLESS = 101
+
+
+def sampling(view: ViewSettings) -> Sampling:
+    """Which frames; the same rule as when the model is asked later."""
+    return Sampling(fps=view.fps, max_frames=view.max_frames)
+
+
+def pixel_budget(view: ViewSettings) -> PixelBudget:
+    """How large they may be."""
+    return PixelBudget(view.min_frame_pixels, view.max_frame_pixels, view.max_total_pixels)
+
+
+class FrameStore:
+    """Clips as a model is shown them, each decoded once and kept in the cache folder of `view`, where it names one.
+
+    A clip's file is a zip of its times (float64, exact) and its frames as JPEG (or PNG) in the size that `encoder`
+    gives them, named by what it depends on: the file's size and modification time (the store's key of a URL), the
+    sampling, the size, the quality. It appears whole or not at all, so runs can share a folder, and one that was broken
+    off goes on.
+
+    Args:
+        view: what is seen of a clip.
+        encoder: of the model.
+    """
+
+    def __init__(self, view: ViewSettings, encoder: Encoder) -> None:
+        self.view, self.encoder = view, encoder
+
+    def clip(self, path: str) -> Clip:
+        """The frames of a clip.
+
+        Raises:
+            VideoError: it does not decode.
+            DataError: the cache folder cannot be written.
+        """
+        kept = self._file(path)
+        if kept is not None and (clip := _read(kept)) is not None:
+            return clip
+        clip = self._decode(path)
+        if kept is not None:
+            _write(kept, clip, self.view.cache_quality)
+            if self.view.cache_quality != _LOSSLESS:  # what the first epoch sees is what the others see
+                clip = _read(kept) or clip
+        return clip
+
+    def fill(
+        self, paths: Iterable[str], on_done: Callable[[int], object] = lambda _done: None
+    ) -> dict[str, DeeptraceError]:
+        """Decode every clip that is not kept yet; returns what cannot be decoded, with the reason."""
+        broken: dict[str, DeeptraceError] = {}
+        for done, path in enumerate(dict.fromkeys(paths), 1):
+            kept = self._file(path)
+            try:
+                if kept is None or not kept.is_file():
+                    self.clip(path)
+            except DeeptraceError as error:
+                broken[path] = error
+            on_done(done)
+        return broken
+
+    def _decode(self, path: str) -> Clip:
+        with open_video(path) as video:
+            taken = take_frames(video, moments(video.media.duration_s, sampling(self.view)))
+        media = taken.media
+        frames = np.stack([frame.image for frame in taken.frames])
+        plan = self.encoder.plan(len(frames), media.width, media.height)
+        shown = resize(frames, plan.width, plan.height).permute(0, 2, 3, 1).contiguous().numpy()
+        return Clip(shown, media.sampled_times_s, (media.width, media.height), media.duration_s)
+
+    def _file(self, path: str) -> Path | None:
+        if self.view.cache is None or (content := fingerprint(path)) is None:
+            return None
+        # The size of the frames follows from the clip's own by these, so it need not be known to look the file up.
+        depends = (_FORMAT, path, content, self.view.model_dump_json(exclude={"cache"}), _sizes(self.encoder))
+        name = hashlib.sha256(repr(depends).encode()).hexdigest()[:32]
+        return self.view.cache / name[:2] / f"{name}.npz"
+
+
+def _sizes(encoder: Encoder) -> tuple[tuple[int, int], ...]:
+    """Sizes of frame that an encoder gives to a few clips: two encoders that agree on them have one rule."""
+    plans = [encoder.plan(*clip) for clip in ((1, 640, 360), (2, 111, 97), (40, 1920, 1080), (7, 360, 640))]
+    return tuple((plan.width, plan.height) for plan in plans)
+
+
+def _write(file: Path, clip: Clip, quality: int) -> None:
+    suffix, flags = (".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if quality == _LOSSLESS:
+        suffix, flags = (".png", [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    images = []
+    for frame in clip.frames:
+        done, data = cv2.imencode(suffix, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), flags)
+        if not done:
+            raise DataError(str(file), f"a frame of {frame.shape[1]}x{frame.shape[0]} cannot be encoded")
+        images.append(data)
+    with atomic_path(file) as scratch, open(scratch, "wb") as out:
+        np.savez(
+            out,
+            times_s=np.asarray(clip.times_s, dtype=np.float64),
+            facts=np.asarray([*clip.size, clip.duration_s], dtype=np.float64),
+            lengths=np.asarray([len(image) for image in images], dtype=np.int64),
+            images=np.concatenate(images),
+        )
+
+
+def _read(file: Path) -> Clip | None:
+    """A kept clip; None when there is none, or it was damaged and is to be made again."""
+    try:
+        with np.load(file) as stored:
+            times, facts, lengths = (stored[name] for name in ("times_s", "facts", "lengths"))
+            images = np.split(stored["images"], np.cumsum(lengths)[:-1])
+    except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError, EOFError):
+        return None
+    decoded = [cv2.imdecode(image, cv2.IMREAD_COLOR) for image in images]
+    if any(image is None for image in decoded):
+        return None
+    frames = np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in decoded])
+    width, height, duration_s = facts.tolist()
+    return Clip(frames, tuple(times.tolist()), (width, height), duration_s)

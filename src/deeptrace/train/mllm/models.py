@@ -1,0 +1,150 @@
+"""Load a language model for training, give it adapters, and write what was trained so that `hf:FOLDER` reads it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers.utils import cached_file
+
+from deeptrace.data.jsonio import atomic_path
+from deeptrace.detectors.transformers.encode import Encoder
+from deeptrace.errors import MissingExtraError, ModelError, SettingsError
+from deeptrace.train.mllm.attention import VARLEN, use_attention
+from deeptrace.train.mllm.settings import ModelSettings
+
+__all__ = ["DETECTOR_FILE", "base_model", "complete_folder", "load_trainable", "merge_adapters", "save_trained"]
+
+DETECTOR_FILE = "deeptrace_detector.json"
+"""Settings that `hf:FOLDER` takes from the folder itself."""
+
+_VISION = ("visual", "vision_model", "vision_tower")
+# What a checkpoint needs beside weights, config and tokenizer, so that its encoder prepares frames as its base's does.
+_SMALL_FILES = (
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "processor_config.json",
+    "chat_template.json",
+)
+
+
+def load_trainable(settings: ModelSettings) -> Any:
+    """The model with what learns set apart: all weights, all but the vision tower, or adapters (a `PeftModel`).
+
+    Raises:
+        ModelError: no such checkpoint, or one that transformers cannot load.
+        MissingExtraError: 4-bit weights without bitsandbytes, adapters without peft.
+        SettingsError: no layer has a name as in `targets`.
+    """
+    model = _load(settings)
+    use_attention(model, VARLEN if settings.attention == "varlen" else settings.attention)
+    if settings.tuning == "full":
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(not (settings.freeze_vision and _is_vision(name)))
+    else:
+        model = _with_adapters(model, settings)
+    if settings.checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model
+
+
+def base_model(model: Any) -> PreTrainedModel:
+    """The model of transformers within adapters, or the model itself."""
+    found: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return found
+
+
+def merge_adapters(settings: ModelSettings, adapters: Path, folder: Path) -> None:
+    """Write the base with the adapters' weights added to its own, in the base's precision.
+
+    Raises:
+        ModelError: as `load_trainable`.
+    """
+    from peft import PeftModel
+
+    merged: Any = PeftModel.from_pretrained(_load(settings, quantized=False), str(adapters))
+    merged.merge_and_unload().save_pretrained(folder)
+
+
+def save_trained(
+    model: Any, base: str, encoder: Encoder, detector: Mapping[str, Any], folder: Path
+) -> None:
+    """Write weights (of adapters alone, where the model has some) and all else that `hf:FOLDER` needs.
+
+    Args:
+        model: of `load_trainable`.
+        base: checkpoint that it started from.
+        encoder: of it.
+        detector: of `detector_settings`.
+        folder: made if missing.
+    """
+    model.save_pretrained(folder)
+    complete_folder(folder, base, encoder, detector)
+
+
+def complete_folder(folder: Path, base: str, encoder: Encoder, detector: Mapping[str, Any]) -> None:
+    """Put tokenizer, the preprocessor's files of the base and the detector's settings beside weights in `folder`."""
+    encoder.tokenizer.save_pretrained(folder)
+    for name in _SMALL_FILES:
+        found: str | Path | None = Path(base) / name
+        if not Path(base).is_dir():
+            found = cached_file(base, name, _raise_exceptions_for_missing_entries=False)
+        if found is not None and Path(found).is_file():
+            shutil.copyfile(found, folder / name)
+    with atomic_path(folder / DETECTOR_FILE) as scratch:
+        scratch.write_text(json.dumps(dict(detector), indent=1) + "\n", encoding="utf-8")
+
+
+def _load(settings: ModelSettings, *, quantized: bool = True) -> PreTrainedModel:
+    options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype)}
+    if settings.tuning == "qlora" and quantized:
+        options["quantization_config"] = _four_bits()
+    try:
+        model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(settings.base, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(settings.base, f"the model does not load: {error}") from error
+    return model
+
+
+def _four_bits() -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError("tuning qlora", "qlora")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def _with_adapters(model: PreTrainedModel, settings: ModelSettings) -> Any:
+    try:
+        from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    except ImportError:
+        raise MissingExtraError(f"tuning {settings.tuning}", "mllm") from None
+    if settings.tuning == "qlora":
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    adapters = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=settings.targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        found = get_peft_model(model, adapters)
+    except ValueError as error:
+        raise SettingsError("targets", str(error), "Name linear layers of the model.") from error
+    return found
+
+
+def _is_vision(name: str) -> bool:
+    return any(f"{part}." in name for part in _VISION)

@@ -1,4 +1,4 @@
-"""Read a training's config: a JSON file, with changes from the command line on top, and one clear line when it is wrong."""
+"""Read a training's config: a JSON file, with changes on top, and one clear line when it is wrong."""
 
 from __future__ import annotations
 

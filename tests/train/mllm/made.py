@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from tests.detectors.transformers.tiny import save_tiny
 
 from deeptrace.detectors.transformers.encode import Encoded, Encoder, PixelBudget, load_encoder
-from tests.detectors.transformers.tiny import save_tiny
 
 KINDS = ("qwen2_5_vl", "video_llama_3")
 BUDGET = PixelBudget(28 * 28, 84 * 112, 10**7)

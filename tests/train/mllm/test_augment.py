@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from deeptrace.geometry import Box, Keyframe  # noqa: E402
-from deeptrace.trace import Trace  # noqa: E402
-from deeptrace.train.mllm.augment import Clip, augment, crop_frame, crop_time  # noqa: E402
-from deeptrace.train.mllm.settings import AugmentSettings  # noqa: E402
+from deeptrace.geometry import Box, Keyframe
+from deeptrace.trace import Trace
+from deeptrace.train.mllm.augment import Clip, augment, crop_frame, crop_time
+from deeptrace.train.mllm.settings import AugmentSettings
 
 WIDE, HIGH, COUNT, STEP_S = 48, 32, 10, 0.4
 
@@ -69,7 +69,7 @@ def test_what_is_stated_is_what_is_seen(
 
 
 def test_a_moving_box_keeps_its_way() -> None:
-    clip, _ = painted((0, 0, 8, 8), range(0, 10))
+    clip, _ = painted((0, 0, 8, 8), range(10))
     keys = (
         Keyframe(time_s=0.0, box=Box.from_fractions(0.0, 0.0, 0.2, 0.2)),
         Keyframe(time_s=4.0, box=Box.from_fractions(0.8, 0.8, 1.0, 1.0)),

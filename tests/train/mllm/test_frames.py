@@ -10,12 +10,13 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from deeptrace.detectors.transformers.encode import Encoder, load_encoder  # noqa: E402
-from deeptrace.train.mllm import frames  # noqa: E402
-from deeptrace.train.mllm.frames import FrameStore, pixel_budget  # noqa: E402
-from deeptrace.train.mllm.settings import ViewSettings  # noqa: E402
-from deeptrace.video import open_video, write_video  # noqa: E402
-from tests.detectors.transformers.tiny import save_tiny  # noqa: E402
+from tests.detectors.transformers.tiny import save_tiny
+
+from deeptrace.detectors.transformers.encode import Encoder, load_encoder
+from deeptrace.train.mllm import frames
+from deeptrace.train.mllm.frames import FrameStore, pixel_budget
+from deeptrace.train.mllm.settings import ViewSettings
+from deeptrace.video import open_video, write_video
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,7 @@ def test_kept_frames_are_the_decoded_ones(folder: Path, clip_file: Path, tmp_pat
         assert sum(p.stat().st_size for p in (tmp_path / name).rglob("*.npz")) < plain.frames.nbytes
 
 
-def test_a_clip_is_decoded_once(
-    folder: Path, clip_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clip_is_decoded_once(folder: Path, clip_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store(folder, tmp_path / "cache").clip(str(clip_file))
 
     def never(*_: object, **__: object) -> None:

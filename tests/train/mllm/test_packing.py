@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from tests.train.mllm.made import KINDS, samples, tiny_encoder  # noqa: E402
+
 from deeptrace.detectors.transformers.encode import collate, labels  # noqa: E402
 from deeptrace.errors import SettingsError  # noqa: E402
 from deeptrace.train.mllm.attention import VARLEN, segments_attention, use_attention  # noqa: E402
 from deeptrace.train.mllm.loss import IGNORED, answer_loss, learn_answers_only  # noqa: E402
 from deeptrace.train.mllm.packing import Positions, pack, plan_packs  # noqa: E402
-from tests.train.mllm.made import KINDS, samples, tiny_encoder  # noqa: E402
 
 
 def load(folder: Path, attention: str):

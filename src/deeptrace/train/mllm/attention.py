@@ -93,8 +93,8 @@ def segments_attention(
     found: dict[int, torch.Tensor] = {}
     for length in sorted(set(lengths)):  # segments of one length are one batch
         which = [k for k, own in enumerate(lengths) if own == length]
-        batch = [torch.stack([part[k] for k in which]).transpose(1, 2) for part in rows]
-        out = scaled_dot_product_attention(*batch, is_causal=causal, scale=scale).transpose(1, 2)
+        q, k, v = (torch.stack([part[place] for place in which]).transpose(1, 2) for part in rows)
+        out = scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale).transpose(1, 2)
         found |= dict(zip(which, out.unbind(0), strict=True))
     return torch.cat([found[k] for k in range(len(lengths))])
 
@@ -110,10 +110,8 @@ def _kernel(
     scale: float | None,
 ) -> torch.Tensor:
     window = (-1, 0) if causal else (-1, -1)
-    found: torch.Tensor = varlen_attn(
-        query, key, value, bounds, bounds, longest, longest, scale=scale, window_size=window
-    )
-    return found
+    found: Any = varlen_attn(query, key, value, bounds, bounds, longest, longest, scale=scale, window_size=window)
+    return torch.as_tensor(found)
 
 
 def _attention(
@@ -130,15 +128,16 @@ def _attention(
     bounds = kwargs.pop("cu_seq_lens_q", None)
     longest = kwargs.pop("max_length_q", None)
     if bounds is not None:  # a vision tower: all windows or frames in one row
-        parts = (part[0].transpose(0, 1) for part in (query, key, value))
-        return segments_attention(*parts, bounds, causal=False, scale=scaling, longest=longest)[None], None
+        q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+        return segments_attention(q, k, v, bounds, causal=False, scale=scaling, longest=longest)[None], None
+    length = query.shape[2]
     positions = kwargs.get("position_ids")
-    packed = attention_mask is None and query.shape[0] == 1 and query.shape[2] == key.shape[2] and positions is not None
-    if packed and positions.shape[-1] == query.shape[2] and getattr(module, "is_causal", False):
+    whole = attention_mask is None and query.shape[0] == 1 and length == key.shape[2]
+    if whole and positions is not None and positions.shape[-1] == length and getattr(module, "is_causal", False):
         starts = torch.nonzero(positions.reshape(-1) == 0).flatten()
-        bounds = torch.nn.functional.pad(starts, (0, 1), value=query.shape[2])
-        parts = (part[0].transpose(0, 1) for part in (query, key, value))
-        return segments_attention(*parts, bounds, causal=True, scale=scaling)[None], None
+        bounds = torch.nn.functional.pad(starts, (0, 1), value=length)
+        q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+        return segments_attention(q, k, v, bounds, causal=True, scale=scaling)[None], None
     out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
     return out, None
 
@@ -147,5 +146,6 @@ def _mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any)
     """No mask for full or packed rows; for rows with padding the one that SDPA takes."""
     if attention_mask is None:
         return None
-    mask: torch.Tensor | None = sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
+    make: Any = sdpa_mask
+    mask: torch.Tensor | None = make(*args, attention_mask=attention_mask, **kwargs)
     return mask

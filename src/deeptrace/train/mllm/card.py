@@ -1,4 +1,4 @@
-"""The model card of a trained language model: what it is, what it was trained on and how well it did; for people and programs."""
+"""The model card of a trained language model, for people and for programs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def write_card(folder: Path, facts: Mapping[str, Any]) -> None:
         folder: of the checkpoint.
         facts: plain values; `base`, `method`, `data`, `config`, `validation`, `versions` are shown in the card.
     """
-    for name, text in ((FACTS, json.dumps(dict(facts), indent=1, ensure_ascii=False) + "\n"), ("README.md", _text(facts))):
+    for name, text in (
+        (FACTS, json.dumps(dict(facts), indent=1, ensure_ascii=False) + "\n"),
+        ("README.md", _text(facts)),
+    ):
         with atomic_path(folder / name) as scratch:
             scratch.write_text(text, encoding="utf-8")
 
@@ -73,8 +76,8 @@ def _text(facts: Mapping[str, Any]) -> str:
         "---",
         f"# {facts.get('name', 'A reward model')}",
         "",
-        f"Trained by `deeptrace` from `{facts.get('base')}` ({facts.get('method')}) to tell whether a video is AI-generated,",
-        "and where, when and why it looks so. A score is evidence, not proof.",
+        f"Trained by `deeptrace` from `{facts.get('base')}` ({facts.get('method')}) to tell whether a video is",
+        "AI-generated, and where, when and why it looks so. A score is evidence, not proof.",
         "",
         "```",
         "deeptrace detect --detector hf:FOLDER clip.mp4",
@@ -104,4 +107,11 @@ def _measured(validation: Mapping[str, Any] | None) -> list[str]:
         if isinstance(value := (validation.get(block) or {}).get(name), (int, float))
     ]
     counted = (validation.get("counts") or {}).get("videos")
-    return [f"**Measured on** {counted} validation videos, by which this checkpoint was chosen:", "", "| | |", "|---|---|", *rows, ""]
+    return [
+        f"**Measured on** {counted} validation videos, by which this checkpoint was chosen:",
+        "",
+        "| | |",
+        "|---|---|",
+        *rows,
+        "",
+    ]

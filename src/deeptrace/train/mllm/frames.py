@@ -138,8 +138,9 @@ def _read(file: Path) -> Clip | None:
     except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError, EOFError):
         return None
     decoded = [cv2.imdecode(image, cv2.IMREAD_COLOR) for image in images]
-    if any(image is None for image in decoded):
+    whole = [cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in decoded if image is not None]
+    if len(whole) < len(times):
         return None
-    frames = np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in decoded])
+    frames = np.stack(whole)
     width, height, duration_s = facts.tolist()
     return Clip(frames, tuple(times.tolist()), (width, height), duration_s)

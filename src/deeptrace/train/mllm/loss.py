@@ -62,7 +62,7 @@ def learn_answers_only(model: PreTrainedModel, *, chunk: int) -> None:
         hidden = self.model(*args, **inputs, use_cache=False)[0]
         return CausalLMOutput(loss=answer_loss(hidden, self.lm_head, labels, chunk=chunk, count=count))
 
-    model.forward = MethodType(forward, model)  # type: ignore[method-assign]
+    model.forward = MethodType(forward, model)
 
 
 def _sum_of(states: torch.Tensor, targets: torch.Tensor, head: torch.nn.Module) -> torch.Tensor:

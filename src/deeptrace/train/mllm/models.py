@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, PreTrainedModel
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from deeptrace.data.jsonio import atomic_path
 from deeptrace.detectors.transformers.encode import Encoder
@@ -42,7 +42,7 @@ def load_trainable(settings: ModelSettings) -> Any:
         MissingExtraError: 4-bit weights without bitsandbytes, adapters without peft.
         SettingsError: no layer has a name as in `targets`.
     """
-    model = _load(settings)
+    model: Any = _load(settings)
     use_attention(model, VARLEN if settings.attention == "varlen" else settings.attention)
     if settings.tuning == "full":
         for name, weight in model.named_parameters():
@@ -72,9 +72,7 @@ def merge_adapters(settings: ModelSettings, adapters: Path, folder: Path) -> Non
     merged.merge_and_unload().save_pretrained(folder)
 
 
-def save_trained(
-    model: Any, base: str, encoder: Encoder, detector: Mapping[str, Any], folder: Path
-) -> None:
+def save_trained(model: Any, base: str, encoder: Encoder, detector: Mapping[str, Any], folder: Path) -> None:
     """Write weights (of adapters alone, where the model has some) and all else that `hf:FOLDER` needs.
 
     Args:
@@ -117,7 +115,8 @@ def _four_bits() -> Any:
 
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtraError("tuning qlora", "qlora")
-    return BitsAndBytesConfig(
+    config: Any = BitsAndBytesConfig
+    return config(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
@@ -130,8 +129,9 @@ def _with_adapters(model: PreTrainedModel, settings: ModelSettings) -> Any:
         from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
     except ImportError:
         raise MissingExtraError(f"tuning {settings.tuning}", "mllm") from None
+    prepare: Any = prepare_model_for_kbit_training
     if settings.tuning == "qlora":
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        model = prepare(model, use_gradient_checkpointing=False)
     adapters = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,

@@ -10,7 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from deeptrace.data.export.conversations import Per
 from deeptrace.protocol import AnswerForm, Style, TimeUnit, coordinate_space
 
-__all__ = ["AugmentSettings", "DataPart", "FormSettings", "ModelSettings", "Settings", "ViewSettings", "detector_settings"]
+__all__ = [
+    "AugmentSettings",
+    "DataPart",
+    "FormSettings",
+    "ModelSettings",
+    "Settings",
+    "ViewSettings",
+    "detector_settings",
+]
 
 
 class Settings(BaseModel):

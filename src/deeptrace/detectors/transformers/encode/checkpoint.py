@@ -75,13 +75,13 @@ class Checkpoint:
     def chat_template(self, video: str) -> str:
         """Its chat template: the tokenizer's, that of chat_template.json, or a plain one that writes `video`.
 
-        The plain one is what checkpoints in the original layout of VideoLLaMA 3 were trained with; their own template
-        wants to be told of every frame.
+        The plain one is also what VideoLLaMA 3 was trained with; the template that its authors publish says the same
+        in more words, and wants to be told the number of frames.
         """
-        if is_original(self.name):
-            return CHATML.replace("VIDEO", video)
         own = self.tokenizer.chat_template or (read_json(self.name, "chat_template.json") or {}).get("chat_template")
-        return own if isinstance(own, str) and own else CHATML.replace("VIDEO", video)
+        if not isinstance(own, str) or not own or "num_frames" in own:
+            return CHATML.replace("VIDEO", video)
+        return own
 
     def processing(self, *, mean: tuple[float, ...], std: tuple[float, ...], temporal: int, merge: int) -> Processing:
         """How it prepares pixels; what its files do not say is the family's, given here."""

@@ -77,7 +77,8 @@ def main() -> int:
 class Folds:
     """The fold models, and which of them never saw a clip."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, *, threshold: str = "balanced", min_score: float = 0.0) -> None:
+        self._settings: dict[str, Any] = {"threshold": threshold, "min_score": min_score}
         self._folders = sorted(run.glob("fold[0-9]*"))
         self.of: dict[str, int] = {}
         for number, folder in enumerate(self._folders):
@@ -89,9 +90,7 @@ class Folds:
         """The detector that never saw the clip's group."""
         number = self.of[clip.name]
         if number not in self._detectors:
-            self._detectors[number] = load_detector(
-                f"tracenet:{self._folders[number]}", threshold="balanced", min_score=0.0
-            )
+            self._detectors[number] = load_detector(f"tracenet:{self._folders[number]}", **self._settings)
         return self._detectors[number]
 
 

@@ -17,7 +17,7 @@ from deeptrace.trace import Category, Trace, Verdict
 from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.video import open_video, video_from_array
 
-__all__ = ["CENTRE", "cell", "table_planted"]
+__all__ = ["CENTRE", "cell", "short_stretch", "table_planted"]
 
 CENTRE = Box(x0=0.18, y0=0.18, x1=0.82, y1=0.82)
 _PLANTED_COLUMNS = (
@@ -67,11 +67,7 @@ def plant(clips: list[Clip], detector_of: Callable[[Clip], Detector]) -> Iterabl
     for number, clip in enumerate(clips):
         rng = np.random.default_rng([7, number])
         category = list(Category)[number % len(Category)]
-        with open_video(clip.path) as video:
-            scale = 256 / min(video.media.width, video.media.height)
-            size = (round(video.media.width * scale / 2) * 2, round(video.media.height * scale / 2) * 2)
-            frames = list(video.frames(max_fps=8, size=size, end_s=3.0))
-        pictures, times = np.stack([f.image for f in frames]), np.array([f.time_s for f in frames])
+        pictures, times = short_stretch(clip)
         try:
             planted = inject(pictures, times, category, severity=float(rng.uniform(0.4, 1.0)), rng=rng)
         except DeeptraceError:
@@ -80,6 +76,22 @@ def plant(clips: list[Clip], detector_of: Callable[[Clip], Detector]) -> Iterabl
         before = detector.detect(video_from_array(pictures, times_s=list(times), name=clip.name))
         after = detector.detect(video_from_array(planted.frames, times_s=list(times), name=clip.name))
         yield planted_row(clip, category, planted.trace, before, after, float(times[-1]))
+
+
+def short_stretch(clip: Clip, short_side: int | None = 256) -> tuple[np.ndarray, np.ndarray]:
+    """The first three seconds at 8 frames a second: frames (T, H, W, 3) and times (T,).
+
+    Args:
+        clip: the clip.
+        short_side: pixels that the frames are resized to; None for the clip's own size.
+    """
+    with open_video(clip.path) as video:
+        size = None
+        if short_side is not None:
+            scale = short_side / min(video.media.width, video.media.height)
+            size = (round(video.media.width * scale / 2) * 2, round(video.media.height * scale / 2) * 2)
+        frames = list(video.frames(max_fps=8, size=size, end_s=3.0))
+    return np.stack([f.image for f in frames]), np.array([f.time_s for f in frames])
 
 
 def planted_row(

@@ -1,0 +1,172 @@
+"""Two ways to train the generator with the reward: DPO on pairs, and GRPO with the scalar or with the map."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from closing_the_loop.generator import (
+    Condition,
+    Generator,
+    condition_of,
+    flow_loss,
+    sample,
+    sample_sde,
+    sde_step,
+    to_clips,
+)
+from closing_the_loop.judge import Judged, judge
+from closing_the_loop.world import draw_prompt, render
+from deeptrace.reward import Reward
+from deeptrace.reward.clips import ClipInfo, ScoredClip
+from deeptrace.reward.pairs import Pair, make_pairs
+
+__all__ = ["Dpo", "Grpo", "advantages_of", "train_dpo", "train_grpo"]
+
+See = Callable[[int, Generator, dict[str, float]], None]
+"""Called with the number of updates so far, the generator, and what the training saw."""
+
+
+@dataclass(frozen=True)
+class Dpo:
+    """Diffusion-DPO (Wallace et al. 2023) with the flow's loss.
+
+    Attributes:
+        prompts, samples: how many, and how many samples each.
+        pairs: the widest so many of a prompt.
+        steps, batch: updates, and pairs in each.
+        strength: beta, on the mean squared error of the velocity.
+        rate: learning rate.
+    """
+
+    prompts: int = 24
+    samples: int = 4
+    pairs: int = 2
+    steps: int = 40
+    batch: int = 8
+    strength: float = 300.0
+    rate: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Grpo:
+    """Policy gradient over the SDE's steps with each prompt's samples as the baseline (Flow-GRPO), on policy.
+
+    Attributes:
+        dense: whether each patch is credited with its own reward from the map, instead of all with the scalar.
+        prompts, samples: in an update, and samples of each.
+        steps: updates.
+        walk, noise: steps of the SDE, and its noise.
+        credited: how many of the walk's steps, the first ones, are trained in an update.
+        leash: weight of the squared distance of the velocity to the first generator's.
+        rate: learning rate.
+    """
+
+    dense: bool = False
+    prompts: int = 4
+    samples: int = 4
+    steps: int = 16
+    walk: int = 6
+    noise: float = 0.5
+    credited: int = 3
+    leash: float = 1.0
+    rate: float = 1e-4
+
+
+def train_dpo(net: Generator, reward: Reward, how: Dpo, see: See, every: int) -> Generator:
+    """The generator after DPO on pairs of its own samples; `net` stays as it is."""
+    rng = np.random.default_rng(21)
+    wide = _training_prompts(rng, how.prompts).repeated(how.samples)
+    data = sample(net, wide, seed=22)
+    pairs = _pairs(judge(reward, to_clips(data, wide)), how)
+    ours = copy.deepcopy(net).train()
+    optimizer = torch.optim.AdamW(ours.parameters(), lr=how.rate, weight_decay=0.0)
+    random = torch.Generator().manual_seed(23)
+    for step in range(1, how.steps + 1):
+        chosen = rng.choice(len(pairs), size=min(how.batch, len(pairs)), replace=False)
+        rows = torch.tensor([[_index(pairs[i].chosen), _index(pairs[i].rejected)] for i in chosen]).flatten()
+        part = wide.part(rows)
+        noise = torch.randn(data[rows[::2]].shape, generator=random).repeat_interleave(2, 0)
+        t = torch.rand(len(rows) // 2, generator=random).repeat_interleave(2)
+        now = flow_loss(ours, data[rows], part, noise, t).mean((1, 2, 3))
+        with torch.no_grad():
+            before = flow_loss(net, data[rows], part, noise, t).mean((1, 2, 3))
+        better, worse = (now - before)[::2], (now - before)[1::2]
+        loss = -F.logsigmoid(-how.strength * (better - worse)).mean()
+        _update(optimizer, ours, loss)
+        if step % every == 0 or step == how.steps:
+            agree = float((better < worse).float().mean())
+            see(step, ours.eval(), {"loss": float(loss.detach()), "agree": agree, "pairs": len(pairs)})
+            ours.train()
+    return ours.eval()
+
+
+def train_grpo(net: Generator, reward: Reward, how: Grpo, see: See, every: int) -> Generator:
+    """The generator after GRPO; `net` stays as it is."""
+    ours = copy.deepcopy(net)
+    optimizer = torch.optim.AdamW(ours.parameters(), lr=how.rate, weight_decay=0.0)
+    rng = np.random.default_rng(31)
+    for step in range(1, how.steps + 1):
+        wide = _training_prompts(rng, how.prompts).repeated(how.samples)
+        path = sample_sde(ours.eval(), wide, 1000 + step, how.walk, how.noise)
+        judged = judge(reward, to_clips(path.data, wide))
+        credit = torch.from_numpy(advantages_of(judged, how.samples, dense=how.dense)).float()
+        ours.train()
+        optimizer.zero_grad()
+        for at in range(how.credited):
+            mean, spread = sde_step(ours, path.states[at], at, how.walk, wide, how.noise)
+            with torch.no_grad():
+                first, _ = sde_step(net, path.states[at], at, how.walk, wide, how.noise)
+            likelihood = -(path.states[at + 1] - mean).square().mean(2) / (2 * spread**2)
+            apart = (mean - first).square().mean(2) / (2 * spread**2)
+            loss = (how.leash * apart - credit * likelihood).mean() / how.credited
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(ours.parameters(), 1.0)
+        optimizer.step()
+        if step % every == 0 or step == how.steps:
+            see(step, ours.eval(), {"training reward": float(judged.rewards.mean())})
+    return ours.eval()
+
+
+def advantages_of(judged: Judged, samples: int, *, dense: bool) -> np.ndarray:
+    """What each patch is credited with, (B, FRAMES, CELLS, CELLS): above its prompt's mean, in spreads over all.
+
+    With the scalar all patches of a clip have the same. With the map a patch is held against the same place and moment
+    of the prompt's other samples.
+    """
+    values = judged.maps.astype(np.float64) if dense else judged.rewards[:, None, None, None]
+    groups = values.reshape(-1, samples, *values.shape[1:])
+    apart = (groups - groups.mean(axis=1, keepdims=True)).reshape(values.shape)
+    spread = float(apart.std())
+    return np.broadcast_to(apart / (spread + 1e-8) if spread > 1e-8 else 0.0 * apart, judged.maps.shape).copy()
+
+
+def _training_prompts(rng: np.random.Generator, count: int) -> Condition:
+    prompts = [draw_prompt(rng, "train") for _ in range(count)]
+    return condition_of(prompts, [render(prompt) for prompt in prompts])
+
+
+def _pairs(judged: Judged, how: Dpo) -> Sequence[Pair]:
+    """The pairs that `deeptrace score --pairs` would make; samples of a prompt look alike, so none is left out."""
+    clips = [
+        ScoredClip(ClipInfo(f"sample {index}", prompt=f"prompt {index // how.samples}"), result)
+        for index, result in enumerate(judged.results)
+    ]
+    return make_pairs(clips, min_margin=1e-4, most_per_prompt=how.pairs, keep_duplicates=True).pairs
+
+
+def _index(clip: ScoredClip) -> int:
+    return int(clip.info.path.removeprefix("sample "))
+
+
+def _update(optimizer: torch.optim.Optimizer, net: Generator, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    optimizer.step()

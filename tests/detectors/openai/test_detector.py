@@ -319,3 +319,28 @@ def test_many_clips_are_in_flight_at_once_and_come_in_order(server: ModelServer,
     assert 3 <= server.most_at_once <= 4
     with pytest.raises(SettingsError, match="deadline_s"):
         DetectRun(expand_inputs(paths), detector=f"openai:m@{server.url}", timeout_s=5)
+
+
+# -- fusion -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_experts_findings_reach_the_model_in_its_own_space_and_are_recorded(server: ModelServer, clip) -> None:
+    path = clip(frames=16)
+    settings = {"expert": "baseline:center-box", "space": "permille"}
+    verdict = ask(server, path, findings=True, **settings)
+    assert '"box": [250, 250, 750, 750]' in server.asked[0].text
+    assert "baseline:center-box" in server.asked[0].text
+    assert verdict.detector.settings["findings"] is True
+    assert verdict.detector.settings["expert"] == "baseline:center-box"
+    plain = ask(server, path, **settings)
+    assert "measuring program" not in server.asked[1].text
+    assert plain.detector.settings["findings"] is False
+
+
+def test_answers_are_verified_by_the_default_detector(server: ModelServer, clip) -> None:
+    """Flat frames are no camera footage to the default detector, or it cannot tell: either way the answer says so."""
+    server.mood = says("REAL")
+    verdict = ask(server, clip(frames=16), verify=True)
+    assert any("verified by tracenet" in line for line in verdict.warnings)
+    assert verdict.raw == "REAL"
+    assert verdict.detector.settings["verify"] is True

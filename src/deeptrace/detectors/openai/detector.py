@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from deeptrace.detectors.base import Estimate
+from deeptrace.detectors.fusion import expert_of, verified, with_findings
 from deeptrace.detectors.openai.client import ChatClient, Completion, HttpStatusError, run_blocking
 from deeptrace.detectors.openai.endpoint import open_endpoint, split_name
 from deeptrace.detectors.openai.frames import plan, show
@@ -14,7 +15,7 @@ from deeptrace.detectors.openai.options import Options, read_options
 from deeptrace.detectors.openai.profiles import Profile, profile_of
 from deeptrace.detectors.openai.reply import is_refusal, verdict_of_completion
 from deeptrace.errors import RefusalError
-from deeptrace.protocol import View
+from deeptrace.protocol import View, question
 from deeptrace.trace import DetectorInfo, Media, Verdict
 from deeptrace.video import Video
 
@@ -92,6 +93,7 @@ class ServedModel:
         self._profile, self._client = profile, client
         # Left out for good once the server has said that it does not take them; each answer says so.
         self._left_out: dict[str, None] = {}
+        self._expert = expert_of(options)
         self.info = _info(model, base_url, options)
 
     def detect(self, video: Video) -> Verdict:
@@ -106,9 +108,13 @@ class ServedModel:
         """
         shown = show(video, self.options, self._profile)
         view = View.of(shown.media, resized=shown.size)
-        body = request_body(self.model, shown, self.options, view)
+        measured = None if self._expert is None else self._expert.examine(video)
+        asked = question(self.options.answer_form)
+        if measured is not None and self.options.findings:
+            asked = with_findings(asked, measured, form=self.options.answer_form, view=view)
+        body = request_body(self.model, asked, shown, self.options, view)
         completion = run_blocking(self._ask(body))
-        return verdict_of_completion(
+        verdict = verdict_of_completion(
             completion,
             video=video.path,
             shown=shown,
@@ -117,6 +123,9 @@ class ServedModel:
             info=self.info,
             warnings=tuple(f"the server does not take {name}: left out" for name in tuple(self._left_out)),
         )
+        if measured is not None and self.options.verify:
+            return verified(verdict, measured, weight=self.options.expert_weight)
+        return verdict
 
     async def _ask(self, body: dict[str, Any]) -> Completion:
         while True:

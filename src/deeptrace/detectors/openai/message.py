@@ -6,7 +6,7 @@ from typing import Any
 
 from deeptrace.detectors.openai.frames import Shown, encode
 from deeptrace.detectors.openai.options import Options
-from deeptrace.protocol import Style, View, answer_schema, question
+from deeptrace.protocol import Style, View, answer_schema
 
 __all__ = ["request_body", "time_label"]
 
@@ -19,12 +19,12 @@ def time_label(time_s: float) -> str:
     return f"{time_s:.3f} s"
 
 
-def request_body(model: str, shown: Shown, options: Options, view: View) -> dict[str, Any]:
-    """The body of the chat-completions request for one clip."""
+def request_body(model: str, asked: str, shown: Shown, options: Options, view: View) -> dict[str, Any]:
+    """The body of the chat-completions request that asks one question about one clip."""
     form = options.answer_form
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": "user", "content": _content(shown, options)}],
+        "messages": [{"role": "user", "content": _content(asked, shown, options)}],
         "max_tokens": options.max_tokens,
     }
     if options.temperature is not None:
@@ -39,19 +39,19 @@ def request_body(model: str, shown: Shown, options: Options, view: View) -> dict
     return body | options.extra
 
 
-def _content(shown: Shown, options: Options) -> list[dict[str, Any]]:
+def _content(asked: str, shown: Shown, options: Options) -> list[dict[str, Any]]:
     wide, high = shown.size
     count = len(shown.frames)
     facts = (
         f"A video of {shown.media.duration_s:.3f} s, shown as {count} frame{'s' * (count != 1)} of {wide}x{high} pixels"
     )
     # The paper's text marks the place of the video; here the frames themselves stand in it.
-    asked = {"type": "text", "text": question(options.answer_form).removeprefix("<video> ")}
+    last = {"type": "text", "text": asked.removeprefix("<video> ")}
     if options.part == "video":
         times = ", ".join(time_label(frame.time_s) for frame in shown.frames)
         data = ",".join(encode(frame, options) for frame in shown.frames)
         video = {"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{data}"}}
-        return [{"type": "text", "text": f"{facts}, at {times}:"}, video, asked]
+        return [{"type": "text", "text": f"{facts}, at {times}:"}, video, last]
     parts: list[dict[str, Any]] = [{"type": "text", "text": f"{facts}, each after its time:"}]
     for frame in shown.frames:
         image = {"url": f"data:image/{options.image};base64,{encode(frame, options)}"}
@@ -59,4 +59,4 @@ def _content(shown: Shown, options: Options) -> list[dict[str, Any]]:
             image["detail"] = options.detail
         parts.append({"type": "text", "text": f"{time_label(frame.time_s)}:"})
         parts.append({"type": "image_url", "image_url": image})
-    return [*parts, asked]
+    return [*parts, last]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from deeptrace.detectors.frames import MAX_FRAMES
+from deeptrace.detectors.fusion import FusionOptions
 from deeptrace.detectors.openai.client import Manners
 from deeptrace.detectors.openai.profiles import Profile
 from deeptrace.detectors.paper_models import Sampling
@@ -18,7 +19,7 @@ __all__ = ["Options", "read_options"]
 _FORMS = {"zero-shot": ZERO_SHOT, "fine-tuning": FINE_TUNING, "json": JSON}
 
 
-class Options(BaseModel):
+class Options(FusionOptions):
     """Settings of `openai:`; None means what the model's profile says.
 
     Attributes:
@@ -39,14 +40,13 @@ class Options(BaseModel):
         logprobs: ask for the probabilities of the answer's words, for `p_fake`.
         schema: constrain a JSON answer by its schema.
         extra: further fields of the request; recorded, so no place for secrets.
+        findings, verify, expert, expert_weight: see `FusionOptions`.
         key_env: name of the environment variable with the key.
         concurrency: questions in flight.
         requests_per_minute: at most so many, evenly spaced.
         attempts, attempt_s, deadline_s, backoff_s, give_up_after: see `Manners`.
         price_in, price_out: price of a million tokens in and out, in the currency of your choice.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     form: Literal["zero-shot", "fine-tuning", "json"] = "zero-shot"
     space: str | None = None

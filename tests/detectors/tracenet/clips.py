@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from deeptrace.detectors.tracenet.appearance import DIMENSIONS
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.detectors.tracenet.model import CARD_NAME, MODEL_NAME
 from deeptrace.detectors.tracenet.texture import texture_names
@@ -17,7 +18,8 @@ from deeptrace.video import Frame
 
 FPS = 8.0
 HOT = 10.0
-"""Grey levels of residual at which the heat of `make_model` is one half."""
+USUAL, STEEP = 0.2, 20.0
+"""Grey levels of residual at which the heat of `make_model` is one half; and what its texture score is made of."""
 
 
 def textured(seed: int, height: int, width: int, blur: float = 2.0) -> np.ndarray:
@@ -56,12 +58,12 @@ def make_model(folder: Path) -> Path:
     """A real ONNX model of a few operators whose heat is the residual: hot where it is above HOT grey levels.
 
     Its clip logit follows the strongest residual of an eighth of the picture; its categories are, from the likeliest
-    down, in the order of `Category`; its texture score is 0.
+    down, in the order of `Category`; its texture score follows
+    the share of pixels that motion explains worst, and its score of appearance is 0.
     """
     onnx = pytest.importorskip("onnx", reason="needs onnx to make a model (pip install 'deeptrace[train]')")
     from onnx import TensorProto, helper
 
-    dimension = len(texture_names())
     constants = {
         "from": np.array([CHANNELS.index("residual")]),
         "to": np.array([CHANNELS.index("residual") + 1]),
@@ -69,7 +71,9 @@ def make_model(folder: Path) -> Path:
         "limit": np.array(np.log(HOT), np.float32),
         "steep": np.array(4.0, np.float32),
         "shares": np.linspace(1.0, 0.2, 9, dtype=np.float32).reshape(1, 9, 1, 1),
-        "nothing": np.zeros(dimension, np.float32),
+        "texture_weights": np.where(np.array(texture_names()) == "unexplained.0", STEEP, 0).astype(np.float32),
+        "usual": np.array(USUAL * STEEP, np.float32),
+        "no_appearance": np.zeros(DIMENSIONS, np.float32),
     }
     nodes = [
         helper.make_node("Slice", ["evidence", "from", "to", "axis"], ["residual"]),
@@ -82,8 +86,9 @@ def make_model(folder: Path) -> Path:
         helper.make_node("Mul", ["coarse", "shares"], ["kinds"]),
         helper.make_node("AveragePool", ["logit"], ["parts"], kernel_shape=[8, 8], strides=[4, 4]),
         helper.make_node("ReduceMax", ["parts"], ["generated"], keepdims=0),
-        helper.make_node("Mul", ["texture", "nothing"], ["silent"]),
-        helper.make_node("ReduceSum", ["silent"], ["texture_score"], keepdims=0),
+        helper.make_node("MatMul", ["texture", "texture_weights"], ["strange"]),
+        helper.make_node("Sub", ["strange", "usual"], ["texture_score"]),
+        helper.make_node("MatMul", ["appearance", "no_appearance"], ["appearance_score"]),
     ]
     heat = ["frames", GRID, GRID]
     shapes = {
@@ -92,13 +97,15 @@ def make_model(folder: Path) -> Path:
         "where": heat,
         "present": heat,
         "kinds": ["frames", 9, GRID // 2, GRID // 2],
+        "appearance_score": [],
     }
     graph = helper.make_graph(
         nodes,
         "heat-is-residual",
         [
             helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["frames", len(CHANNELS), GRID, GRID]),
-            helper.make_tensor_value_info("texture", TensorProto.FLOAT, [dimension]),
+            helper.make_tensor_value_info("texture", TensorProto.FLOAT, [len(texture_names())]),
+            helper.make_tensor_value_info("appearance", TensorProto.FLOAT, [DIMENSIONS]),
         ],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
         [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
@@ -118,8 +125,9 @@ def write_model(folder: Path, weights: bytes, **changes: object) -> None:
         "sha256": hashlib.sha256(weights).hexdigest(),
         "channels": list(CHANNELS),
         "texture_statistics": len(texture_names()),
+        "appearance_statistics": DIMENSIONS,
         "calibration": {
-            "texture": 1.0, "clip": 2.0, "bias": 0.0, "threshold_fpr_1": 0.9, "threshold_fpr_5": 0.7,
+            "texture": 1.0, "appearance": 1.0, "bias": 0.0, "threshold_fpr_1": 0.9, "threshold_fpr_5": 0.7,
             "threshold_balanced": 0.5, "heat": 4.0, "presence": 0.0, "trace_generated": 0.2, "trace_bias": -2.0,
             "sharpen": 1.0, "category_thresholds": [],
         },

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.detectors.tracenet.clips import HOT, write_model
+from tests.detectors.tracenet.clips import HOT, STEEP, USUAL, write_model
 
+from deeptrace.detectors.tracenet.appearance import DIMENSIONS
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.detectors.tracenet.model import CARD_NAME, MODEL_NAME, Calibration, TraceNetModel, shipped_folder
 from deeptrace.detectors.tracenet.texture import texture_names
@@ -24,9 +25,10 @@ def folder(model_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(model_folder, tmp_path / "model"))
 
 
-def window(frames: int, texture: bool = True) -> Window:
+def window(frames: int, known: bool = True) -> Window:
     evidence = np.random.default_rng(0).normal(0, 1, (frames, len(CHANNELS), GRID, GRID)).astype(np.float32)
-    return Window(np.arange(frames) / 8, evidence, np.zeros(len(texture_names()), np.float32) if texture else None, 0)
+    statistics = [np.zeros(size, np.float32) if known else None for size in (len(texture_names()), DIMENSIONS)]
+    return Window(np.arange(frames) / 8, evidence, *statistics, 0)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 24])
@@ -34,12 +36,13 @@ def test_a_window_of_any_length_is_scored(model_folder: Path, frames: int) -> No
     scores = TraceNetModel.load(model_folder).score(window(frames))
     assert scores.where.shape == scores.present.shape == (frames, GRID, GRID)
     assert scores.kinds.shape == (frames, 9, GRID // 2, GRID // 2)
-    assert scores.texture == 0.0
+    assert (scores.texture, scores.appearance) == (pytest.approx(-USUAL * STEEP), 0.0)
     assert 0.0 <= scores.where.min() <= scores.where.max() <= 1.0
 
 
-def test_without_texture_statistics_there_is_no_texture_score(model_folder: Path) -> None:
-    assert TraceNetModel.load(model_folder).score(window(2, texture=False)).texture is None
+def test_without_statistics_there_is_no_score(model_folder: Path) -> None:
+    scores = TraceNetModel.load(model_folder).score(window(2, known=False))
+    assert (scores.texture, scores.appearance) == (None, None)
 
 
 def test_the_model_sees_what_it_is_given(model_folder: Path) -> None:
@@ -92,7 +95,9 @@ def test_a_file_that_is_no_network_is_refused(folder: Path, weights: bytes) -> N
     assert "cannot be run" in refusal(folder)
 
 
-@pytest.mark.parametrize("changes", [{"channels": list(CHANNELS[:-1])}, {"texture_statistics": 7}])
+@pytest.mark.parametrize(
+    "changes", [{"channels": list(CHANNELS[:-1])}, {"texture_statistics": 7}, {"appearance_statistics": 7}]
+)
 def test_a_model_of_other_evidence_is_refused(folder: Path, changes: dict[str, Any]) -> None:
     card = json.loads((folder / CARD_NAME).read_text())
     (folder / CARD_NAME).write_text(json.dumps(card | changes))
@@ -106,7 +111,7 @@ def test_the_shipped_model_loads_and_says_what_it_is() -> None:
     calibration = model.card.calibration
     assert (shipped_folder() / MODEL_NAME).stat().st_size <= 10 * 2**20
     assert calibration.threshold_balanced <= calibration.threshold_fpr_5 <= calibration.threshold_fpr_1
-    assert calibration.texture > 0
+    assert min(calibration.texture, calibration.appearance) > 0
     assert len(calibration.category_thresholds) == 9
     first, again = model.score(window(24)), model.score(window(24))
     np.testing.assert_array_equal(first.where, again.where)
@@ -114,17 +119,17 @@ def test_the_shipped_model_loads_and_says_what_it_is() -> None:
 
 LOGITS = st.floats(-1e4, 1e4)
 CALIBRATION = Calibration(
-    texture=0.7, clip=0.3, bias=-0.1, threshold_fpr_1=0.9, threshold_fpr_5=0.7, threshold_balanced=0.5,
+    texture=0.7, appearance=0.3, bias=-0.1, threshold_fpr_1=0.9, threshold_fpr_5=0.7, threshold_balanced=0.5,
     heat=2.0, presence=1.0, trace_generated=0.5, trace_bias=-1.0, sharpen=1.0,
 )  # fmt: skip
 
 
 @given(LOGITS, LOGITS, st.floats(0, 1e4))
-def test_p_fake_is_a_probability_that_rises_with_both_scores(texture: float, clip: float, more: float) -> None:
-    p = CALIBRATION.p_fake(texture, clip)
+def test_p_fake_is_a_probability_that_rises_with_both_scores(texture: float, appearance: float, more: float) -> None:
+    p = CALIBRATION.p_fake(texture, appearance)
     assert 0.0 <= p <= 1.0
-    assert CALIBRATION.p_fake(texture + more, clip) >= p
-    assert CALIBRATION.p_fake(texture, clip + more) >= p
+    assert CALIBRATION.p_fake(texture + more, appearance) >= p
+    assert CALIBRATION.p_fake(texture, appearance + more) >= p
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
@@ -135,7 +140,3 @@ def test_a_trace_score_is_a_probability_that_rises_with_each(heat: float, presen
     assert CALIBRATION.trace_score(heat, presence, high) >= score
     assert CALIBRATION.trace_score(min(heat + 0.1, 1.0), presence, low) >= score
     assert CALIBRATION.trace_score(heat, min(presence + 0.1, 1.0), low) >= score
-
-
-def test_without_texture_the_clip_score_alone_says() -> None:
-    assert CALIBRATION.p_fake(None, 2.0) == CALIBRATION.p_fake(0.0, 2.0)

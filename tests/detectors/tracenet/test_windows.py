@@ -39,8 +39,9 @@ class Counted(Video):
 
 @pytest.fixture
 def quick_texture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Texture statistics have tests of their own; here only who gets them matters."""
-    monkeypatch.setattr(windows, "texture_statistics", lambda frames: np.array([len(frames)], np.float32))
+    """Statistics of texture and appearance have tests of their own; here only who gets them matters."""
+    for name in ("texture_statistics", "appearance_statistics"):
+        monkeypatch.setattr(windows, name, lambda frames: np.array([len(frames)], np.float32))
 
 
 @pytest.mark.usefixtures("quick_texture")
@@ -87,7 +88,7 @@ def test_a_joint_frame_has_the_evidence_of_one_pass() -> None:
 @pytest.mark.parametrize(("count", "has_texture"), [(MIN_FRAMES - 1, False), (MIN_FRAMES, True)])
 def test_a_window_too_short_for_texture_has_none(count: int, has_texture: bool) -> None:
     (window,) = read_windows(video_from_array(panning(count, 32, 48), fps=FPS))
-    assert (window.texture is not None) == has_texture
+    assert (window.texture is not None) == (window.appearance is not None) == has_texture
     if window.texture is not None:
         assert window.texture.shape == (len(texture_names()),)
 

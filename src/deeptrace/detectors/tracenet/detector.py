@@ -127,22 +127,20 @@ class TraceNet:
     def _judge(self, video: Video) -> _Judged:
         calibration = self._model.card.calibration
         keeper = StretchKeeper()
-        textures: list[float] = []
-        clips: list[float] = []
+        judged: list[tuple[float, float]] = []
         times: list[float] = []
         window_p: list[tuple[float, float]] = []
         curves: EvidenceCurves = {label: [] for label in _CURVES.values()}
         for window in read_windows(video, fast=self._fast):
             scores = self._model.score(window)
-            clips.append(scores.clip)
-            if scores.texture is not None:
-                textures.append(scores.texture)
-                p = calibration.p_fake(scores.texture, scores.clip)
+            if scores.texture is not None and scores.appearance is not None:
+                judged.append((scores.texture, scores.appearance))
+                p = calibration.p_fake(scores.texture, scores.appearance)
                 window_p.append((float(window.times_s[window.fresh]), p))
             _extend(curves, times, window)
             times.extend(float(t) for t in window.times_s[window.fresh :])
             keeper.add(window, scores)
-        p_fake = calibration.p_fake(float(np.mean(textures)), float(np.mean(clips))) if textures else None
+        p_fake = calibration.p_fake(*np.mean(judged, axis=0).tolist()) if judged else None
         end_s = max(video.media.duration_s, times[-1] if times else 0.0)
         return _Judged(p_fake, keeper.stretches(end_s), tuple(times), window_p, curves)
 

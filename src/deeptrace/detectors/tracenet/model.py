@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from deeptrace.detectors.tracenet.appearance import DIMENSIONS
 from deeptrace.detectors.tracenet.evidence import CHANNELS
+from deeptrace.detectors.tracenet.sessions import open_session, shipped_folder
 from deeptrace.detectors.tracenet.texture import texture_names
 from deeptrace.detectors.tracenet.windows import Window
 from deeptrace.errors import ModelError
@@ -23,17 +23,12 @@ __all__ = ["CARD_NAME", "MODEL_NAME", "Calibration", "Card", "TraceNetModel", "W
 
 MODEL_NAME, CARD_NAME = "tracenet.onnx", "tracenet.json"
 
-_UNUSABLE = tuple(
-    getattr(ort_errors, name)
-    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
-)
-
 
 class Calibration(BaseModel):
     """How scores become probabilities, fitted on clips whose generator or source the scoring model never saw.
 
     Attributes:
-        texture, clip, bias: p_fake = sigmoid(texture * texture logit + clip * clip logit + bias), with as many
+        texture, appearance, bias: p_fake = sigmoid(texture * its score + appearance * its score + bias), with as many
             generated as real clips.
         threshold_fpr_1, threshold_fpr_5, threshold_balanced: p_fake above which a clip is called FAKE: at 1 % and 5 %
             false alarms on camera footage, and where both errors are equal.
@@ -48,7 +43,7 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     texture: float
-    clip: float
+    appearance: float
     bias: float
     threshold_fpr_1: float = Field(ge=0, le=1)
     threshold_fpr_5: float = Field(ge=0, le=1)
@@ -60,9 +55,9 @@ class Calibration(BaseModel):
     sharpen: float = Field(gt=0)
     category_thresholds: tuple[float, ...] = ()
 
-    def p_fake(self, texture: float | None, clip: float) -> float:
-        """Calibrated probability that the clip is generated; without texture statistics the clip logit alone says."""
-        return _sigmoid(self.texture * (texture or 0.0) + self.clip * clip + self.bias)
+    def p_fake(self, texture: float, appearance: float) -> float:
+        """Calibrated probability that the clip is generated."""
+        return _sigmoid(self.texture * texture + self.appearance * appearance + self.bias)
 
     def trace_score(self, heat: float, presence: float, p_fake: float) -> float:
         """See the class."""
@@ -80,6 +75,7 @@ class Card(BaseModel):
     sha256: str
     channels: tuple[str, ...]
     texture_statistics: int
+    appearance_statistics: int
     calibration: Calibration
 
 
@@ -88,7 +84,7 @@ class WindowScores:
     """What the nets say of one window.
 
     Attributes:
-        texture: logit of the texture classifier; None where the window is too short for it.
+        texture, appearance: scores of the kernel machines; None where the window is too short for them.
         clip: logit of the trace net.
         where: (T, GRID, GRID) chance that a trace lies there, given that there is one.
         present: (T, GRID, GRID) chance that a trace lies there.
@@ -96,6 +92,7 @@ class WindowScores:
     """
 
     texture: float | None
+    appearance: float | None
     clip: float
     where: np.ndarray
     present: np.ndarray
@@ -111,7 +108,7 @@ class TraceNetModel:
 
     def __init__(self, session: onnxruntime.InferenceSession, card: Card) -> None:
         self._session, self.card = session, card
-        self._no_texture = np.zeros(card.texture_statistics, np.float32)
+        self._nothing = (np.zeros(card.texture_statistics, np.float32), np.zeros(DIMENSIONS, np.float32))
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> Self:
@@ -134,35 +131,29 @@ class TraceNetModel:
             raise ModelError(
                 str(base / MODEL_NAME), "the file is not the one its card describes", "Reinstall deeptrace."
             )
-        if card.channels != CHANNELS or card.texture_statistics != len(texture_names()):
+        sizes = (card.texture_statistics, card.appearance_statistics)
+        if card.channels != CHANNELS or sizes != (len(texture_names()), DIMENSIONS):
             raise ModelError(
                 str(base), "the model was trained on other evidence than this version measures", "Retrain."
             )
-        return cls(_session(base / MODEL_NAME, weights), card)
+        return cls(open_session(base / MODEL_NAME, weights), card)
 
     def score(self, window: Window) -> WindowScores:
         """Run the nets on one window."""
-        texture = window.texture if window.texture is not None else self._no_texture
-        clip, score, where, present, kinds = self._session.run(
-            None, {"evidence": window.evidence.astype(np.float32), "texture": texture.astype(np.float32)}
+        known = window.texture is not None and window.appearance is not None
+        texture, appearance = (window.texture, window.appearance) if known else self._nothing
+        given = {"evidence": window.evidence, "texture": texture, "appearance": appearance}
+        clip, of_texture, where, present, kinds, of_appearance = self._session.run(
+            None, {name: np.asarray(values, np.float32) for name, values in given.items()}
         )
-        return WindowScores(float(score) if window.texture is not None else None, float(clip), where, present, kinds)
-
-
-def shipped_folder() -> Path:
-    """Where the package keeps the model."""
-    return Path(str(files("deeptrace.detectors.tracenet") / "weights"))
-
-
-def _session(path: Path, weights: bytes) -> onnxruntime.InferenceSession:
-    options: Any = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # videos are the unit of parallel work; spinning threads would fight over cores
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
-    except _UNUSABLE as error:
-        raise ModelError(str(path), f"cannot be run: {str(error).splitlines()[0]}", "Reinstall deeptrace.") from None
+        return WindowScores(
+            texture=float(of_texture) if known else None,
+            appearance=float(of_appearance) if known else None,
+            clip=float(clip),
+            where=where,
+            present=present,
+            kinds=kinds,
+        )
 
 
 def _sigmoid(x: float) -> float:

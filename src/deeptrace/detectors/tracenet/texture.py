@@ -21,7 +21,7 @@ import numpy as np
 from deeptrace.detectors.tracenet.cooccurrence import Tally, quantised
 from deeptrace.detectors.tracenet.flow import looked_up, optical_flow, places
 
-__all__ = ["ANCHORS", "CROP", "MIN_FRAMES", "texture_names", "texture_statistics"]
+__all__ = ["ANCHORS", "CROP", "MIN_FRAMES", "central_square", "texture_names", "texture_statistics"]
 
 CROP = 0.85
 ANCHORS = 6
@@ -53,7 +53,7 @@ def _blocks(frames: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Roots of frequencies, by name; all residuals of one name have one number of pixels, the picture being square."""
     if len(frames) < MIN_FRAMES:
         raise ValueError(f"expected at least {MIN_FRAMES} frames but got {len(frames)}")
-    planes = [_Planes(_central_square(frame)) for frame in frames]
+    planes = [_Planes(central_square(frame)) for frame in frames]
     tally = Tally()
     for anchor in np.unique(np.linspace(0, len(frames) - 3, ANCHORS).round().astype(int)):
         _spatial(tally, planes[anchor])
@@ -158,7 +158,8 @@ def _motion(before: _Planes, after: _Planes) -> Callable[[np.ndarray], np.ndarra
     return lambda picture: looked_up(picture, lookup)
 
 
-def _central_square(frame: np.ndarray) -> np.ndarray:
+def central_square(frame: np.ndarray) -> np.ndarray:
+    """The middle (S, S, 3) of a frame (H, W, 3); S is CROP of the short side, rounded down to eights."""
     height, width = frame.shape[:2]
     side = int(CROP * min(height, width)) // 8 * 8
     top, left = (height - side) // 2, (width - side) // 2

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deeptrace.detectors.tracenet.appearance import appearance_statistics
 from deeptrace.detectors.tracenet.evidence import EvidenceExtractor
 from deeptrace.detectors.tracenet.texture import MIN_FRAMES, texture_statistics
 from deeptrace.trace import Media
@@ -33,12 +34,14 @@ class Window:
         times_s: (T,) timestamps of the frames.
         evidence: (T, channels, GRID, GRID) float32, see `evidence.CHANNELS`.
         texture: (D,) float32, see `texture.texture_statistics`; None with fewer frames than it needs.
+        appearance: (A,) float32, see `appearance.appearance_statistics`; None where `texture` is.
         fresh: index of the first frame that no earlier window held.
     """
 
     times_s: np.ndarray
     evidence: np.ndarray
     texture: np.ndarray | None
+    appearance: np.ndarray | None
     fresh: int
 
 
@@ -77,9 +80,11 @@ def read_windows(video: Video, *, fast: bool = True, stride: int = LENGTH) -> It
 
 def _window(held: deque[tuple[Frame, np.ndarray]], fresh: int) -> Window:
     frames = [frame.image for frame, _ in held]
+    enough = len(frames) >= MIN_FRAMES
     return Window(
         times_s=np.array([frame.time_s for frame, _ in held]),
         evidence=np.stack([maps for _, maps in held]),
-        texture=texture_statistics(frames) if len(frames) >= MIN_FRAMES else None,
+        texture=texture_statistics(frames) if enough else None,
+        appearance=appearance_statistics(frames) if enough else None,
         fresh=max(len(held) - fresh, 0),
     )

@@ -36,13 +36,13 @@ def calibrate(scored: list[ScoredClip]) -> Calibration:
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
-    texture, clip, bias = _fuse(scored)
+    texture, appearance, bias = _fuse(scored)
     partial = Calibration(
-        texture=texture, clip=clip, bias=bias, threshold_fpr_1=1, threshold_fpr_5=1, threshold_balanced=0.5,
+        texture=texture, appearance=appearance, bias=bias, threshold_fpr_1=1, threshold_fpr_5=1, threshold_balanced=0.5,
         heat=0, presence=0, trace_generated=0, trace_bias=0, sharpen=_best_sharpening(scored),
         category_thresholds=_category_thresholds(scored),
     )  # fmt: skip
-    p = np.array([partial.p_fake(s.scores.texture, s.scores.clip) for s in scored])
+    p = np.array([partial.p_fake(s.scores.texture, s.scores.appearance) for s in scored])
     kind = np.array([s.clip.kind for s in scored])
     real, fake = p[kind == Kind.REAL], p[kind == Kind.GENERATED]
     partial = partial.model_copy(
@@ -67,16 +67,16 @@ def _logistic(
 
 
 def _fuse(scored: list[ScoredClip]) -> tuple[float, float, float]:
-    """Weights of the two logits, generated and real clips counting alike and every group by the root of its size."""
+    """Weights of the two scores, generated and real clips counting alike and every group by the root of its size."""
     used = [s for s in scored if s.clip.kind is not Kind.EDITED]
-    features = np.array([[s.scores.texture, s.scores.clip] for s in used])
+    features = np.array([[s.scores.texture, s.scores.appearance] for s in used])
     labels = np.array([s.clip.kind is Kind.GENERATED for s in used])
     sizes = Counter(s.clip.group for s in used)
     weights = np.array([sizes[s.clip.group] ** -0.5 for s in used])
     for value in (False, True):
         weights[labels == value] *= len(used) / 2 / weights[labels == value].sum()
-    (texture, clip), bias = _logistic(features, labels, weights, 1.0)
-    return float(texture), float(clip), bias
+    (texture, appearance), bias = _logistic(features, labels, weights, 1.0)
+    return float(texture), float(appearance), bias
 
 
 def _above_share(real: np.ndarray, share: float) -> float:
@@ -140,7 +140,7 @@ def _trace_scores(scored: list[ScoredClip], calibration: Calibration) -> dict[st
     for s in scored:
         if s.clip.kind is Kind.EDITED:
             continue
-        p = calibration.p_fake(s.scores.texture, s.scores.clip)
+        p = calibration.p_fake(s.scores.texture, s.scores.appearance)
         odds = float(np.log((p + 1e-4) / (1 - p + 1e-4)))
         where = s.scores.where.astype(np.float64) ** calibration.sharpen
         end = float(s.scores.times_s[-1]) + 0.125

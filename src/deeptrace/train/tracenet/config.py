@@ -29,10 +29,10 @@ class TraceNetConfig(BaseModel):
         generated, real, planted: clips of each kind in a batch.
         frames: neighbouring frames of a training example.
         learning_rate: peak, one-cycle.
-        texture_nuisance: how strongly the texture classifier forgets what re-encoding changes.
-        texture_dimensions: main directions it keeps.
-        texture_sharpness: of its kernel: gamma times the total variance.
-        texture_penalty: of its errors (scikit-learn's C).
+        texture_nuisance, appearance_nuisance: how strongly each kernel machine forgets what re-encoding changes.
+        texture_dimensions, appearance_dimensions: main directions each keeps.
+        kernel_sharpness: of both kernels: gamma times the total variance.
+        kernel_penalty: of their errors (scikit-learn's C).
         workers: processes for measuring.
     """
 
@@ -54,8 +54,10 @@ class TraceNetConfig(BaseModel):
     learning_rate: float = Field(default=3e-3, gt=0)
     texture_nuisance: float = Field(default=10.0, ge=0)
     texture_dimensions: int = Field(default=200, ge=1)
-    texture_sharpness: float = Field(default=0.6, gt=0)
-    texture_penalty: float = Field(default=1.0, gt=0)
+    appearance_nuisance: float = Field(default=0.0, ge=0)
+    appearance_dimensions: int = Field(default=200, ge=1)
+    kernel_sharpness: float = Field(default=0.6, gt=0)
+    kernel_penalty: float = Field(default=1.0, gt=0)
     workers: int = Field(default=1, ge=1)
 
     @classmethod

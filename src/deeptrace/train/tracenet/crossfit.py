@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from deeptrace.detectors.tracenet.windows import LENGTH
+from deeptrace.train.tracenet.kernel_fit import KernelMachine
 from deeptrace.train.tracenet.measure import Measured
 from deeptrace.train.tracenet.nets import TraceNet
-from deeptrace.train.tracenet.texture_fit import TextureModel
 
 __all__ = ["Scores", "score_clip", "windows_of"]
 
@@ -21,7 +21,7 @@ class Scores:
     """What the models say of one variant of one clip.
 
     Attributes:
-        texture: score of the texture classifier.
+        texture, appearance: scores of the kernel machines.
         clip: logit of the trace net, mean over windows.
         where, present: (T, GRID, GRID) float16 probabilities.
         kinds: (T, 9, GRID / 2, GRID / 2) float16 probabilities.
@@ -29,6 +29,7 @@ class Scores:
     """
 
     texture: float
+    appearance: float
     clip: float
     where: np.ndarray
     present: np.ndarray
@@ -44,7 +45,8 @@ class Scores:
         """Read from an .npz file."""
         with np.load(path) as data:
             arrays = {name: data[name] for name in data.files}
-        return cls(float(arrays.pop("texture")), float(arrays.pop("clip")), **arrays)
+        scores = {name: float(arrays.pop(name)) for name in ("texture", "appearance", "clip")}
+        return cls(**scores, **arrays)
 
 
 def windows_of(measured: Measured) -> list[np.ndarray]:
@@ -56,7 +58,7 @@ def windows_of(measured: Measured) -> list[np.ndarray]:
     return [np.arange(max(end - LENGTH, 0), end) for end in ends]
 
 
-def score_clip(net: TraceNet, texture: TextureModel, measured: Measured) -> Scores:
+def score_clip(net: TraceNet, texture: KernelMachine, appearance: KernelMachine, measured: Measured) -> Scores:
     """Score one variant of one clip, window by window, as the detector does."""
     clip_logits, parts, done = [], [], 0
     for frames in windows_of(measured):
@@ -68,4 +70,12 @@ def score_clip(net: TraceNet, texture: TextureModel, measured: Measured) -> Scor
         done = int(frames[-1]) + 1
         parts.append([head[0, fresh:].sigmoid().numpy().astype(np.float16) for head in (where, present, kinds)])
     where, present, kinds = (np.concatenate(maps) for maps in zip(*parts, strict=True))
-    return Scores(texture.score(measured.texture), float(np.mean(clip_logits)), where, present, kinds, measured.times_s)
+    return Scores(
+        texture=texture.score(measured.texture),
+        appearance=appearance.score(measured.appearance),
+        clip=float(np.mean(clip_logits)),
+        where=where,
+        present=present,
+        kinds=kinds,
+        times_s=measured.times_s,
+    )

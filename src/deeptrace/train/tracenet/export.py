@@ -14,24 +14,30 @@ import torch
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.detectors.tracenet.model import CARD_NAME, MODEL_NAME, Calibration
 from deeptrace.errors import MissingExtraError, ModelError
+from deeptrace.train.tracenet.kernel_fit import KernelMachine
 from deeptrace.train.tracenet.nets import Exported, TraceNet
-from deeptrace.train.tracenet.texture_fit import TextureModel
 
 __all__ = ["export_model"]
 
 _TOLERANCE = 1e-3
 _LIMIT_BYTES = 10 * 2**20
-_OUTPUTS = ["generated", "texture_score", "where", "present", "kinds"]
+_INPUTS = ["evidence", "texture", "appearance"]
+_OUTPUTS = ["generated", "texture_score", "where", "present", "kinds", "appearance_score"]
 
 
 def export_model(
-    net: TraceNet, texture: TextureModel, calibration: Calibration, card: dict[str, Any], folder: Path
+    net: TraceNet,
+    texture: KernelMachine,
+    appearance: KernelMachine,
+    calibration: Calibration,
+    card: dict[str, Any],
+    folder: Path,
 ) -> None:
     """Write `tracenet.onnx` and `tracenet.json` to `folder`, both or neither new.
 
     Args:
         net: trained.
-        texture: fitted.
+        texture, appearance: fitted.
         calibration: fitted on cross-fitted scores.
         card: what else the model card says.
         folder: made if missing.
@@ -40,8 +46,12 @@ def export_model(
         MissingExtraError: onnx is not installed.
         ModelError: the exported file differs from torch, or is larger than 10 MB.
     """
-    module = Exported(net.eval(), texture).eval()
-    example = (torch.randn(7, len(CHANNELS), GRID, GRID), torch.rand(len(texture.center)))
+    module = Exported(net.eval(), texture, appearance).eval()
+    example = (
+        torch.randn(7, len(CHANNELS), GRID, GRID),
+        torch.rand(len(texture.center)),
+        torch.rand(len(appearance.center)),
+    )
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401 - what torch.onnx.export needs
@@ -52,9 +62,13 @@ def export_model(
                 module,
                 example,
                 str(path),
-                input_names=["evidence", "texture"],
+                input_names=_INPUTS,
                 output_names=_OUTPUTS,
-                dynamic_shapes={"evidence": {0: torch.export.Dim("frames", min=2, max=4096)}, "texture": {}},
+                dynamic_shapes={
+                    "evidence": {0: torch.export.Dim("frames", min=2, max=4096)},
+                    "texture": {},
+                    "appearance": {},
+                },
                 external_data=False,
                 verbose=False,
             )
@@ -69,6 +83,7 @@ def export_model(
         "sha256": hashlib.sha256(weights).hexdigest(),
         "channels": list(CHANNELS),
         "texture_statistics": len(texture.center),
+        "appearance_statistics": len(appearance.center),
         "calibration": calibration.model_dump(),
     }
     for name, content in ((MODEL_NAME, weights), (CARD_NAME, json.dumps(facts, indent=1).encode() + b"\n")):
@@ -101,10 +116,10 @@ def _check(module: Exported, weights: bytes) -> None:
     session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
     for frames in (2, 24, 31):
         evidence = torch.randn(frames, len(CHANNELS), GRID, GRID)
-        texture = module.center + torch.randn(len(module.center)) / module.scale
+        given = (evidence, module.texture.example(), module.appearance.example())
         with torch.no_grad():
-            wanted = module(evidence, texture)
-        got = session.run(_OUTPUTS, {"evidence": evidence.numpy(), "texture": texture.numpy()})
+            wanted = module(*given)
+        got = session.run(_OUTPUTS, {name: x.numpy() for name, x in zip(_INPUTS, given, strict=True)})
         worst = max(float(np.abs(a.numpy() - b).max()) for a, b in zip(wanted, got, strict=True))
         if worst > _TOLERANCE:
             raise ModelError(MODEL_NAME, f"ONNX Runtime differs from torch by {worst:.1e} with {frames} frames")

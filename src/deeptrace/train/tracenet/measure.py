@@ -53,11 +53,13 @@ class Measured:
         times_s: (T,).
         evidence: (T, channels, GRID, GRID) float16.
         texture: (windows, D) float32, one row for each window of LENGTH frames.
+        appearance: (windows, A) float32, likewise.
     """
 
     times_s: np.ndarray
     evidence: np.ndarray
     texture: np.ndarray
+    appearance: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def load_measured(clip: Clip, variant: int, config: TraceNetConfig) -> Measured 
     if not path.is_file():
         return None
     with np.load(path) as data:
-        return Measured(data["times_s"], data["evidence"], data["texture"])
+        return Measured(data["times_s"], data["evidence"], data["texture"], data["appearance"])
 
 
 def load_planted(clip: Clip, config: TraceNetConfig) -> Iterator[Planted]:
@@ -192,10 +194,12 @@ def make_variant(path: Path, variant: int, rng: np.random.Generator, scratch: Pa
 def _numbers_of(windows: list[Window]) -> dict[str, np.ndarray]:
     fresh = [(w.times_s[w.fresh :], w.evidence[w.fresh :]) for w in windows]
     texture = [w.texture for w in windows if w.texture is not None]
+    appearance = [w.appearance for w in windows if w.appearance is not None]
     return {
         "times_s": np.concatenate([times for times, _ in fresh]),
         "evidence": np.concatenate([maps for _, maps in fresh]).astype(np.float16),
         "texture": np.stack(texture) if texture else np.zeros((0, 0), np.float32),
+        "appearance": np.stack(appearance) if appearance else np.zeros((0, 0), np.float32),
     }
 
 

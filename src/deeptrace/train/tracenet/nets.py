@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.trace import Category
-from deeptrace.train.tracenet.texture_fit import CLIP, TextureModel
+from deeptrace.train.tracenet.kernel_fit import CLIP, KernelMachine
 
 __all__ = ["Exported", "Heads", "TraceNet"]
 
@@ -83,11 +83,26 @@ class TraceNet(nn.Module):
 
 
 class Exported(nn.Module):
-    """What the ONNX file holds: the trace net for one window, and the texture classifier.
+    """What the ONNX file holds: the trace net for one window, and the two kernel machines.
 
-    Inputs: evidence (T, channels, GRID, GRID) and texture (D,). Outputs: generated () a logit, texture_score (),
-    where and present (T, GRID, GRID) and kinds (T, 9, GRID / 2, GRID / 2) as probabilities.
+    Inputs: evidence (T, channels, GRID, GRID), texture (D,), appearance (A,). Outputs: generated () a logit,
+    texture_score (), where and present (T, GRID, GRID) and kinds (T, 9, GRID / 2, GRID / 2) as probabilities,
+    appearance_score ().
     """
+
+    def __init__(self, net: TraceNet, texture: KernelMachine, appearance: KernelMachine) -> None:
+        super().__init__()
+        self.net, self.texture, self.appearance = net, Kernel(texture), Kernel(appearance)
+
+    def forward(self, evidence: Tensor, texture: Tensor, appearance: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        generated, where, present, kinds = self.net(evidence[None])
+        maps = (where[0].sigmoid(), present[0].sigmoid(), kinds[0].sigmoid())
+        return generated[0], self.texture(texture), *maps, self.appearance(appearance)
+
+
+class Kernel(nn.Module):
+    """A fitted kernel machine: statistics (D,) to its score ()."""
 
     center: Tensor
     scale: Tensor
@@ -95,19 +110,21 @@ class Exported(nn.Module):
     support: Tensor
     weights: Tensor
 
-    def __init__(self, net: TraceNet, texture: TextureModel) -> None:
+    def __init__(self, machine: KernelMachine) -> None:
         super().__init__()
-        self.net, self.gamma, self.bias = net, texture.gamma, texture.bias
+        self.gamma, self.bias = machine.gamma, machine.bias
         for name in ("center", "scale", "projection", "support", "weights"):
-            self.register_buffer(name, torch.from_numpy(getattr(texture, name).astype("float32")))
+            self.register_buffer(name, torch.from_numpy(getattr(machine, name).astype("float32")))
 
-    def forward(self, evidence: Tensor, texture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, statistics: Tensor) -> Tensor:
         """See the class."""
-        generated, where, present, kinds = self.net(evidence[None])
-        z = ((texture - self.center) * self.scale).clamp(-CLIP, CLIP) @ self.projection
+        z = ((statistics - self.center) * self.scale).clamp(-CLIP, CLIP) @ self.projection
         distance = (self.support - z).square().sum(1)
-        score = ((-self.gamma * distance).exp() * self.weights).sum() + self.bias
-        return generated[0], score, where[0].sigmoid(), present[0].sigmoid(), kinds[0].sigmoid()
+        return ((-self.gamma * distance).exp() * self.weights).sum() + self.bias
+
+    def example(self) -> Tensor:
+        """Statistics (D,) as they may be, drawn at random."""
+        return self.center + torch.randn(len(self.center)) / self.scale
 
 
 def _shift(x: Tensor, frames: int) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -23,9 +23,9 @@ from deeptrace.train.tracenet.crossfit import Scores, score_clip
 from deeptrace.train.tracenet.export import export_model
 from deeptrace.train.tracenet.figures import figures_of
 from deeptrace.train.tracenet.fit import fit_trace_net
+from deeptrace.train.tracenet.kernel_fit import KernelMachine, Trait, fit_kernel_machine
 from deeptrace.train.tracenet.measure import AS_IS, ONE_ENCODING, load_measured, measure_all
 from deeptrace.train.tracenet.nets import TraceNet
-from deeptrace.train.tracenet.texture_fit import TextureModel, fit_texture
 
 __all__ = ["VERSION", "train_tracenet"]
 
@@ -85,16 +85,17 @@ def load_scored(config: TraceNetConfig, clips: list[Clip], variant: int) -> list
 
 
 def _fit_fold(config: TraceNetConfig, clips: list[Clip], folds: np.ndarray, fold: int) -> None:
-    """Fit both models without `fold` and score that fold; with `_ALL`, fit on everything."""
+    """Fit all models without `fold` and score that fold; with `_ALL`, fit on everything."""
     import cv2
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     kept = [clip for clip, number in zip(clips, folds, strict=True) if number != fold]
-    net_path, texture_path = _fit_paths(config, fold)
+    net_path = _fit_path(config, fold, "pt")
     net_path.parent.mkdir(exist_ok=True)
-    if not texture_path.is_file():
-        fit_texture(kept, config).save(texture_path)
+    for trait in get_args(Trait):
+        if not (path := _fit_path(config, fold, f"{trait}.npz")).is_file():
+            fit_kernel_machine(kept, config, trait).save(path)
     if not net_path.is_file():
         with open(net_path.with_suffix(".log.jsonl"), "w", buffering=1) as log:
             net = fit_trace_net(
@@ -103,26 +104,25 @@ def _fit_fold(config: TraceNetConfig, clips: list[Clip], folds: np.ndarray, fold
         part = net_path.with_suffix(".part")
         torch.save(net.state_dict(), part)
         part.replace(net_path)
-    net, texture = _load_fit(config, fold)
+    models = _load_fit(config, fold)
     for clip, number in zip(clips, folds, strict=True):
         for variant in _SCORED_VARIANTS if number == fold else ():
             measured = load_measured(clip, variant, config)
             target = _scores_path(config, clip, variant)
             if measured is not None and not target.is_file():
                 target.parent.mkdir(exist_ok=True)
-                score_clip(net, texture, measured).save(target)
+                score_clip(*models, measured).save(target)
 
 
-def _load_fit(config: TraceNetConfig, fold: int) -> tuple[TraceNet, TextureModel]:
-    net_path, texture_path = _fit_paths(config, fold)
+def _load_fit(config: TraceNetConfig, fold: int) -> tuple[TraceNet, KernelMachine, KernelMachine]:
     net = TraceNet()
-    net.load_state_dict(torch.load(net_path, weights_only=True))
-    return net.eval(), TextureModel.load(texture_path)
+    net.load_state_dict(torch.load(_fit_path(config, fold, "pt"), weights_only=True))
+    texture, appearance = (KernelMachine.load(_fit_path(config, fold, f"{trait}.npz")) for trait in get_args(Trait))
+    return net.eval(), texture, appearance
 
 
-def _fit_paths(config: TraceNetConfig, fold: int) -> tuple[Path, Path]:
-    stem = config.out / "fits" / f"fold{'_all' if fold == _ALL else fold}"
-    return stem.with_suffix(".pt"), stem.with_suffix(".texture.npz")
+def _fit_path(config: TraceNetConfig, fold: int, suffix: str) -> Path:
+    return config.out / "fits" / f"fold{'_all' if fold == _ALL else fold}.{suffix}"
 
 
 def _card(config: TraceNetConfig, clips: list[Clip], figures: dict[str, Any], problems: list[str]) -> dict[str, Any]:

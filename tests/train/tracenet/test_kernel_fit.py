@@ -10,7 +10,7 @@ pytest.importorskip("sklearn", reason="needs scikit-learn (pip install 'deeptrac
 from deeptrace.errors import DataError
 from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
-from deeptrace.train.tracenet.texture_fit import TextureModel, fit_texture
+from deeptrace.train.tracenet.kernel_fit import KernelMachine, Trait, fit_kernel_machine
 
 SIZE = 30
 
@@ -18,7 +18,7 @@ SIZE = 30
 def measured_clips(folder: Path, seed: int, each: int = 12) -> tuple[list[Clip], TraceNetConfig]:
     """Clips whose statistics tell the classes apart along one axis, below a far larger scatter between variants."""
     rng = np.random.default_rng(seed)
-    config = TraceNetConfig(data=folder, out=folder, variants=4, texture_dimensions=8)
+    config = TraceNetConfig(data=folder, out=folder, variants=4, texture_dimensions=8, appearance_dimensions=8)
     (folder / "measured").mkdir()
     clips = []
     for kind in (Kind.REAL, Kind.GENERATED):
@@ -34,33 +34,36 @@ def measured_clips(folder: Path, seed: int, each: int = 12) -> tuple[list[Clip],
                     times_s=np.arange(24) / 8,
                     evidence=np.zeros(1, np.float16),
                     texture=texture[None].astype(np.float32),
+                    appearance=texture[None, ::-1].astype(np.float32),
                 )
             clips.append(clip)
     return clips, config
 
 
-def test_classes_are_told_apart_below_the_scatter_of_encodings(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trait", ["texture", "appearance"])
+def test_classes_are_told_apart_below_the_scatter_of_encodings(tmp_path: Path, trait: Trait) -> None:
     clips, config = measured_clips(tmp_path, 0)
-    model = fit_texture(clips, config)
+    model = fit_kernel_machine(clips, config.model_copy(update={"appearance_nuisance": 10.0}), trait)
     rng = np.random.default_rng(1)
     for sign in (-1.0, 1.0):
         fresh = rng.normal(0, 0.2, (20, SIZE))
         fresh[:, 0] += sign
         fresh[:, 1:4] += rng.normal(0, 20, (20, 1))
-        right = [np.sign(model.score(row[None])) == sign for row in fresh]
+        rows = fresh if trait == "texture" else fresh[:, ::-1]
+        right = [np.sign(model.score(row[None])) == sign for row in rows]
         assert np.mean(right) >= 0.9
 
 
 def test_a_model_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
     clips, config = measured_clips(tmp_path, 0)
-    model = fit_texture(clips, config)
+    model = fit_kernel_machine(clips, config, "texture")
     model.save(tmp_path / "model.npz")
     rows = np.random.default_rng(2).normal(0, 1, (3, SIZE))
-    assert TextureModel.load(tmp_path / "model.npz").score(rows) == pytest.approx(model.score(rows))
+    assert KernelMachine.load(tmp_path / "model.npz").score(rows) == pytest.approx(model.score(rows))
     assert model.score(rows[:0]) == 0.0
 
 
 def test_one_class_alone_is_refused(tmp_path: Path) -> None:
     clips, config = measured_clips(tmp_path, 0, each=2)
     with pytest.raises(DataError, match="both real and generated"):
-        fit_texture([clip for clip in clips if clip.kind is Kind.REAL], config)
+        fit_kernel_machine([clip for clip in clips if clip.kind is Kind.REAL], config, "texture")

@@ -25,7 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from deeptrace.detectors.tracenet.appearance import BACKBONE_NAME, SIDE
 from deeptrace.errors import DeeptraceError, MissingExtraError, ModelError
 
-__all__ = ["Backbone", "write_backbone"]
+__all__ = ["Backbone", "main", "write_backbone"]
 
 _STAGES = (
     # blocks, channels, kernel, stride, expansion
@@ -74,13 +74,13 @@ class Backbone(nn.Module):
         """
         try:
             given = torch.load(path, weights_only=True)
-            self.load_state_dict({mine: given[theirs] for mine, theirs in self._names()})
+            self.load_state_dict({mine: given[theirs] for mine, theirs in self.names()})
         except OSError as error:
             raise ModelError(str(path), f"cannot be read: {error.strerror}") from None
         except (KeyError, RuntimeError) as error:
             raise ModelError(str(path), f"not EfficientNet-Lite0: {str(error).splitlines()[0]}") from None
 
-    def _names(self) -> Iterator[tuple[str, str]]:
+    def names(self) -> Iterator[tuple[str, str]]:
         """Names of all weights here, and in the published file."""
         blocks = {block: number for number, block in enumerate(m for m in self.modules() if isinstance(m, _Block))}
         for name, module in self.named_modules():
@@ -196,7 +196,8 @@ def _pack(model: Any) -> None:
         graph.node.insert(0, helper.make_node("Cast", [f"{name}_packed"], [f"{name}_wide"], to=TensorProto.FLOAT))
 
 
-def _main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> int:
+    """See the module; the exit status."""
     if len(arguments) != 2:
         print(__doc__, file=sys.stderr)
         return 2
@@ -211,4 +212,4 @@ def _main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

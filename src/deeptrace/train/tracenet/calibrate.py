@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
 from deeptrace.detectors.tracenet.model import Calibration
 from deeptrace.detectors.tracenet.tubes import TubeSettings, best_box, find_tubes
-from deeptrace.errors import MissingExtraError
 from deeptrace.trace import Category, Trace
-from deeptrace.train.tracenet.clips import Clip, Kind
-from deeptrace.train.tracenet.crossfit import Scores
+from deeptrace.train.tracenet.clip_score import fit_fusion, logistic, thresholds
+from deeptrace.train.tracenet.clips import Kind
+from deeptrace.train.tracenet.crossfit import ScoredClip, Scores
 
-__all__ = ["ScoredClip", "calibrate"]
+__all__ = ["calibrate"]
 
 _HIT_IOU = 0.3
 _USEFUL_F1 = 0.3  # a category told worse than this is not named unless it is the likeliest
 _SHARPEN = (0.7, 1.0, 1.4, 2.0, 3.0)
-
-
-@dataclass(frozen=True)
-class ScoredClip:
-    """A clip with the scores of models that never saw its group."""
-
-    clip: Clip
-    scores: Scores
 
 
 def calibrate(scored: list[ScoredClip]) -> Calibration:
@@ -36,60 +24,14 @@ def calibrate(scored: list[ScoredClip]) -> Calibration:
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
-    texture, appearance, bias = _fuse(scored)
+    fusion = fit_fusion(scored)
+    kinds = np.array([s.clip.kind for s in scored])
     partial = Calibration(
-        texture=texture, appearance=appearance, bias=bias, threshold_fpr_1=1, threshold_fpr_5=1, threshold_balanced=0.5,
+        **vars(fusion), **thresholds(fusion.chances(scored), kinds),
         heat=0, presence=0, trace_generated=0, trace_bias=0, sharpen=_best_sharpening(scored),
         category_thresholds=_category_thresholds(scored),
     )  # fmt: skip
-    p = np.array([partial.p_fake(s.scores.texture, s.scores.appearance) for s in scored])
-    kind = np.array([s.clip.kind for s in scored])
-    real, fake = p[kind == Kind.REAL], p[kind == Kind.GENERATED]
-    partial = partial.model_copy(
-        update={
-            "threshold_fpr_1": _above_share(real, 0.01),
-            "threshold_fpr_5": _above_share(real, 0.05),
-            "threshold_balanced": _equal_errors(real, fake),
-        }
-    )
     return partial.model_copy(update=_trace_scores(scored, partial))
-
-
-def _logistic(
-    features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, strength: float
-) -> tuple[np.ndarray, float]:
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError:
-        raise MissingExtraError("train tracenet", "train") from None
-    model: Any = LogisticRegression(C=strength, max_iter=1000).fit(features, labels, sample_weight=weights)
-    return model.coef_[0], float(model.intercept_[0])
-
-
-def _fuse(scored: list[ScoredClip]) -> tuple[float, float, float]:
-    """Weights of the two scores, generated and real clips counting alike and every group by the root of its size."""
-    used = [s for s in scored if s.clip.kind is not Kind.EDITED]
-    features = np.array([[s.scores.texture, s.scores.appearance] for s in used])
-    labels = np.array([s.clip.kind is Kind.GENERATED for s in used])
-    sizes = Counter(s.clip.group for s in used)
-    weights = np.array([sizes[s.clip.group] ** -0.5 for s in used])
-    for value in (False, True):
-        weights[labels == value] *= len(used) / 2 / weights[labels == value].sum()
-    (texture, appearance), bias = _logistic(features, labels, weights, 1.0)
-    return float(texture), float(appearance), bias
-
-
-def _above_share(real: np.ndarray, share: float) -> float:
-    """The p_fake that at most `share` of the real clips exceeds: halfway to the next one."""
-    ordered = np.sort(real)[::-1]
-    allowed = int(share * len(ordered))
-    return float(min((ordered[allowed] + ordered[max(allowed - 1, 0)]) / 2 + 1e-6, 1.0))
-
-
-def _equal_errors(real: np.ndarray, fake: np.ndarray) -> float:
-    limits = np.unique(np.concatenate([real, fake]))
-    gap = [abs((real >= limit).mean() - (fake < limit).mean()) for limit in limits]
-    return float(limits[int(np.argmin(gap))])
 
 
 def _best_sharpening(scored: list[ScoredClip]) -> float:
@@ -151,7 +93,7 @@ def _trace_scores(scored: list[ScoredClip], calibration: Calibration) -> dict[st
             hits.append(any(tube.tube.box.iou(box) >= _HIT_IOU for box in boxes))
     if len(set(hits)) < 2:
         return {"heat": 0.0, "presence": 0.0, "trace_generated": 1.0, "trace_bias": 0.0}
-    (heat, presence, generated), bias = _logistic(np.array(features), np.array(hits), None, 1.0)
+    (heat, presence, generated), bias = logistic(np.array(features), np.array(hits))
     return {
         "heat": float(heat),
         "presence": float(presence),

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from deeptrace.detectors.tracenet.windows import LENGTH
+from deeptrace.train.tracenet.clips import Clip
 from deeptrace.train.tracenet.kernel_fit import KernelMachine
 from deeptrace.train.tracenet.measure import Measured
 from deeptrace.train.tracenet.nets import TraceNet
 
-__all__ = ["Scores", "score_clip", "windows_of"]
+__all__ = ["ScoredClip", "Scores", "score_clip", "windows_of"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,16 @@ class Scores:
         """Read from an .npz file."""
         with np.load(path) as data:
             arrays = {name: data[name] for name in data.files}
-        scores = {name: float(arrays.pop(name)) for name in ("texture", "appearance", "clip")}
-        return cls(**scores, **arrays)
+        texture, appearance, clip = (float(arrays.pop(name)) for name in ("texture", "appearance", "clip"))
+        return cls(texture, appearance, clip, **arrays)
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """A clip with the scores of models that never saw its group."""
+
+    clip: Clip
+    scores: Scores
 
 
 def windows_of(measured: Measured) -> list[np.ndarray]:

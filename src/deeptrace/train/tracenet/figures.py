@@ -10,15 +10,16 @@ from deeptrace.detectors.tracenet.model import Calibration
 from deeptrace.detectors.tracenet.tubes import best_box
 from deeptrace.geometry import Box
 from deeptrace.metrics import auroc, average_precision, brier_score, expected_calibration_error
-from deeptrace.train.tracenet.calibrate import ScoredClip
+from deeptrace.train.tracenet.clip_score import rates_without_fold
 from deeptrace.train.tracenet.clips import Kind
+from deeptrace.train.tracenet.crossfit import ScoredClip
 
 __all__ = ["figures_of"]
 
 _CENTRE = Box(x0=0.2, y0=0.2, x1=0.8, y1=0.8)
 
 
-def figures_of(scored: list[ScoredClip], calibration: Calibration) -> dict[str, Any]:
+def figures_of(scored: list[ScoredClip], calibration: Calibration, folds: dict[str, int]) -> dict[str, Any]:
     """Errors of the clip score and of the best box, each clip judged by models that never saw its group."""
     p = np.array([calibration.p_fake(s.scores.texture, s.scores.appearance) for s in scored])
     kind = np.array([s.clip.kind for s in scored])
@@ -53,6 +54,10 @@ def figures_of(scored: list[ScoredClip], calibration: Calibration) -> dict[str, 
                 ("fpr_5", calibration.threshold_fpr_5),
                 ("balanced", calibration.threshold_balanced),
             )
+        },
+        "at_thresholds_set_without_the_fold": {
+            name: {what: _round(rate) for what, rate in rates.items()}
+            for name, rates in rates_without_fold(scored, folds).items()
         },
         "box": _box_figures(scored, calibration),
         "by_generator": by_generator,

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from deeptrace.errors import DataError
-from deeptrace.train.tracenet.calibrate import ScoredClip, calibrate
+from deeptrace.train.tracenet.calibrate import calibrate
 from deeptrace.train.tracenet.clips import Clip, Kind, fold_numbers, read_clips
 from deeptrace.train.tracenet.config import TraceNetConfig
-from deeptrace.train.tracenet.crossfit import Scores, score_clip
+from deeptrace.train.tracenet.crossfit import ScoredClip, Scores, score_clip
 from deeptrace.train.tracenet.export import export_model
 from deeptrace.train.tracenet.figures import figures_of
 from deeptrace.train.tracenet.fit import fit_trace_net
@@ -66,9 +66,10 @@ def train_tracenet(config: TraceNetConfig, progress: Progress) -> Path:
             progress("fitted", done, len(running))
     scored = {variant: load_scored(config, clips, variant) for variant in _SCORED_VARIANTS}
     calibration = calibrate([s for group in scored.values() for s in group])
+    fold_of = {clip.name: int(number) for clip, number in zip(clips, folds, strict=True)}
     figures = {
-        "as they are": figures_of(scored[AS_IS], calibration),
-        "in one encoding": figures_of(scored[ONE_ENCODING], calibration),
+        "as they are": figures_of(scored[AS_IS], calibration, fold_of),
+        "in one encoding": figures_of(scored[ONE_ENCODING], calibration, fold_of),
     }
     card = _card(config, clips, figures, problems)
     for fold in range(config.folds):  # for benchmarks: models that never saw these clips' generators and sources

@@ -16,10 +16,10 @@ def add(keeper: StretchKeeper, number: int, presence: float, fresh: int = 0) -> 
     """Window `number`, FRAMES frames of one second each, its maps filled with its number."""
     times = np.arange(number * FRAMES - fresh, (number + 1) * FRAMES, dtype=float)
     frames = len(times)
-    window = Window(times, np.full((frames, 2, 3, 3), float(number)), None, fresh)
+    window = Window(times, np.full((frames, 2, 3, 3), float(number)), None, None, fresh)
     maps = np.full((frames, 3, 3), float(number))
     kinds = np.full((frames, 9, 1, 1), float(number))
-    keeper.add(window, WindowScores(None, 0.0, maps, np.full((frames, 3, 3), presence), kinds))
+    keeper.add(window, WindowScores(None, None, 0.0, maps, np.full((frames, 3, 3), presence), kinds))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=3 * MOST_WINDOWS))

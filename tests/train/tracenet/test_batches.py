@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch (pip install 'deeptrace[train]')")
 
+from deeptrace.detectors.tracenet.appearance import DIMENSIONS  # noqa: E402
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID  # noqa: E402
 from deeptrace.detectors.tracenet.texture import texture_names  # noqa: E402
 from deeptrace.geometry import Box  # noqa: E402
@@ -46,9 +47,12 @@ def clips(config: TraceNetConfig) -> list[Clip]:
     clips = []
     for kind, name in ((Kind.GENERATED, "g1"), (Kind.GENERATED, "g2"), (Kind.REAL, "r1"), (Kind.EDITED, "e1")):
         clips.append(Clip(name, Path(name), kind, name, "", (TRACE,) if kind is Kind.GENERATED else ()))
-        texture = np.zeros((1, len(texture_names())), np.float32)
+        traits = {
+            "texture": np.zeros((1, len(texture_names())), np.float32),
+            "appearance": np.zeros((1, DIMENSIONS), np.float32),
+        }
         for variant in range(config.variants):
-            np.savez(folder / f"{name}.v{variant}.npz", times_s=times, evidence=evidence(), texture=texture)
+            np.savez(folder / f"{name}.v{variant}.npz", times_s=times, evidence=evidence(), **traits)
     planted = {
         f"{Category.SUDDEN_BLURRING}.evidence": evidence(),
         f"{Category.SUDDEN_BLURRING}.target": np.repeat(np.round(255 * coverage(BOX))[None], FRAMES, 0).astype(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.train.tracenet.made import make_data
 
+from deeptrace.detectors.tracenet.appearance import DIMENSIONS
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.detectors.tracenet.texture import texture_names
 from deeptrace.geometry import Box
@@ -47,6 +48,7 @@ def test_every_variant_is_measured(clips: list[Clip], config: TraceNetConfig, va
         assert 8 <= count <= 13
         assert measured.evidence.shape == (count, len(CHANNELS), GRID, GRID)
         assert measured.texture.shape == (1, len(texture_names()))
+        assert measured.appearance.shape == (1, DIMENSIONS)
         assert np.isfinite(measured.evidence.astype(np.float32)).all()
         assert (np.diff(measured.times_s) > 0).all()
 
@@ -90,6 +92,7 @@ def test_the_same_seed_measures_the_same(clips: list[Clip], config: TraceNetConf
     for variant in range(config.variants):
         one, other = (load_measured(real[0], variant, c) for c in (config, again))
         np.testing.assert_array_equal(one.texture, other.texture)
+        np.testing.assert_array_equal(one.appearance, other.appearance)
 
 
 def test_a_damaged_clip_is_one_line_and_stops_nothing(

@@ -115,6 +115,32 @@ class Box(_Value):
 
     # -- outside coordinate spaces ----------------------------------------------------------------------------
 
+    def placed_in(self, outer: Box) -> Box:
+        """This box, given in fractions of `outer`, in fractions of the frame that `outer` is part of.
+
+        >>> Box(x0=0.0, y0=0.5, x1=1.0, y1=1.0).placed_in(Box(x0=0.25, y0=0.0, x1=0.75, y1=1.0)).as_tuple()
+        (0.25, 0.5, 0.75, 1.0)
+        """
+        return Box.from_fractions(
+            outer.x0 + self.x0 * outer.width,
+            outer.y0 + self.y0 * outer.height,
+            outer.x0 + self.x1 * outer.width,
+            outer.y0 + self.y1 * outer.height,
+        )
+
+    def seen_in(self, outer: Box) -> Box:
+        """What of this box lies in `outer`, in fractions of `outer`.
+
+        Raises:
+            ValueError: nothing does.
+        """
+        return Box.from_fractions(
+            (self.x0 - outer.x0) / outer.width,
+            (self.y0 - outer.y0) / outer.height,
+            (self.x1 - outer.x0) / outer.width,
+            (self.y1 - outer.y0) / outer.height,
+        )
+
     @classmethod
     def from_fractions(cls, x0: float, y0: float, x1: float, y1: float) -> Box:
         """A box from fractions that may stick out of the frame: clipped to it.

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from deeptrace.cli.audit import audit
+from deeptrace.cli.calibrate import calibrate
 from deeptrace.cli.compare import compare
 from deeptrace.cli.data import data
 from deeptrace.cli.detect import detect
@@ -45,6 +46,7 @@ app.command()(synth)
 app.command()(audit)
 app.command("eval")(evaluate)
 app.command()(compare)
+app.command()(calibrate)
 app.command()(score)
 app.add_typer(data, name="data")
 app.add_typer(leaderboard, name="leaderboard")

@@ -10,10 +10,13 @@ from deeptrace.trace import Media
 from deeptrace.video import Frame, Video
 from deeptrace.video.sampling import times_capped, uniform_times
 
-__all__ = ["MAX_FRAMES", "Size", "Taken", "fit_size", "moments", "take_frames"]
+__all__ = ["MAX_FRAMES", "Size", "Taken", "decode_size", "fit_size", "moments", "take_frames"]
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
+
+MAX_DECODED_BYTES = 1 << 29
+"""Most memory that the decoded frames of one clip take, as RGB."""
 
 MAX_FRAMES = 64
 """Most frames of a clip where neither the user nor the paper sets a limit."""
@@ -83,3 +86,18 @@ def fit_size(size: Size, *, multiple_of: int, min_pixels: int, max_pixels: int) 
         grow = math.sqrt(min_pixels / (width * height))
         wide, high = (math.ceil(side * grow / multiple_of) * multiple_of for side in size)
     return wide, high
+
+
+def decode_size(size: Size, frames: int) -> Size | None:
+    """The size at which frames are decoded before a model's own preprocessing shrinks them: None for their own.
+
+    Frames are shrunk only where all of them together would take more than half a gigabyte, as those of a long clip in
+    4K do.
+
+    >>> decode_size((1280, 720), 64), decode_size((3840, 2160), 64)
+    (None, (2229, 1254))
+    """
+    share = MAX_DECODED_BYTES / (3 * size[0] * size[1] * frames)
+    if share >= 1.0:
+        return None
+    return max(int(size[0] * math.sqrt(share)), 1), max(int(size[1] * math.sqrt(share)), 1)

@@ -139,6 +139,15 @@ BUILT_IN: tuple[Family, ...] = (
         waits=True,
         planner="deeptrace.detectors.openai:load_planner",
     ),
+    Family(
+        prefix="hf",
+        target="deeptrace.detectors.transformers:load",
+        summary="a multimodal language model run here by transformers: hf:MODEL_OR_FOLDER",
+        needs=("torch", "transformers", "accelerate", "peft"),
+        extra="hf",
+        batches=True,
+        planner="deeptrace.detectors.transformers:load_planner",
+    ),
 )
 
 

@@ -35,6 +35,7 @@ class View:
         duration_s: length of the video in seconds; None when not known.
         fps: frames a second, by which a frame number is a time where `frame_times_s` is empty.
         frame_times_s: timestamps of the frames shown, by which "frame 3" is a time.
+        shown: the part of the frame that the model saw, where its preprocessing cuts the sides off; None for all.
     """
 
     size: tuple[float, float] | None = None
@@ -42,18 +43,20 @@ class View:
     duration_s: float | None = None
     fps: float | None = None
     frame_times_s: tuple[float, ...] = ()
+    shown: Box | None = None
 
     @classmethod
-    def of(cls, media: Media | None, *, resized: tuple[float, float] | None = None) -> View:
+    def of(cls, media: Media | None, *, resized: tuple[float, float] | None = None, shown: Box | None = None) -> View:
         """The view of a whole video of which `media` is known."""
         if media is None:
-            return cls(resized=resized)
+            return cls(resized=resized, shown=shown)
         return cls(
             size=(media.width, media.height),
             resized=resized,
             duration_s=media.duration_s,
             fps=media.fps,
             frame_times_s=media.sampled_times_s,
+            shown=shown,
         )
 
 
@@ -62,7 +65,8 @@ class CoordinateSpace:
     """Unit and order of a box's four numbers.
 
     Attributes:
-        unit: pixels of the original video, pixels of the frame as the model saw it, 0..1, 0..1000 or 0..1024.
+        unit: pixels of the original video, pixels of the frame as the model saw it, 0..1, 0..1000 or 0..1024. All but
+            the first refer to the part of the frame that the model saw.
         order: corners x first, `left, top, width, height`, or corners y first.
     """
 
@@ -109,7 +113,8 @@ class CoordinateSpace:
         elif self.order == "ltwh":
             c, d = a + c, b + d
         x0, x1, y0, y1 = min(a, c), max(a, c), min(b, d), max(b, d)
-        return Box.from_pixels_xyxy(x0, y0, x1, y1, width=wide, height=high)
+        box = Box.from_pixels_xyxy(x0, y0, x1, y1, width=wide, height=high)
+        return box if view.shown is None or self.unit == "pixels" else box.placed_in(view.shown)
 
     def to_numbers(self, box: Box, view: View) -> tuple[float, float, float, float]:
         """The four numbers, rounded as they are written: whole units, or 4 digits of a fraction.
@@ -118,7 +123,10 @@ class CoordinateSpace:
 
         Raises:
             SettingsError: as `scale`.
+            ValueError: the box lies outside of the part of the frame that the model saw.
         """
+        if view.shown is not None and self.unit != "pixels":
+            box = box.seen_in(view.shown)
         wide, high = self.scale(view)
         digits = 4 if self.unit == "fractions" else 0
         x0, x1 = _rounded(box.x0 * wide, box.x1 * wide, wide, digits)

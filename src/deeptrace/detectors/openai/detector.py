@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from deeptrace.detectors.base import Estimate
+from deeptrace.detectors.calibration import Calibration, calibrated, calibration_of
 from deeptrace.detectors.fusion import expert_of, verified, with_findings
 from deeptrace.detectors.openai.client import ChatClient, Completion, HttpStatusError, run_blocking
 from deeptrace.detectors.openai.endpoint import open_endpoint, split_name
@@ -63,7 +64,7 @@ class ServedPlanner:
 
     def __init__(self, model: str, base_url: str, options: Options, profile: Profile) -> None:
         self.options, self._profile = options, profile
-        self.info = _info(model, base_url, options)
+        self.info = _info(model, base_url, options, calibration_of(options.calibration))
 
     def estimate(self, media: Media) -> Estimate:
         """See `Planner.estimate`."""
@@ -71,8 +72,9 @@ class ServedPlanner:
         return Estimate(len(budget.times_s), budget.size, budget.visual_tokens)
 
 
-def _info(model: str, base_url: str, options: Options) -> DetectorInfo:
+def _info(model: str, base_url: str, options: Options, calibration: Calibration | None) -> DetectorInfo:
     settings = {"base_url": base_url, **options.recorded()}
+    settings["calibration"] = None if calibration is None else calibration.model_dump(mode="json")
     return DetectorInfo(name=f"openai:{model}", version=VERSION, settings=settings)
 
 
@@ -94,7 +96,8 @@ class ServedModel:
         # Left out for good once the server has said that it does not take them; each answer says so.
         self._left_out: dict[str, None] = {}
         self._expert = expert_of(options)
-        self.info = _info(model, base_url, options)
+        self._calibration = calibration_of(options.calibration)
+        self.info = _info(model, base_url, options, self._calibration)
 
     def detect(self, video: Video) -> Verdict:
         """Ask about one clip.
@@ -123,6 +126,7 @@ class ServedModel:
             info=self.info,
             warnings=tuple(f"the server does not take {name}: left out" for name in tuple(self._left_out)),
         )
+        verdict = calibrated(verdict, self._calibration, self.options.form)
         if measured is not None and self.options.verify:
             return verified(verdict, measured, weight=self.options.expert_weight)
         return verdict

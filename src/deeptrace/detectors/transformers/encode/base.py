@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from deeptrace.errors import ModelError
+from deeptrace.geometry import Box
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +66,7 @@ class Plan:
         grid: (time, height, width) of the patches.
         visual_tokens: positions that the frames take in the language model; a bound where tokens that hardly change
             are dropped (VideoLLaMA 3).
+        shown: the part of the frame that the model sees, where the sides are cut off; None for all.
     """
 
     frames: int
@@ -72,6 +74,7 @@ class Plan:
     height: int
     grid: tuple[int, int, int]
     visual_tokens: int
+    shown: Box | None = None
 
     @property
     def size(self) -> tuple[int, int]:

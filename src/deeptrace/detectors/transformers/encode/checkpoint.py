@@ -72,15 +72,15 @@ class Checkpoint:
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise ModelError(self.name, f"its tokenizer does not load: {error}") from error
 
-    def chat_template(self, video: str) -> str:
-        """Its chat template: the tokenizer's, that of chat_template.json, or a plain one that writes `video`.
+    def chat_template(self, video: str, *, fallback: str | None = None) -> str:
+        """Its chat template: the tokenizer's, that of chat_template.json, `fallback`, or a plain one with `video`.
 
         The plain one is also what VideoLLaMA 3 was trained with; the template that its authors publish says the same
         in more words, and wants to be told the number of frames.
         """
         own = self.tokenizer.chat_template or (read_json(self.name, "chat_template.json") or {}).get("chat_template")
         if not isinstance(own, str) or not own or "num_frames" in own:
-            return CHATML.replace("VIDEO", video)
+            return fallback or CHATML.replace("VIDEO", video)
         return own
 
     def processing(self, *, mean: tuple[float, ...], std: tuple[float, ...], temporal: int, merge: int) -> Processing:

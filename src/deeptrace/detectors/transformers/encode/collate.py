@@ -9,12 +9,13 @@ import torch
 
 from deeptrace.detectors.transformers.encode.base import Encoded
 
-__all__ = ["IGNORED", "collate", "labels"]
+__all__ = ["ALONG_TOKENS", "IGNORED", "collate", "labels"]
 
 IGNORED = -100
 """Label of tokens that are not learned."""
 
-_ALONG_TOKENS = frozenset({"mm_token_type_ids"})
+ALONG_TOKENS = frozenset({"mm_token_type_ids", "token_type_ids"})
+"""Names of tensors that run along the tokens."""
 
 
 def collate(
@@ -42,7 +43,7 @@ def collate(
     }
     for name in samples[0].tensors:
         parts = [sample.tensors[name] for sample in samples]
-        if name in _ALONG_TOKENS:
+        if name in ALONG_TOKENS:
             batch[name] = torch.stack([fill(part, 0) for part in parts])
         else:
             batch[name] = torch.cat(parts)

@@ -6,6 +6,8 @@ import importlib
 from pathlib import Path
 from typing import Literal
 
+from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+
 from deeptrace.detectors.transformers.encode.base import Encoder, Manner, PixelBudget
 from deeptrace.detectors.transformers.encode.checkpoint import Checkpoint, read_config
 from deeptrace.errors import ModelError
@@ -18,8 +20,12 @@ ENCODERS = {
     "qwen2_5_vl": f"{_HERE}.qwen:QwenEncoder",
     "qwen3_vl": f"{_HERE}.qwen:QwenEncoder",
     "video_llama_3": f"{_HERE}.video_llama3:VideoLlama3Encoder",
+    "llava_onevision": f"{_HERE}.llava:LlavaEncoder",
+    "video_llava": f"{_HERE}.llava:LlavaEncoder",
+    "phi4_multimodal": f"{_HERE}.phi4_multimodal:Phi4MultimodalEncoder",
 }
 """`model_type` of a config to "module:class" of its encoder, made of a `Checkpoint` and a `Manner`."""
+_OTHERS = f"{_HERE}.stock:StockEncoder"
 
 
 def load_encoder(
@@ -37,14 +43,14 @@ def load_encoder(
         times, compress: see `Manner`.
 
     Raises:
-        ModelError: no checkpoint there, or one of an architecture without an encoder.
+        ModelError: no checkpoint there, or one of a model that does not see.
     """
     name = str(folder_or_id)
     config = read_config(name)
-    kind = config.get("model_type")
-    if kind not in ENCODERS:
-        raise ModelError(name, f"no encoder for models of type {kind!r}", f"There is one for {', '.join(ENCODERS)}.")
-    module, _, attribute = ENCODERS[kind].partition(":")
+    kind = str(config.get("model_type"))
+    if kind not in ENCODERS and kind not in MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES:
+        raise ModelError(name, f"no encoder for models of type {kind!r}: transformers has no such model that sees")
+    module, _, attribute = ENCODERS.get(kind, _OTHERS).partition(":")
     made: Encoder = getattr(importlib.import_module(module), attribute)(
         Checkpoint(name, config), Manner(budget or PixelBudget(), times, compress)
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from deeptrace.errors import ModelError
 
-__all__ = ["CHATML", "Piece", "chat", "tokens"]
+__all__ = ["CHATML", "Piece", "beginning", "chat", "times_in_words", "tokens"]
 
 Piece = str | tuple[int, int]
 """Text, or a token id and how many times it stands."""
@@ -74,3 +74,14 @@ def tokens(tokenizer: Any, pieces: Sequence[Piece]) -> list[int]:
         else:
             ids += [piece[0]] * piece[1]
     return ids
+
+
+def times_in_words(times_s: Sequence[float]) -> str:
+    """When the frames were taken, for models that have no other way to know."""
+    return f"The frames of the video were taken at {', '.join(f'{time_s:.3f}' for time_s in times_s)} seconds."
+
+
+def beginning(tokenizer: Any) -> list[int]:
+    """The token that begins every text, where the tokenizer writes one (Llama 2's does)."""
+    first = tokenizer("", add_special_tokens=True)["input_ids"][:1]
+    return first if first and first[0] == tokenizer.bos_token_id else []

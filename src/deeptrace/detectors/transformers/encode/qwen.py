@@ -14,7 +14,7 @@ from deeptrace.detectors.frames import fit_size
 from deeptrace.detectors.transformers.encode.base import Encoded, Manner, Plan, checked_frames
 from deeptrace.detectors.transformers.encode.checkpoint import Checkpoint, Processing
 from deeptrace.detectors.transformers.encode.pixels import normalise, patchify, resize
-from deeptrace.detectors.transformers.encode.prompt import Piece, chat, tokens
+from deeptrace.detectors.transformers.encode.prompt import Piece, chat, times_in_words, tokens
 from deeptrace.errors import ModelError
 
 __all__ = ["QwenEncoder"]
@@ -102,7 +102,7 @@ class QwenEncoder:
         )
         video, each = f"{start}{pad}{end}", plan.visual_tokens // plan.grid[0]
         if self._words:
-            question = f"{_times_in_words(times_s)} {question.removeprefix('<video> ')}"
+            question = f"{times_in_words(times_s)} {question.removeprefix('<video> ')}"
         before, after, said = chat(self.tokenizer, self.checkpoint.chat_template(video), question, answer, video)
         body: list[Piece] = [start, (config["video_token_id"], plan.visual_tokens), end]
         if self._stamps:
@@ -125,10 +125,6 @@ class QwenEncoder:
         rate = float(self.checkpoint.vision.get("tokens_per_second") or 4)
         whole = round(rate * seconds)
         return whole / rate if whole and abs(rate * seconds - whole) * max(steps - 1, 1) < 0.5 else seconds
-
-
-def _times_in_words(times_s: Sequence[float]) -> str:
-    return f"The frames of the video were taken at {', '.join(f'{time_s:.3f}' for time_s in times_s)} seconds."
 
 
 def _pair_means(times_s: Sequence[float], temporal: int) -> list[float]:

@@ -1,0 +1,30 @@
+"""`deeptrace calibrate`: the temperature of a language model's probabilities, from a validation run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["calibrate"]
+
+
+def calibrate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of `deeptrace eval --split val --out RUN`.")],
+    to: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the checkpoint or adapter, which then uses it.")
+    ],
+) -> None:
+    """Fit a temperature to a language model's p_fake on videos not trained on, and keep it beside the model.
+
+    The labels do not change; probabilities become as sure as they are right. Detectors hf: read it from their folder,
+    openai: with --set calibration=FOLDER.
+    """
+    from deeptrace.evaluate.calibrate import calibrate_run, keep_calibration
+
+    found = calibrate_run(run)
+    path = keep_calibration(found, to)
+    typer.echo(f"temperature {found.temperature:.3f}, fitted on {found.videos} videos of {found.fitted_on}")
+    typer.echo(f"negative log-likelihood {found.nll_before:.4f} before, {found.nll_after:.4f} after (nats a video)")
+    typer.echo(f"kept in {path}")

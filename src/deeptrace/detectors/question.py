@@ -1,0 +1,88 @@
+"""What every language model is asked, served or local: the settings of question, boxes and frames."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from deeptrace.detectors.frames import MAX_FRAMES
+from deeptrace.detectors.fusion import FusionOptions
+from deeptrace.detectors.paper_models import Sampling
+from deeptrace.errors import SettingsError
+from deeptrace.protocol import FINE_TUNING, JSON, ZERO_SHOT, AnswerForm, coordinate_space
+
+__all__ = ["QuestionOptions", "read_settings"]
+
+_FORMS = {"zero-shot": ZERO_SHOT, "fine-tuning": FINE_TUNING, "json": JSON}
+T = TypeVar("T", bound=BaseModel)
+
+
+class QuestionOptions(FusionOptions):
+    """Settings of the question beside those of fusion; None means what is known of the model.
+
+    Attributes:
+        form: the question: the paper's zero-shot one, that of its fine-tuned checkpoints, or one for a JSON object.
+        without: parts that are not asked for, of "box", "time" and "explanation" (the paper's ablations).
+        space: coordinate space of the answer's boxes (`deeptrace.protocol.SPACES`).
+        fps: frames a second shown.
+        max_frames: at most so many, spread evenly over longer clips.
+        frames: exactly so many, spread evenly, instead of `fps`.
+        max_frame_pixels: largest area of a frame shown.
+        max_total_pixels: largest area of all frames of a clip together; frames shrink to keep it.
+    """
+
+    form: Literal["zero-shot", "fine-tuning", "json"] = "zero-shot"
+    without: tuple[Literal["box", "time", "explanation"], ...] = ()
+    space: str | None = None
+    fps: float | None = Field(default=None, gt=0)
+    max_frames: int | None = Field(default=None, ge=1)
+    frames: int | None = Field(default=None, ge=1)
+    max_frame_pixels: int = Field(default=602_112, ge=28 * 28)
+    max_total_pixels: int = Field(default=12_845_056, ge=28 * 28)
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which frames are shown."""
+        return Sampling(fps=self.fps, max_frames=self.max_frames, frames=self.frames)
+
+    @property
+    def answer_form(self) -> AnswerForm:
+        """The form of question and answer, in the space of the boxes."""
+        form = _FORMS[self.form].without(*self.without)
+        return form.in_space(coordinate_space(self.space or "resized_pixels"))
+
+    def completed(self, *, space: str, sampling: Sampling) -> Self:
+        """These settings with what was left open filled in.
+
+        Args:
+            space: of the model's boxes. The checkpoints that the fine-tuning question is for answer in pixels of the
+                original video, whatever they were made from.
+            sampling: of the model.
+
+        Raises:
+            SettingsError: no coordinate space has the name given.
+        """
+        name = self.space or ("pixels" if self.form == "fine-tuning" else space)
+        coordinate_space(name)
+        frames = self.frames if self.frames is not None or self.fps is not None else sampling.frames
+        rate = self.fps or sampling.fps
+        most = self.max_frames or sampling.max_frames or MAX_FRAMES
+        found: dict[str, Any] = {"space": name, "frames": frames}
+        found |= {"fps": None, "max_frames": None} if frames is not None else {"fps": rate, "max_frames": most}
+        return self.model_copy(update=found)
+
+
+def read_settings(kind: type[T], family: str, settings: dict[str, Any]) -> T:
+    """The settings as `kind`.
+
+    Raises:
+        SettingsError: one makes no sense; the message does not repeat its value, which may be a key put there by
+            mistake.
+    """
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise SettingsError(f"{family}: {where}", first["msg"]) from None

@@ -112,7 +112,10 @@ class StockEncoder:
         given: dict[str, Any] = {}
         if self.takes_video:
             indices = [round(time_s * _TIMEBASE) for time_s in times_s]
-            facts = {"total_num_frames": indices[-1] + 1, "fps": float(_TIMEBASE), "frames_indices": indices}
+            # Processors divide the clip's length by the frames shown: the last one stays as long as they do on average.
+            step = (indices[-1] - indices[0]) / max(len(indices) - 1, 1)
+            length = max(round(indices[-1] + step), indices[-1] + 1)
+            facts = {"total_num_frames": length, "fps": float(_TIMEBASE), "frames_indices": indices}
             given = {"videos": [frames], "video_metadata": [facts], "do_sample_frames": False}
             content.append({"type": "video"})
         else:

@@ -74,11 +74,24 @@ def resolve(rest: str, settings: dict[str, Any]) -> Source:
         raise SettingsError("hf: base", "applies to adapters alone")
     kept = _kept(base) | (_kept(str(given["adapter"])) if given.get("adapter") else {})
     options = read_settings(Options, "hf", {name: value for name, value in (kept | given).items() if name != "base"})
+    if options.adapter is not None:
+        _check_adapter(options.adapter, options.adapter_folder)
     config = read_config(base)
     kind = str(config.get("model_type"))
     known = paper_model(base)
     sampling = known.sampling if known is not None else _SAMPLING.get(kind, PAPER_SAMPLING)
     return Source(rest, base, config, options.completed(space=_SPACES.get(kind, "resized_pixels"), sampling=sampling))
+
+
+def _check_adapter(adapter: str, folder: str | None) -> None:
+    """Raise ModelError when there is no adapter, before the model that it belongs to is loaded."""
+    file = "adapter_config.json" if folder is None else f"{folder}/adapter_config.json"
+    try:
+        found = read_json(adapter, file)
+    except ModelError as error:
+        raise ModelError(f"adapter {adapter}", error.problem) from error
+    if found is None:
+        raise ModelError(f"adapter {adapter}", f"has no {file}", "Name the adapter's folder, or its id on the hub.")
 
 
 def _kept(folder: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from typing import Any
 
 import torch
@@ -109,8 +110,11 @@ def _with_adapter(model: Any, options: Options) -> Any:
     name = options.adapter or ""
     folder: dict[str, Any] = {"subfolder": options.adapter_folder} if options.adapter_folder else {}
     try:
-        adapted = peft.PeftModel.from_pretrained(model, name, **folder)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        with warnings.catch_warnings():
+            # An adapter that fills only a part of its places was made for another model; the rest would stay blank.
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            adapted = peft.PeftModel.from_pretrained(model, name, **folder)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, UserWarning) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise ModelError(f"adapter {name}", f"does not load: {why}", "Is it an adapter of this base?") from error
     if options.merge and options.quantization is None:

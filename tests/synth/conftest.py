@@ -17,13 +17,20 @@ def texture(seed: int, height: int, width: int, blur: float = 2.0) -> np.ndarray
     return np.clip(noise, 0, 255).astype(np.uint8)
 
 
-def moving_disc(count: int = 20, height: int = 128, width: int = 160) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def moving_disc(
+    count: int = 20, height: int = 128, width: int = 160, seed: int = 0, direction: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A textured orange disc that crosses a textured background seen by a slowly panning camera.
+
+    Args:
+        count, height, width: of the frames.
+        seed: of the textures.
+        direction: -1 to run backwards.
 
     Returns:
         frames (T, H, W, 3), the same without the disc, and the disc's centres (T, 2).
     """
-    back, skin = texture(1, height + 40, width + 60, 3.0), texture(2, 60, 60, 1.5)
+    back, skin = texture(1 + seed, height + 40, width + 60, 3.0), texture(2 + seed, 60, 60, 1.5)
     frames, empty, centers = [], [], []
     ys, xs = np.mgrid[0:height, 0:width]
     for t in range(count):
@@ -36,6 +43,8 @@ def moving_disc(count: int = 20, height: int = 128, width: int = 160) -> tuple[n
         frames.append(np.rint(scene + alpha * (orange - scene)).astype(np.uint8))
         empty.append(scene)
         centers.append((cx, cy))
+    if direction < 0:
+        frames, empty, centers = frames[::-1], empty[::-1], centers[::-1]
     return np.stack(frames), np.stack(empty), np.array(centers)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,3 +52,45 @@ def tracenet(
         except KeyboardInterrupt:
             fail("stopped; run the same command to go on", EXIT_INTERRUPTED)
     note(f"the model and its card are in {folder}; use it with: deeptrace detect --detector tracenet:{folder} CLIP")
+
+
+@train.command()
+def sft(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="JSON file; examples/sft_*.json are recipes.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write here instead of the config's folder.")] = None,
+) -> None:
+    """Fine-tune a video language model on RewardData: train, measure, choose the best, calibrate, export.
+
+    Run it again after an interruption: it goes on from its last checkpoint. Several GPUs or machines:
+    `torchrun --nproc-per-node 8 -m deeptrace.cli.main train sft CONFIG`.
+    """
+    import importlib.util
+    import os
+
+    from deeptrace.errors import MissingExtraError
+
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "accelerate")):
+        raise MissingExtraError("train sft", "mllm")
+    from deeptrace.train.sft.config import SftConfig
+    from deeptrace.train.sft.run import train_sft
+
+    settings = SftConfig.read(config, **({} if out is None else {"out": out}))
+    first = os.environ.get("RANK", "0") == "0"
+    with progress_bar(quiet=not first) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        trained = train_sft(settings, show)
+    if not first:
+        return
+    for path, why in trained.unusable.items():
+        note(f"left out: {path}: {why}")
+    if trained.folder is None:
+        done, steps = trained.steps
+        fail(f"stopped after step {done} of {steps}; run the same command to go on", EXIT_INTERRUPTED)
+    note(f"the model and its card are in {trained.folder}")
+    note(f"use it with: deeptrace detect --detector hf:{trained.folder} CLIP")

@@ -25,6 +25,8 @@ class Calibration(BaseModel):
         fitted_on: name of the data and split.
         videos: how many.
         nll_before, nll_after: mean negative log-likelihood, in nats, on those videos.
+        thresholds: on the calibrated probability, by name (see `evaluate.thresholds`); for the record, as the label is
+            the one that the model wrote.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -35,6 +37,7 @@ class Calibration(BaseModel):
     videos: int = Field(default=0, ge=0)
     nll_before: float | None = None
     nll_after: float | None = None
+    thresholds: dict[str, float] = Field(default_factory=dict)
 
     def apply(self, p_fake: float) -> float:
         """The calibrated probability."""

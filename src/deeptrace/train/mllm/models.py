@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils.hub import cached_file
 
 from deeptrace.data.jsonio import atomic_path
 from deeptrace.detectors.transformers.encode import Encoder
-from deeptrace.errors import MissingExtraError, ModelError, SettingsError
+from deeptrace.detectors.transformers.models import load_model
+from deeptrace.errors import MissingExtraError, SettingsError
 from deeptrace.train.mllm.attention import VARLEN, use_attention
 from deeptrace.train.mllm.settings import ModelSettings
 
@@ -100,14 +101,8 @@ def complete_folder(folder: Path, base: str, encoder: Encoder, detector: Mapping
 
 
 def _load(settings: ModelSettings, *, quantized: bool = True) -> PreTrainedModel:
-    options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype)}
-    if settings.tuning == "qlora" and quantized:
-        options["quantization_config"] = _four_bits()
-    try:
-        model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(settings.base, **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(settings.base, f"the model does not load: {error}") from error
-    return model
+    bits = _four_bits() if settings.tuning == "qlora" and quantized else None
+    return load_model(settings.base, dtype=getattr(torch, settings.dtype), quantization_config=bits)
 
 
 def _four_bits() -> Any:

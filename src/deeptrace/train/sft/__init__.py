@@ -1,0 +1,1 @@
+"""Supervised fine-tuning of video language models on RewardData."""

@@ -1,0 +1,103 @@
+"""Every choice of a supervised fine-tuning, in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from deeptrace.train.config_file import read_config
+from deeptrace.train.mllm.settings import (
+    AugmentSettings,
+    DataPart,
+    FormSettings,
+    ModelSettings,
+    Settings,
+    ViewSettings,
+)
+
+__all__ = ["SftConfig"]
+
+
+class SftConfig(Settings):
+    """A supervised fine-tuning; the JSON file of `deeptrace train sft CONFIG` holds these fields.
+
+    Attributes:
+        model, view, form, augment: see their classes.
+        data: datasets of the mixture; put a `deeptrace synth` folder beside RewardData to mix planted traces in.
+        validation: what checkpoints are measured on, and the probabilities calibrated; None for neither.
+        validation_videos: at most this many of it, drawn once; None for all.
+        out: where checkpoints, the log, the measurements and the trained model go.
+        seed: of everything.
+        epochs: passes over the mixture.
+        balance: draw the rarer label again until both come as often.
+        batch: examples a process takes at a time, when they are not packed.
+        pack_tokens: tokens of a packed row; None pads instead. One process takes one row at a time.
+        group_lengths: without packing, put examples of like length in a batch.
+        accumulate: batches or rows a process adds up before a step.
+        loss_chunk: positions of answers whose logits are there at a time; None for transformers' own loss, with
+            logits of every position over the whole vocabulary.
+        learning_rate, schedule, warmup, weight_decay, max_grad_norm: of AdamW; warmup as a share of all steps.
+        optimizer: transformers' name: "adamw_torch_fused", "adamw_torch", "adamw_bnb_8bit", ...
+        workers: processes that prepare batches ahead, for each training process; 0 prepares in the process itself.
+        prefetch: batches that each of them prepares ahead.
+        save_every: steps between checkpoints; also at the end, and when the run is told to stop.
+        evaluate: measure each of these (but for the last case) on the validation split, and keep the best.
+        keep: checkpoints kept, beside the best.
+        answer_tokens: longest answer when measured.
+        sharding: over several processes: "ddp" keeps the whole model in each, "fsdp" a part (FSDP2).
+        merge: write adapters into the base's weights at the end.
+        device: "cpu" to keep off the GPUs.
+    """
+
+    model: ModelSettings
+    view: ViewSettings = ViewSettings()
+    form: FormSettings = FormSettings()
+    augment: AugmentSettings = AugmentSettings()
+    data: list[DataPart] = Field(min_length=1)
+    validation: DataPart | None = None
+    validation_videos: int | None = Field(default=None, ge=1)
+    out: Path
+    seed: int = 0
+    epochs: int = Field(default=1, ge=1)
+    balance: bool = False
+    batch: int = Field(default=1, ge=1)
+    pack_tokens: int | None = Field(default=None, ge=64)
+    group_lengths: bool = False
+    accumulate: int = Field(default=1, ge=1)
+    loss_chunk: int | None = Field(default=1024, ge=1)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    optimizer: str = "adamw_torch_fused"
+    workers: int = Field(default=0, ge=0)
+    prefetch: int = Field(default=2, ge=1)
+    save_every: int = Field(default=200, ge=1)
+    keep: int = Field(default=2, ge=1)
+    evaluate: bool = True
+    answer_tokens: int = Field(default=256, ge=1)
+    sharding: Literal["ddp", "fsdp"] = "ddp"
+    merge: bool = True
+    device: Literal["auto", "cpu"] = "auto"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.pack_tokens is not None and (self.batch > 1 or self.group_lengths):
+            raise ValueError("pack_tokens: rows are packed, so batch must be 1 and group_lengths false")
+        if self.model.tuning == "qlora" and self.sharding == "fsdp":
+            raise ValueError("sharding: 4-bit weights are not sharded here; use ddp")
+        if self.model.tuning == "lora" and self.sharding == "fsdp" and self.model.dtype == "bfloat16":
+            raise ValueError("sharding: adapters are float32, and fsdp wants one dtype; set model.dtype to float32")
+        return self
+
+    @classmethod
+    def read(cls, path: str | Path, **changes: Any) -> SftConfig:
+        """The config in a JSON file, with `changes` on top; relative folders are relative to the working directory.
+
+        Raises:
+            SettingsError: the file is missing, no JSON, or holds a field that makes no sense.
+        """
+        return read_config(cls, path, "examples/sft_qwen2_5_vl_7b.json", **changes)

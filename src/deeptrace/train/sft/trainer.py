@@ -1,0 +1,236 @@
+"""transformers' Trainer with our batches, our loss and our measurements; every step can be gone on from."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from deeptrace.train.mllm.loss import learn_answers_only
+from deeptrace.train.mllm.models import base_model
+from deeptrace.train.sft.batches import Batches
+from deeptrace.train.sft.config import SftConfig
+
+__all__ = ["CHECKPOINTS", "LOG", "SftTrainer", "last_checkpoint", "training_arguments"]
+
+CHECKPOINTS = "checkpoints"
+LOG = "log.jsonl"
+_HOURS_TO_WAIT = 6
+
+
+class SftTrainer(Trainer):
+    """One pass over planned batches.
+
+    Args:
+        model: of `load_trainable`.
+        batches: of the whole training.
+        config: of it.
+        processes: that train together.
+        measure: called on every process at each checkpoint; returns numbers with `selection`, higher is better, on the
+            first. None measures nothing.
+        on_step: called with (step, steps in all, loss) on the first process.
+        complete: called with each checkpoint's folder on the first process.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        batches: Batches,
+        config: SftConfig,
+        *,
+        processes: int,
+        measure: Callable[[Any, int], dict[str, float]] | None = None,
+        on_step: Callable[[int, int, float], object] = lambda _step, _steps, _loss: None,
+        complete: Callable[[Path], object] = lambda _folder: None,
+    ) -> None:
+        steps = len(batches) // (processes * config.accumulate)
+        inner = base_model(model)
+        if config.loss_chunk is not None:
+            learn_answers_only(inner, chunk=config.loss_chunk)
+        super().__init__(
+            model=model,
+            args=training_arguments(config, inner, steps),
+            train_dataset=batches,
+            data_collator=_only,
+            callbacks=[
+                _Log(config.out / LOG, on_step),
+                _MeasureWhatIsSaved(measure is not None),
+                _StopWhenTold(),
+                _Complete(complete),
+            ],
+        )
+        self.remove_callback(PrinterCallback)  # progress is shown by the command line
+        self._measure = measure
+        # Our loss and transformers' divide by the number of learned tokens of the whole step, over all processes.
+        self.model_accepts_loss_kwargs = True
+        self._loss_shifts_labels = True
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Measure the model; see `measure`."""
+        if self._measure is None:
+            return {}
+        model: Any = self.model
+        found = self._measure(model, self.state.global_step)
+        metrics = {f"eval_{name}": value for name, value in found.items()}
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        model.train()
+        return metrics
+
+
+def training_arguments(config: SftConfig, model: PreTrainedModel, steps: int) -> TrainingArguments:
+    """What transformers' Trainer is told."""
+    on_gpu = config.device == "auto" and torch.cuda.is_available()
+    sharded: dict[str, Any] = {"fsdp": True, "fsdp_config": _fsdp(model)} if config.sharding == "fsdp" else {}
+    args = TrainingArguments(
+        output_dir=str(config.out / CHECKPOINTS),
+        max_steps=steps,
+        per_device_train_batch_size=1,  # of planned batches
+        gradient_accumulation_steps=config.accumulate,
+        train_sampling_strategy="sequential",
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.schedule,
+        warmup_steps=round(config.warmup * steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        optim=config.optimizer,
+        bf16=on_gpu and config.model.dtype == "float32",
+        use_cpu=not on_gpu,
+        seed=config.seed,
+        data_seed=config.seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_steps=config.save_every,
+        save_total_limit=config.keep,
+        metric_for_best_model="selection" if config.validation is not None and config.evaluate else None,
+        greater_is_better=True,
+        dataloader_num_workers=config.workers,
+        dataloader_prefetch_factor=config.prefetch if config.workers else None,
+        dataloader_persistent_workers=config.workers > 0,
+        dataloader_pin_memory=on_gpu,
+        remove_unused_columns=False,
+        average_tokens_across_devices=True,
+        ddp_find_unused_parameters=False,
+        ddp_timeout=_HOURS_TO_WAIT * 3600,  # the others wait while one measures
+        disable_tqdm=True,
+        report_to="none",
+        save_only_model=False,
+        **sharded,
+    )
+    if args.parallel_mode.name == "NOT_DISTRIBUTED":
+        args._n_gpu = min(args.n_gpu, 1)  # several GPUs without torchrun would be DataParallel
+    return args
+
+
+def last_checkpoint(out: Path) -> Path | None:
+    """The newest whole checkpoint: its state is written last, so one that was broken off has none."""
+    found = [
+        (int(folder.name.rpartition("-")[2]), folder)
+        for folder in (out / CHECKPOINTS).glob("checkpoint-*")
+        if (folder / "trainer_state.json").is_file()
+    ]
+    return max(found)[1] if found else None
+
+
+def _fsdp(model: PreTrainedModel) -> dict[str, Any]:
+    """FSDP2: each layer of the language model and of the vision tower is a unit."""
+    layers: set[str] = set()
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            split: Any = module._no_split_modules
+            layers.update(split or ())
+    return {"version": 2, "transformer_layer_cls_to_wrap": sorted(layers), "state_dict_type": "FULL_STATE_DICT"}
+
+
+def _only(batches: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    (batch,) = batches
+    return batch
+
+
+class _Log(TrainerCallback):
+    """A line a step in a file; a run that goes on drops what lies beyond its checkpoint."""
+
+    def __init__(self, path: Path, on_step: Callable[[int, int, float], object]) -> None:
+        self._path, self._on_step = path, on_step
+        self._since = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        self._since = time.monotonic()
+        if state.is_world_process_zero and self._path.is_file():
+            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= state.global_step]
+            self._path.write_text("".join(kept), encoding="utf-8")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:  # noqa: ARG002
+        if not state.is_world_process_zero or logs is None or "loss" not in logs:
+            return
+        now = time.monotonic()
+        line: dict[str, Any] = {"step": state.global_step}
+        line |= {name: logs[name] for name in ("loss", "grad_norm", "learning_rate") if name in logs}
+        line["seconds"] = round(now - self._since, 4)
+        self._since = now
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self._on_step(state.global_step, state.max_steps, float(logs["loss"]))
+
+
+class _MeasureWhatIsSaved(TrainerCallback):
+    """Every planned checkpoint is measured; it stands before `_StopWhenTold`, whose checkpoint is for going on."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:  # noqa: ARG002
+        if state.global_step >= state.max_steps:
+            control.should_save = True
+        control.should_evaluate = self._wanted and control.should_save
+        return control
+
+
+class _StopWhenTold(TrainerCallback):
+    """SIGTERM or Ctrl-C: finish the step, keep it, end. With several processes all stop at one step."""
+
+    def __init__(self) -> None:
+        self.told = False
+        self._before: dict[int, Any] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._hear)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:  # noqa: ARG002
+        told = torch.tensor(float(self.told), device=args.device)
+        if dist.is_initialized():
+            dist.all_reduce(told, op=dist.ReduceOp.MAX)
+        if bool(told):
+            self.told = True
+            control.should_training_stop = True
+            control.should_save = True
+            control.should_evaluate = False
+        return control
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _hear(self, _number: int, _frame: Any) -> None:
+        self.told = True
+
+
+class _Complete(TrainerCallback):
+    """Checkpoints get what `hf:FOLDER` needs beside the weights."""
+
+    def __init__(self, complete: Callable[[Path], object]) -> None:
+        self._complete = complete
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        if state.is_world_process_zero:
+            self._complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")

@@ -94,3 +94,41 @@ def sft(
         fail(f"stopped after step {done} of {steps}; run the same command to go on", EXIT_INTERRUPTED)
     note(f"the model and its card are in {trained.folder}")
     note(f"use it with: deeptrace detect --detector hf:{trained.folder} CLIP")
+
+
+@train.command()
+def grpo(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="JSON file; examples/grpo_*.json are recipes.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write here instead of the config's folder.")] = None,
+) -> None:
+    """Train a video language model further, with rewards that compare its answers with annotated traces.
+
+    Run it again after an interruption: it goes on from its last state. Several GPUs or machines:
+    `torchrun --nproc-per-node 8 -m deeptrace.cli.main train grpo CONFIG`.
+    """
+    import importlib.util
+    import os
+
+    from deeptrace.errors import MissingExtraError
+
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "accelerate")):
+        raise MissingExtraError("train grpo", "mllm")
+    from deeptrace.train.grpo.config import GrpoConfig
+    from deeptrace.train.grpo.run import train_grpo
+
+    settings = GrpoConfig.read(config, **({} if out is None else {"out": out}))
+    first = os.environ.get("RANK", "0") == "0"
+    with progress_bar(quiet=not first) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        try:
+            folder = train_grpo(settings, show)
+        except KeyboardInterrupt:
+            fail("stopped; run the same command to go on", EXIT_INTERRUPTED)
+    if first:
+        note(f"the model and its card are in {folder}; use it with: deeptrace detect --detector hf:{folder} CLIP")

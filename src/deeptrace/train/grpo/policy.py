@@ -1,0 +1,153 @@
+"""A model as a policy: it samples answers to a clip's question, and says how likely each of their tokens was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from deeptrace.detectors.transformers.encode import Encoded, Encoder, collate
+from deeptrace.train.mllm.attention import attention
+from deeptrace.train.mllm.models import base_model
+
+__all__ = ["Answers", "Policy"]
+
+_ALONG_TOKENS = "mm_token_type_ids"
+_VISUAL = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Several answers to one question.
+
+    Attributes:
+        encoded: clip and question.
+        tokens: of each answer, its end token included, each (C_i,).
+        texts: the same as text, without special tokens.
+        finished: whether the answer ended by itself, not at the limit.
+    """
+
+    encoded: Encoded
+    tokens: tuple[Tensor, ...]
+    texts: tuple[str, ...]
+    finished: tuple[bool, ...]
+
+
+class Policy:
+    """A causal model over clips and text.
+
+    Args:
+        model: of transformers, or one with PEFT adapters.
+        encoder: of its checkpoint.
+        temperature: of sampling. Probabilities are those of the distribution that is sampled from, hence no top-k, no
+            top-p and no repetition penalty, whatever the checkpoint's own generation settings say.
+        max_tokens: longest answer.
+        reference: a frozen copy of the model as it was; None to take the adapters off instead.
+    """
+
+    def __init__(
+        self, model: Any, encoder: Encoder, *, temperature: float = 1.0, max_tokens: int = 256, reference: Any = None
+    ) -> None:
+        self.model, self.encoder, self.reference = model, encoder, reference
+        self.temperature, self.max_tokens = temperature, max_tokens
+        ends = model.generation_config.eos_token_id
+        ends = encoder.tokenizer.eos_token_id if ends is None else ends
+        config = base_model(model).config
+        # A frame's token in an answer would stand for a frame that is not there: the model could not read it back.
+        self._never = [int(found) for name in _VISUAL if (found := getattr(config, name, None)) is not None]
+        self._ends = [int(end) for end in (ends if isinstance(ends, (list, tuple)) else [ends])]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        found: torch.device = next(iter(self.model.parameters())).device
+        return found
+
+    def sample(self, encoded: Encoded, count: int, *, seed: int) -> Answers:
+        """`count` answers, the same ones for the same seed and weights."""
+        return self._generate(encoded, count, seed, do_sample=True, temperature=self.temperature, top_k=0, top_p=1.0)
+
+    def greedy(self, encoded: Encoded) -> Answers:
+        """The likeliest answer, token by token."""
+        return self._generate(encoded, 1, 0, do_sample=False)
+
+    def logps(self, answers: Answers, rows: Sequence[int]) -> Tensor:
+        """Log-probabilities (B, C) of the tokens of some answers, with gradient; 0 beyond an answer's end."""
+        return self._logps(self.model, answers, rows)
+
+    @torch.no_grad()
+    def reference_logps(self, answers: Answers, rows: Sequence[int]) -> Tensor:
+        """The same under the reference, without gradient."""
+        model = self.model if self.reference is None else self.reference
+        without: AbstractContextManager[Any] = model.disable_adapter() if self.reference is None else nullcontext()
+        with without:
+            return self._logps(model, answers, rows)
+
+    @staticmethod
+    def mask(answers: Answers, rows: Sequence[int]) -> Tensor:
+        """1 for the tokens of some answers, (B, C)."""
+        return _padded([torch.ones(len(answers.tokens[row])) for row in rows])
+
+    def _logps(self, model: Any, answers: Answers, rows: Sequence[int]) -> Tensor:
+        """Log-probabilities (B, C); the head is applied to the answers' positions alone, not to those of a clip."""
+        samples = [_said(answers.encoded, answers.tokens[row]) for row in rows]
+        batch = self._moved(collate(samples, pad_id=self.encoder.pad_id, side="right"))
+        start = len(answers.encoded.input_ids)
+        whole: Any = base_model(model)
+        hidden = whole.base_model(**batch, use_cache=False).last_hidden_state[:, start - 1 : -1]
+        logits = whole.get_output_embeddings()(hidden).float() / self.temperature
+        logits[..., self._never] = -torch.inf
+        found = logits.gather(2, batch["input_ids"][:, start:, None])[..., 0] - logits.logsumexp(dim=2)
+        mask = self.mask(answers, rows).to(found.device)
+        return torch.where(mask > 0, found, torch.zeros_like(found))
+
+    def _moved(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    @torch.no_grad()
+    def _generate(self, encoded: Encoded, count: int, seed: int, **how: Any) -> Answers:
+        settings = GenerationConfig(
+            max_new_tokens=self.max_tokens,
+            repetition_penalty=1.0,
+            suppress_tokens=self._never or None,
+            eos_token_id=self._ends,
+            pad_token_id=self.encoder.pad_id,
+            **how,
+        )
+        batch = self._moved(collate([encoded] * count, pad_id=self.encoder.pad_id, side="left"))
+        training = self.model.training
+        self.model.eval()  # gradient checkpointing, which training may have on, forbids the cache
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), attention(base_model(self.model), "sdpa"):
+            torch.manual_seed(seed)
+            found = self.model.generate(**batch, generation_config=settings)
+        self.model.train(training)
+        said = [self._ended(row) for row in found[:, batch["input_ids"].shape[1] :].cpu()]
+        return Answers(
+            encoded,
+            tuple(tokens for tokens, _ in said),
+            tuple(self.encoder.tokenizer.decode(tokens, skip_special_tokens=True) for tokens, _ in said),
+            tuple(finished for _, finished in said),
+        )
+
+    def _ended(self, row: Tensor) -> tuple[Tensor, bool]:
+        """A row of generated tokens up to its first end token, and whether it has one."""
+        ends = torch.isin(row, torch.tensor(self._ends)).nonzero()
+        return (row[: int(ends[0]) + 1], True) if len(ends) else (row, False)
+
+
+def _said(encoded: Encoded, tokens: Tensor) -> Encoded:
+    """The sample with an answer's very tokens: text read back into tokens need not give the same ones."""
+    tensors = dict(encoded.tensors)
+    if _ALONG_TOKENS in tensors:
+        tensors[_ALONG_TOKENS] = torch.cat([tensors[_ALONG_TOKENS], torch.zeros_like(tokens)])
+    return replace(encoded, input_ids=torch.cat([encoded.input_ids, tokens]), tensors=tensors)
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)

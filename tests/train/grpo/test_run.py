@@ -1,0 +1,182 @@
+"""`deeptrace train grpo` on a CPU: the reward rises, a killed run goes on unchanged, two processes agree with one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+from tests.train.grpo.small import prepare, small_config  # noqa: E402
+
+from deeptrace.cli.main import app  # noqa: E402
+from deeptrace.errors import DataError, SettingsError  # noqa: E402
+from deeptrace.train.grpo.config import GrpoConfig  # noqa: E402
+from deeptrace.train.grpo.loop import ANSWERS, LOG, STATE, question_order, read_log  # noqa: E402
+from deeptrace.train.grpo.run import train_grpo  # noqa: E402
+
+SHORT = {"group": 4, "rows": 3, "max_tokens": 40, "kl": 0.02}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips, and a model that careless annotators have taught."""
+    return prepare(tmp_path_factory.mktemp("grpo"))
+
+
+@pytest.fixture(scope="module")
+def untaught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips, and a model that has hardly learned."""
+    return prepare(tmp_path_factory.mktemp("untaught"), steps=1)
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    """The log without how long things took."""
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in read_log(out / LOG)]
+
+
+def mean(rows: list[dict[str, Any]], name: str) -> float:
+    return sum(row[name] for row in rows) / len(rows)
+
+
+@pytest.mark.slow
+def test_a_few_steps_raise_the_grounded_reward(folder: Path) -> None:
+    config = small_config(folder, out="rise", steps=16)
+    model = train_grpo(config)
+    rows = rows_of(config.out)
+    assert [row["step"] for row in rows] == list(range(16))
+    assert mean(rows[-4:], "reward") > mean(rows[:4], "reward") + 0.05
+    assert mean(rows[-4:], "label_accuracy") > mean(rows[:4], "label_accuracy")
+    assert all(row["kl"] is not None and row["gradient"] > 0 for row in rows)
+    answers = read_log(config.out / ANSWERS)
+    assert len(answers) == 16 * 4
+    assert all(len(row["answers"]) == 16 for row in answers)
+    check = rows[-1]["check"]
+    assert check["counts"]["videos"] == 4
+    assert (model / "README.md").is_file()
+    facts = json.loads((model / "deeptrace_training.json").read_text())
+    assert facts["validation"] == check
+    assert facts["curve"][0]["reward"] == rows[0]["reward"]
+    assert (config.out / "best" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_a_run_that_was_killed_goes_on_with_the_same_rewards_and_losses(folder: Path, tuning: str) -> None:
+    def config(out: str) -> GrpoConfig:
+        model = {"base": str(folder / "warm"), "dtype": "float32", "attention": "sdpa", "tuning": tuning}
+        return small_config(folder, out=out, model=model, learn=SHORT, steps=4, save_every=2, validation=None)
+
+    def killed(what: str, done: int, total: int) -> None:
+        if what == "trained" and done == 3:
+            raise KeyboardInterrupt
+
+    whole, broken = config(f"whole-{tuning}"), config(f"broken-{tuning}")
+    train_grpo(whole)
+    with pytest.raises(KeyboardInterrupt):
+        train_grpo(broken, killed)
+    with open(broken.out / LOG, "a", encoding="utf-8") as file:
+        file.write('{"step": 3, "rew')  # the line that was being written
+    train_grpo(broken)
+    assert rows_of(broken.out) == rows_of(whole.out)
+    assert (broken.out / ANSWERS).read_text() == (whole.out / ANSWERS).read_text()
+    states = [torch.load(one.out / STATE, weights_only=True)["weights"] for one in (whole, broken)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert ("lora" in " ".join(states[0])) == (tuning == "lora")
+    assert (broken.out / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does(folder: Path) -> None:
+    outs = []
+    for processes in (1, 2):
+        config = small_config(folder, out=f"by-{processes}", learn=SHORT, steps=2)
+        (folder / f"{processes}.json").write_text(config.model_dump_json())
+        started = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
+        command = [*started, "-m", "deeptrace.cli.main", "train", "grpo", str(folder / f"{processes}.json")]
+        done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        outs.append(config.out)
+    one, two = (rows_of(out) for out in outs)
+    for a, b in zip(one, two, strict=True):
+        assert a.keys() == b.keys()
+        for name in ("reward", "loss", "kl", "gradient", "answer_tokens"):
+            assert a[name] == pytest.approx(b[name], abs=2e-4), name
+    assert one[-1]["check"]["per_video"] == two[-1]["check"]["per_video"]
+    assert [row["video"] for row in read_log(outs[0] / ANSWERS)] == [
+        row["video"] for row in read_log(outs[1] / ANSWERS)
+    ]
+
+
+def test_a_folder_of_another_run_is_refused(untaught: Path) -> None:
+    config = small_config(untaught, out="claimed", learn=SHORT, steps=1, validation=None)
+    train_grpo(config)
+    with pytest.raises(SettingsError, match=r"holds a run with other settings \(learning_rate\)"):
+        train_grpo(config.model_copy(update={"learning_rate": 1e-5}))
+
+
+def test_a_clip_that_does_not_decode_is_left_out_and_named(untaught: Path, tmp_path: Path) -> None:
+    rows = json.loads((untaught / "clips" / "all_data.json").read_text())
+    broken = {**rows[0], "video_id": "broken", "video_path": "broken.mp4"}
+    for row in rows:
+        row["video_path"] = str(untaught / "clips" / row["video_path"])
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    (tmp_path / "all_data.json").write_text(json.dumps([*rows, broken]))
+    changes: dict[str, Any] = {"learn": SHORT, "steps": 1, "validation": None, "out": tmp_path / "run"}
+    train_grpo(small_config(untaught, data=[{"path": str(tmp_path)}], **changes))
+    (left,) = read_log(tmp_path / "run" / "unusable.jsonl")
+    assert left["video"] == "broken"
+    (tmp_path / "all_data.json").write_text(json.dumps([broken]))
+    with pytest.raises(DataError, match="none of 1 videos decodes"):
+        train_grpo(small_config(untaught, data=[{"path": str(tmp_path)}], **changes | {"out": tmp_path / "none"}))
+
+
+def test_every_epoch_asks_every_question_once() -> None:
+    asked = [k for step in range(5) for k in question_order(10, step, 4, seed=3)]
+    assert sorted(asked[:10]) == sorted(asked[10:]) == list(range(10))
+    assert asked[:10] != asked[10:]
+    assert asked != [k for step in range(5) for k in question_order(10, step, 4, seed=4)]
+
+
+# -- the command ------------------------------------------------------------------------------------------------
+
+
+def test_the_command_trains_and_says_where_the_model_is(untaught: Path) -> None:
+    config = small_config(untaught, out="cli", learn=SHORT, steps=1, validation=None)
+    (untaught / "cli.json").write_text(config.model_dump_json())
+    done = CliRunner().invoke(app, ["train", "grpo", str(untaught / "cli.json"), "--out", str(untaught / "elsewhere")])
+    assert done.exit_code == 0, done.output
+    assert f"--detector hf:{untaught / 'elsewhere' / 'model'}" in done.stderr
+    assert len(read_log(untaught / "elsewhere" / LOG)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        ('{"model": {"base": "x"}, "data": []}', "data: List should have at least 1 item"),
+        ('{"model": {"base": "x"}, "data": [{"path": "y"}], "weights": {"miss": 2}}', "weights.miss: "),
+    ],
+)
+def test_a_config_that_makes_no_sense_is_one_clear_line(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "grpo.json").write_text(text)
+    with pytest.raises(SettingsError, match=words):
+        GrpoConfig.read(tmp_path / "grpo.json")
+
+
+def test_the_recipes_are_configs() -> None:
+    recipes = sorted(Path("examples").glob("grpo_*.json"))
+    assert recipes
+    for recipe in recipes:
+        assert GrpoConfig.read(recipe).questions % 2 == 0

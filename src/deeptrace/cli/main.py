@@ -25,6 +25,7 @@ from deeptrace.cli.doctor import doctor
 from deeptrace.cli.eval import evaluate
 from deeptrace.cli.leaderboard import leaderboard
 from deeptrace.cli.score import score
+from deeptrace.cli.serve import serve
 from deeptrace.cli.synth import synth
 from deeptrace.cli.terminal import fail
 from deeptrace.cli.train import train
@@ -48,6 +49,7 @@ app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(calibrate)
 app.command()(score)
+app.command()(serve)
 app.add_typer(data, name="data")
 app.add_typer(leaderboard, name="leaderboard")
 app.add_typer(train, name="train")

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.context import SpawnProcess
@@ -23,7 +23,7 @@ from deeptrace.errors import DeeptraceError, ModelError
 from deeptrace.evaluate.detect import Job, Judged, failed_verdict, judge
 from deeptrace.trace import DetectorInfo, Outcome
 
-__all__ = ["WorkerPool"]
+__all__ = ["WorkerPool", "how_it_died", "start_worker"]
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,6 @@ class WorkerPool:
     ) -> None:
         self._args = (detector, settings, job)
         self._size, self._timeout_s = workers, timeout_s
-        self._context = get_context("spawn")
         self._workers: list[_Worker] = []
         first = self._start()
         self.info = self._handshake(first)
@@ -108,19 +107,7 @@ class WorkerPool:
     # -- one worker -----------------------------------------------------------------------------------------------
 
     def _start(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, *self._args), daemon=True)
-        # Ctrl-C reaches the whole group; the parent decides what it means. Blocked here, it stays so in the child from
-        # its first instruction, and what comes meanwhile is delivered to the parent afterwards.
-        # The resource tracker unblocks the signal when it is started, so it is started before.
-        resource_tracker.ensure_running()
-        earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
-        theirs.close()
-        worker = _Worker(process, ours)
+        worker = _Worker(*start_worker(_serve, *self._args))
         self._workers.append(worker)
         return worker
 
@@ -130,7 +117,7 @@ class WorkerPool:
             answer = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join(STOP_S)
-            answer = ModelError(self._args[0], f"{_how_it_died(worker.process)} while loading the detector")
+            answer = ModelError(self._args[0], f"{how_it_died(worker.process)} while loading the detector")
         if isinstance(answer, DeeptraceError):
             self.close()
             raise answer
@@ -177,7 +164,7 @@ class WorkerPool:
                 judged: Judged = worker.pipe.recv()
             except (EOFError, OSError):
                 worker.process.join(STOP_S)
-                how = _how_it_died(worker.process)
+                how = how_it_died(worker.process)
                 path = worker.path
                 self._drop(worker)
                 if path is not None:
@@ -208,7 +195,26 @@ class WorkerPool:
         return path, Judged(failed_verdict(path, Outcome.DECODE_FAILED, why, info=self.info))
 
 
-def _how_it_died(process: SpawnProcess) -> str:
+def start_worker(life: Callable[..., None], *args: Any) -> tuple[SpawnProcess, connection.Connection]:
+    """A spawned process that lives `life(pipe, *args)`, and our end of its pipe. Ctrl-C does not reach it."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=life, args=(theirs, *args), daemon=True)
+    # Ctrl-C reaches the whole group; the parent decides what it means. Blocked here, it stays so in the child from
+    # its first instruction, and what comes meanwhile is delivered to the parent afterwards.
+    # The resource tracker unblocks the signal when it is started, so it is started before.
+    resource_tracker.ensure_running()
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+    theirs.close()
+    return process, ours
+
+
+def how_it_died(process: SpawnProcess) -> str:
+    """What became of a process that has ended, for people."""
     code = process.exitcode
     if code is not None and code < 0:
         return f"the worker process was killed by {signal.Signals(-code).name}"

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,51 +17,18 @@ from deeptrace.detectors import DEFAULT_DETECTOR, Detector
 from deeptrace.errors import SettingsError, VideoError
 from deeptrace.reward.layouts import Unusable
 from deeptrace.reward.pool import DetectorPool
-from deeptrace.reward.scalar import DEFAULT_WEIGHTS, ScalarReward, explain_reward, unrewarded
+from deeptrace.reward.result import RewardResult
+from deeptrace.reward.scalar import DEFAULT_WEIGHTS, explain_reward, unrewarded
 from deeptrace.trace import Category, DetectorInfo, Outcome, Verdict
 from deeptrace.video import Video, open_video, video_from_array
 
 if TYPE_CHECKING:
     from deeptrace.reward.dense import DenseReward
 
-__all__ = ["Clip", "Reward", "RewardResult", "opened", "reward_of", "shared_reward"]
+__all__ = ["Clip", "Reward", "RewardResult", "opened", "rates_of", "reward_of", "shared_reward"]
 
 Clip = str | os.PathLike[str] | Video | NDArray[Any] | Unusable
 """A path or URL, an open video, frames (T, H, W, 3) uint8 RGB, or a clip already known to be unusable."""
-
-
-@dataclass(frozen=True)
-class RewardResult:
-    """The reward of one clip.
-
-    Attributes:
-        reward: in [0, 1], higher is better; NaN when the clip could not be scored.
-        parts: what it is made of; None when the clip could not be scored.
-        verdict: what the detector said.
-    """
-
-    reward: float
-    parts: ScalarReward | None
-    verdict: Verdict
-
-    @property
-    def error(self) -> str | None:
-        """Why there is no reward, one line; None when there is one."""
-        return self.verdict.error
-
-    def as_json(self) -> dict[str, Any]:
-        """The numbers, without the verdict; None where there is no number."""
-        row: dict[str, Any] = {"video": self.verdict.video, "outcome": self.verdict.outcome.value}
-        if self.parts is None:
-            return row | {"reward": None, "error": self.error}
-        return row | {
-            "reward": self.reward,
-            "authenticity": self.parts.authenticity,
-            "trace_factor": self.parts.trace_factor,
-            "trace_cost": self.parts.trace_cost,
-            "cost_by_category": self.parts.cost_by_category,
-            "error": None,
-        }
 
 
 class Reward:
@@ -115,7 +81,7 @@ class Reward:
         Raises:
             SettingsError: an array without `fps`, of another shape or dtype, or a wrong number of `fps`.
         """
-        rates = _rates(fps, len(videos))
+        rates = rates_of(fps, len(videos))
         clips = [_prepared(clip, rate, index) for index, (clip, rate) in enumerate(zip(videos, rates, strict=True))]
         if self._workers == 1 or len(clips) < 2:
             return [self._score_one(clip) for clip in clips]
@@ -224,7 +190,12 @@ def opened(clip: str | Video | Unusable) -> Iterator[Video]:
         yield video
 
 
-def _rates(fps: float | Sequence[float] | None, count: int) -> list[float | None]:
+def rates_of(fps: float | Sequence[float] | None, count: int) -> list[float | None]:
+    """Frames a second of each of `count` clips.
+
+    Raises:
+        SettingsError: another number of them.
+    """
     if fps is None or isinstance(fps, (int, float)):
         return [fps] * count
     if len(fps) != count:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -44,15 +44,18 @@ class Decoder:
         path: as the user gave it.
         threads: decoding threads; 1 decodes on the calling thread.
         max_pixels: largest width x height that is decoded; None for no limit.
+        formats: see `open_source`.
 
     Raises:
         VideoError: as `open_source`; NoVideoStreamError without a picture stream; VideoTooLargeError above the limit.
     """
 
-    def __init__(self, path: str, *, threads: int, max_pixels: int | None) -> None:
-        self.path = path
+    def __init__(
+        self, path: str, *, threads: int, max_pixels: int | None, formats: Sequence[str] | None = None
+    ) -> None:
+        self.path, self._formats = path, formats
         self.trouble = Trouble()
-        self._source: Source = open_source(path, _decoder_limit(max_pixels))
+        self._source: Source = open_source(path, _decoder_limit(max_pixels), formats=formats)
         try:
             self.stream = _pick_stream(path, self._source)
             self._configure(threads, max_pixels)
@@ -90,7 +93,7 @@ class Decoder:
 
     def _stated_size(self) -> tuple[int, int]:
         """The size in the file's header where FFmpeg's first look was refused for its size; no picture is decoded."""
-        source = open_source(self.path, {"skip_frame": "all"})
+        source = open_source(self.path, {"skip_frame": "all"}, formats=self._formats)
         try:
             context = _pick_stream(self.path, source).codec_context
             return context.width, context.height

@@ -31,9 +31,11 @@ _NEW_PASS_S = 20.0
 class FileVideo(Video):
     """A video in a file or behind a URL; made by `open_video`."""
 
-    def __init__(self, path: str, *, max_pixels: int | None, threads: int) -> None:
+    def __init__(
+        self, path: str, *, max_pixels: int | None, threads: int, formats: Sequence[str] | None = None
+    ) -> None:
         super().__init__(path)
-        self._max_pixels, self._threads = max_pixels, threads
+        self._max_pixels, self._threads, self._formats = max_pixels, threads, formats
         self._open: list[Decoder] = []
         self._closed = False
         decoder = self._new_decoder()
@@ -149,7 +151,7 @@ class FileVideo(Video):
     def _new_decoder(self) -> Decoder:
         if self._closed:
             raise VideoError(self.path, "was closed", "Read frames inside the `with` block.")
-        decoder = Decoder(self.path, threads=self._threads, max_pixels=self._max_pixels)
+        decoder = Decoder(self.path, threads=self._threads, max_pixels=self._max_pixels, formats=self._formats)
         self._open.append(decoder)
         return decoder
 
@@ -188,7 +190,7 @@ class FileVideo(Video):
 
     def _scan_duration(self, step_s: float) -> float:
         """Duration by reading every packet's time, for files that do not state it; nothing is decoded."""
-        decoder = Decoder(self.path, threads=1, max_pixels=self._max_pixels)
+        decoder = Decoder(self.path, threads=1, max_pixels=self._max_pixels, formats=self._formats)
         try:
             return decoder.scan_duration_s(step_s)
         finally:
@@ -227,7 +229,13 @@ class FileVideo(Video):
         self._open.clear()
 
 
-def open_video(path: str | os.PathLike[str], *, max_pixels: int | None = MAX_PIXELS, threads: int = 1) -> Video:
+def open_video(
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int | None = MAX_PIXELS,
+    threads: int = 1,
+    formats: Sequence[str] | None = None,
+) -> Video:
     """Open a video for reading and decode its first frame.
 
     Pictures come as a player shows them: turned and mirrored as the file says, with square pixels (a sample aspect
@@ -239,6 +247,8 @@ def open_video(path: str | os.PathLike[str], *, max_pixels: int | None = MAX_PIX
         path: a path, a file:// URL, or any URL that fsspec reads (http(s)://, s3://, gs://, hf://, ...).
         max_pixels: refuse larger frames; None for no limit.
         threads: decoding threads. 1 suits pools of workers; 0 lets FFmpeg take all cores.
+        formats: FFmpeg's names of the containers to accept, for clips from strangers (`source.COMMON_FORMATS`); None
+            for every one that reads no other file.
 
     Raises:
         VideoNotFoundError, NotAVideoError, NoVideoStreamError, NoFramesError, VideoTooLargeError: as named.
@@ -246,7 +256,7 @@ def open_video(path: str | os.PathLike[str], *, max_pixels: int | None = MAX_PIX
         ServiceError: a remote store failed.
         MissingExtraError: the package for the URL's scheme is not installed.
     """
-    return FileVideo(os.fspath(path), max_pixels=max_pixels, threads=threads)
+    return FileVideo(os.fspath(path), max_pixels=max_pixels, threads=threads, formats=formats)
 
 
 def probe(path: str | os.PathLike[str], *, max_pixels: int | None = MAX_PIXELS) -> Media:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from urllib.parse import unquote, urlsplit
@@ -16,7 +16,7 @@ from av.container import InputContainer
 from deeptrace.errors import NotAVideoError, VideoError, VideoNotFoundError
 from deeptrace.video.remote import RemoteFile, first_line, open_remote
 
-__all__ = ["Source", "is_url", "open_source"]
+__all__ = ["COMMON_FORMATS", "Source", "is_url", "open_source"]
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -35,9 +35,27 @@ _PLAYLISTS = {
     "rtsp",
     "sap",
     "sdp",
+    "vobsub",
     "webm_dash_manifest",
 }
 _TEXT_ART = {"adf", "bin", "idf", "tty", "xbin"}
+
+COMMON_FORMATS = (
+    "apng",
+    "asf",
+    "avi",
+    "flv",
+    "gif",
+    "ivf",
+    "matroska",
+    "mov",
+    "mp4",
+    "mpeg",
+    "mpegts",
+    "ogg",
+    "webm",
+)
+"""What people and generators keep clips in: few demuxers, well tested, none of which opens a second file."""
 
 
 class Source:
@@ -66,12 +84,15 @@ def local_path(path: str) -> str:
     return path
 
 
-def open_source(path: str, codec_options: Mapping[str, str] | None = None) -> Source:
+def open_source(
+    path: str, codec_options: Mapping[str, str] | None = None, *, formats: Sequence[str] | None = None
+) -> Source:
     """Open `path` for demuxing.
 
     Plain paths and file:// go to FFmpeg by name. Anything else with a scheme is opened by fsspec as a seekable file
     with read-ahead blocks of 1 MiB, so that only the parts that are needed travel. `codec_options` go to the
-    decoders with which FFmpeg looks into the streams.
+    decoders with which FFmpeg looks into the streams. `formats` are the demuxers that may be used; None for all that
+    keep to the one file.
 
     Raises:
         VideoNotFoundError: there is no such file or object, or it is a folder.
@@ -80,7 +101,8 @@ def open_source(path: str, codec_options: Mapping[str, str] | None = None) -> So
         ServiceError: the remote store failed.
         MissingExtraError: the package for that scheme is not installed.
     """
-    options = {"format_whitelist": _allowed_demuxers(), **(codec_options or {})}
+    allowed = _allowed_demuxers() if formats is None else ",".join(formats)
+    options = {"format_whitelist": allowed, **(codec_options or {})}
     if not is_url(path):
         name = local_path(path)
         _check_local(path, name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from deeptrace.errors import MissingExtraError, ServiceError
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["ChatClient", "Completion", "HttpStatusError", "Manners", "run_blocking"]
+__all__ = ["ChatClient", "Completion", "HttpStatusError", "Manners", "retry_after_s", "run_blocking"]
 
 T = TypeVar("T")
 Lacks = Callable[[dict[str, Any]], str | None]
@@ -268,7 +269,7 @@ def _completion(response: httpx.Response, text: str) -> dict[str, Any]:
         code = fields.get("code")
         status = code if isinstance(code, int) and 400 <= code < 600 else 502
     if status in RETRIED:
-        raise _TransientError(f"HTTP {status} {detail}".rstrip(), _retry_after_s(response))
+        raise _TransientError(f"HTTP {status} {detail}".rstrip(), retry_after_s(response))
     if status != 200:
         raise HttpStatusError(status, fields, detail)
     choices = body.get("choices") if isinstance(body, dict) else None
@@ -294,7 +295,7 @@ def _storable(value: Any) -> Any:
     return value
 
 
-def _retry_after_s(response: httpx.Response) -> float | None:
+def retry_after_s(response: httpx.Response) -> float | None:
     """Seconds of a Retry-After header, which holds seconds or a date; None when there is none."""
     text = response.headers.get("retry-after", "")
     try:
@@ -310,6 +311,8 @@ def _retry_after_s(response: httpx.Response) -> float | None:
 
 _background: list[asyncio.AbstractEventLoop] = []
 _starting = threading.Lock()
+if hasattr(os, "register_at_fork"):  # the loop's thread does not come along into a forked process
+    os.register_at_fork(after_in_child=_background.clear)
 
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:

@@ -1,0 +1,1 @@
+"""What people and programs reach over HTTP: today the score API alone (`serve`)."""

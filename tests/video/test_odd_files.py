@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from tests.video.odd_files import Expectation
@@ -109,3 +110,18 @@ def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(VideoError, match="regular file"):
         open_video(tmp_path / "pipe.mp4")
+
+
+def test_a_title_that_is_not_utf8_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "latin1.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "title"
+        stream = container.add_stream("libx264", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for level in range(4):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level * 40, np.uint8))
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes().replace(b"title", b"ti\xffle"))
+    with open_video(path) as video:
+        assert len(list(video.frames())) == 4

@@ -109,11 +109,11 @@ def open_source(
         with ffmpeg_errors(path):
             # "file:" keeps a name such as "concat:a" a name; the whitelist keeps nested opens on the disk.
             options["protocol_whitelist"] = "file"
-            return Source(av.open(f"file:{name}", mode="r", options=options), None)
+            return Source(av.open(f"file:{name}", mode="r", options=options, metadata_errors="replace"), None)
     handle = open_remote(path)
     try:
         with ffmpeg_errors(path):
-            return Source(av.open(handle, mode="r", options=options), handle)
+            return Source(av.open(handle, mode="r", options=options, metadata_errors="replace"), handle)
     except BaseException:
         handle.close()
         raise

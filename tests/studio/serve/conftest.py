@@ -24,9 +24,6 @@ from tests.reward.conftest import corner_clip, expected
 from deeptrace.studio.serve import Limits, ServeSettings
 from deeptrace.video import write_video
 
-pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
-
 SERVED = """
     import os, signal, sys, time
     sys.path.insert(0, {root!r})

@@ -103,6 +103,8 @@ def _scored(detector: Detector, work: Work, limits: Limits) -> ClipResult:
             return _mapped(detector, work, video, limits)
     except (DeeptraceError, OSError, MemoryError) as error:
         return _failed(work, limits, Outcome.DECODE_FAILED, error)
+    except Exception as error:  # noqa: BLE001 - the process's edge: a surprise costs its clip, not the process
+        return _failed(work, limits, Outcome.DECODE_FAILED, f"{type(error).__name__}: {error}")
 
 
 def _mapped(detector: Detector, work: Work, video: CappedVideo, limits: Limits) -> ClipResult:

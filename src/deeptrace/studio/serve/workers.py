@@ -234,8 +234,9 @@ class _Round:
                 elif not self._may_go_on():
                     return
         except (EOFError, OSError, ValueError, KeyError, TypeError):  # its end, or what only a broken worker says
+            self._worker.process.join(STOP_S)  # by itself, so that it can be told how it died
             self._worker.process.kill()
-            self._worker.process.join(STOP_S)
+            self._worker.process.join()
             self._lost()
 
     def _hear(self, data: bytes) -> None:

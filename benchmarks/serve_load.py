@@ -3,7 +3,7 @@
     python benchmarks/serve_load.py [--workers 2] [--requests 64] [--hostile 1000]
 
 Clips: one of two seconds at 640x360 (x264), made into 16 that differ in brightness, so that an answer to another
-request would show as a wrong number: every answer is compared with the one of `Reward` in this process.
+request would show as a wrong number: every answer is compared with the one of `Reward` in this process, to 1e-6.
 
 1. Requests a second, median and 99th percentile, at several numbers of callers; the peer is called by as many threads.
    Both rows of a number are measured one after the other.
@@ -40,6 +40,7 @@ from deeptrace.video import open_video, write_video
 from hostile_clips import base_files, hostile_inputs
 
 CALLERS = (1, 2, 8, 32)
+NEAR = 1e-6
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "coffee_trace.mp4"
 
 
@@ -54,7 +55,7 @@ def main() -> int:
         clips = make_clips(folder)
         with deeptrace.Reward(workers=asked.workers) as reward:
             truth = dict(zip(clips, reward(clips), strict=True))
-            assert len(set(truth.values())) == len(clips), "clips must be told apart by their reward"
+            assert np.diff(sorted(truth.values())).min() > 10 * NEAR, "clips must be told apart by their reward"
             throughput(clips, truth, reward, asked.workers, asked.requests, folder)
         saturation(clips, truth, asked.workers, folder)
         recovery(clips, truth, folder)
@@ -94,6 +95,7 @@ class Served:
         return reply.json()["results"][0]["reward"]
 
     def metrics(self) -> dict[str, float]:
+        """What `/metrics` says."""
         lines = self.http.get("/metrics").text.splitlines()
         return {key: float(value) for key, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
 
@@ -154,6 +156,11 @@ def measure(ask: Callable[[Path], float | None], jobs: Sequence[Path], callers: 
     return len(jobs) / took, sorted(times), answers
 
 
+def differs(answer: float | None, truth: float) -> bool:
+    """Whether it is another clip's reward, or none. Sums in another order move the tenth digit of the right one."""
+    return answer is None or not abs(answer - truth) < NEAR
+
+
 def percentile(times: Sequence[float], share: float) -> float:
     return times[min(int(len(times) * share), len(times) - 1)] * 1000
 
@@ -182,7 +189,7 @@ def throughput(
                     ask(clip)
                 rate, times, answers = measure(ask, jobs, callers)
                 peer = peer or rate
-                wrong = sum(answer != truth[job] for answer, job in zip(answers, jobs, strict=True))
+                wrong = sum(differs(answer, truth[job]) for answer, job in zip(answers, jobs, strict=True))
                 p50, p99 = percentile(times, 0.5), percentile(times, 0.99)
                 print(f"  {name:34}{rate:8.1f}{rate / peer:8.2f}{p50:9.0f}{p99:9.0f}{wrong:7}")
 
@@ -197,7 +204,7 @@ def saturation(clips: list[Path], truth: dict[Path, float], workers: int, folder
             took = time.perf_counter() - began
         found = server.metrics()
     lost = int(np.isnan(answers).sum())
-    mixed = sum(answer != truth[job] for answer, job in zip(answers, jobs, strict=True)) - lost
+    mixed = sum(differs(answer, truth[job]) for answer, job in zip(answers, jobs, strict=True)) - lost
     declined = sum(value for key, value in found.items() if "requests_total" in key and 'status="429"' in key)
     print(f"\nsaturation: 64 callers, a queue of 8, {len(jobs)} clips through RewardClient in {took:.1f} s")
     print(f"  declined with 429 and asked again {declined:.0f}   lost {lost}   mixed up {mixed}")
@@ -215,9 +222,9 @@ def recovery(clips: list[Path], truth: dict[Path, float], folder: Path) -> None:
                 killed = time.perf_counter()
                 for pid in server.children():
                     os.kill(pid, signal.SIGKILL)
-                wrong += asked[0].result() != truth[clips[0]]
+                wrong += differs(asked[0].result(), truth[clips[0]])
                 answered.append(time.perf_counter() - killed)
-                wrong += sum(one.result() != truth[clip] for one, clip in zip(asked, clips, strict=False))
+                wrong += sum(differs(one.result(), truth[clip]) for one, clip in zip(asked, clips, strict=False))
             wait(lambda: server.metrics()["deeptrace_serve_workers_ready"] == 1)
             back.append(time.perf_counter() - killed)
         lost = server.metrics()['deeptrace_serve_worker_restarts_total{cause="crashed"}']
@@ -250,7 +257,7 @@ def hostile(clips: list[Path], truth: dict[Path, float], workers: int, count: in
             replies = list(threads.map(lambda files: server.http.post("/v1/score/upload", files=files), sent))
             took = time.perf_counter() - began
         results = [reply.json()["results"][0] for reply in replies if reply.status_code == 200]
-        right = sum(server.score(clip) == truth[clip] for clip in clips)
+        right = sum(not differs(server.score(clip), truth[clip]) for clip in clips)
         found, after = server.metrics(), server.memory_mb()
         up = server.process.poll() is None and server.process.pid == pid
         left = sum(entry.name != ".lock" for entry in next(spool.iterdir()).iterdir())

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from deeptrace.detectors import Detector, load_detector
-from deeptrace.detectors.registry import waits_for_server
+from deeptrace.detectors.registry import family_of
 from deeptrace.errors import DeeptraceError, ModelError, VideoNotFoundError, VideoTooLargeError
 from deeptrace.evaluate.detect import judge_opened
 from deeptrace.reward.dense import dense_reward
@@ -54,7 +54,8 @@ def live(pipe: Connection, detector: str, settings: Mapping[str, Any], limits: L
         return
     if "cv2" in sys.modules:  # the processes are what runs in parallel
         sys.modules["cv2"].setNumThreads(1)
-    waits = waits_for_server(detector)
+    family = family_of(detector)
+    waits = family is not None and family.waits
     if not waits:
         # What is allocated once, at first use, belongs to the detector and not to the first clip.
         judge_opened(loaded, video_from_array(np.zeros((8, 64, 64, 3), np.uint8), fps=8.0, name="warm-up"))

@@ -1,0 +1,169 @@
+"""`hf:` against plain sequential `generate`: videos a second, and time to the first answer, same model and clips.
+
+    python benchmarks/mllm_speed.py [--clips 24] [--batch 1 8] [--new-tokens 64] [--pixels 12544] [--rounds 3]
+        [--model FOLDER]
+
+The peer does what a script does: for each clip decode, encode, `generate`, one after the other, with the same frames,
+prompt and greedy decoding. Ours decodes ahead in threads and asks about several clips of like length at once. Without
+--model the weights are random, so every answer has all its tokens: a Qwen2.5-VL of 7 billion weights in bfloat16 where
+there is a CUDA GPU with 24 GB, else a tiny one, whose figures tell of overhead, not of arithmetic. Clips are made for
+the run: 2 to 5 s of moving texture at 640x360, 24 frames a second. Rounds take turns; each cell is their median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.detectors.transformers.tiny import tiny_config, tiny_tokenizer
+
+from deeptrace.detectors.frames import moments, take_frames
+from deeptrace.detectors.transformers.detector import LocalModel, encoder_of
+from deeptrace.detectors.transformers.encode import collate
+from deeptrace.detectors.transformers.models import load_model
+from deeptrace.detectors.transformers.source import Source, resolve
+from deeptrace.evaluate.detect_batches import BatchPool
+from deeptrace.protocol import question
+from deeptrace.video import open_video, write_video
+
+SIZE, FPS = (640, 360), 24.0
+LARGE_BYTES = 24 << 30
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--batch", type=int, nargs="*", default=[1, 8])
+    parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument("--pixels", type=int, default=112 * 112, help="most pixels of a frame as the model sees it")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", help="a checkpoint, instead of random weights")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        lengths = np.linspace(2.0, 5.0, asked.clips)
+        clips = [make_clip(Path(folder) / f"{k}.mp4", float(length), k) for k, length in enumerate(lengths)]
+        settings = {"max_new_tokens": asked.new_tokens, "max_frame_pixels": asked.pixels}
+        if asked.model is None:
+            model, source = random_model(Path(folder) / "model", settings)
+        else:
+            model, source = given(asked.model, settings)
+        describe(model, asked)
+        sequential(model, source, clips[:2])  # the first calls compile and allocate
+        rows: dict[str, list[tuple[float, float]]] = {}
+        texts: dict[str, list[str]] = {}
+        for _ in range(asked.rounds):
+            measure(rows, texts, "plain sequential generate", lambda: sequential(model, source, clips))
+            for size in asked.batch:
+                measure(rows, texts, f"hf:, batch {size}", lambda size=size: batched(model, source, clips, size))
+        report(rows, texts, len(clips))
+    return 0
+
+
+def describe(model: Any, asked: argparse.Namespace) -> None:
+    count = sum(weights.numel() for weights in model.parameters())
+    on_gpu = model.device.type == "cuda"
+    where = torch.cuda.get_device_name(model.device) if on_gpu else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{model.config.model_type}, {count / 1e6:.1f} million weights, {str(model.dtype)[6:]}, {where}")
+    print(
+        f"{asked.clips} clips of 2 to 5 s at {SIZE[0]}x{SIZE[1]}, shown at most {asked.pixels} pixels a frame;", end=" "
+    )
+    print(f"{asked.new_tokens} tokens an answer; {asked.rounds} rounds")
+    if not on_gpu:
+        print("no CUDA GPU: a tiny model on the CPU, so this measures overhead and overlap, not a model's arithmetic")
+
+
+def random_model(folder: Path, settings: dict[str, Any]) -> tuple[Any, Source]:
+    """A Qwen2.5-VL with random weights, of a size that this machine takes; only its small files are written."""
+    tokenizer = tiny_tokenizer("qwen2_5_vl")
+    config = tiny_config("qwen2_5_vl", tokenizer)
+    large = torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory > LARGE_BYTES
+    if large:
+        text, vision = config.text_config, config.vision_config
+        text.hidden_size, text.intermediate_size, text.num_hidden_layers = 3584, 18944, 28
+        text.num_attention_heads, text.num_key_value_heads, text.vocab_size = 28, 4, 152064
+        text.rope_parameters = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
+        vision.hidden_size, vision.intermediate_size, vision.depth, vision.num_heads = 1280, 3420, 32, 16
+        vision.out_hidden_size, vision.fullatt_block_indexes = 3584, [7, 15, 23, 31]
+    torch.manual_seed(0)
+    device, dtype = ("cuda", torch.bfloat16) if large else ("cpu", torch.float32)
+    with torch.device(device):
+        model = transformers.Qwen2_5_VLForConditionalGeneration._from_config(config, dtype=dtype).eval()
+    folder.mkdir()
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model, resolve(str(folder), settings)
+
+
+def given(name: str, settings: dict[str, Any]) -> tuple[Any, Source]:
+    source = resolve(name, settings)
+    on_gpu = torch.cuda.is_available()
+    dtype = torch.bfloat16 if on_gpu else torch.float32
+    return load_model(source.base, dtype=dtype, device_map="cuda" if on_gpu else "cpu"), source
+
+
+def make_clip(path: Path, seconds: float, seed: int) -> Path:
+    dice = np.random.default_rng(seed)
+    wide, high = SIZE
+    texture = dice.integers(0, 255, (high + 128, wide + 128, 3), dtype=np.uint8)
+    count = round(seconds * FPS)
+    frames = (texture[k % 128 : k % 128 + high, 2 * k % 128 : 2 * k % 128 + wide] // 2 + 60 for k in range(count))
+    write_video(path, (np.ascontiguousarray(frame) for frame in frames), fps=FPS)
+    return path
+
+
+def sequential(model: Any, source: Source, clips: list[Path]) -> tuple[float, list[str]]:
+    """Seconds to the first answer, and the answers: one clip after the other."""
+    encoder, options = encoder_of(source), source.options
+    started, first, texts = time.perf_counter(), 0.0, []
+    for clip in clips:
+        with open_video(clip) as video:
+            taken = take_frames(video, moments(video.media.duration_s, options.sampling))
+        frames = np.stack([frame.image for frame in taken.frames])
+        sample = encoder.encode(frames, taken.media.sampled_times_s, question(options.answer_form))
+        batch = {name: values.to(model.device) for name, values in collate([sample], pad_id=encoder.pad_id).items()}
+        with torch.inference_mode():
+            found = model.generate(**batch, max_new_tokens=options.max_new_tokens, do_sample=False)
+        texts.append(encoder.tokenizer.decode(found[0, len(sample.input_ids) :], skip_special_tokens=True))
+        first = first or time.perf_counter() - started
+    return first, texts
+
+
+def batched(model: Any, source: Source, clips: list[Path], size: int) -> tuple[float, list[str]]:
+    options = source.options.model_copy(update={"batch_size": size})
+    detector = LocalModel(model, encoder_of(source), options, name="random")
+    started, first, texts = time.perf_counter(), 0.0, {}
+    with BatchPool(detector, {}) as pool:
+        for path, judged in pool.run(map(str, clips)):
+            first = first or time.perf_counter() - started
+            texts[path] = judged.verdict.raw or ""
+    return first, [texts[str(clip)] for clip in clips]
+
+
+def measure(rows: dict[str, Any], texts: dict[str, list[str]], name: str, work: Any) -> None:
+    started = time.perf_counter()
+    first, texts[name] = work()
+    rows.setdefault(name, []).append((time.perf_counter() - started, first))
+
+
+def report(rows: dict[str, list[tuple[float, float]]], texts: dict[str, list[str]], count: int) -> None:
+    peer = next(iter(rows))
+    base = statistics.median(total for total, _ in rows[peer])
+    print(f"\n{'':28}{'videos/s':>9}{'ratio':>7}{'first answer':>14}{'same words as the peer':>25}")
+    for name, found in rows.items():
+        total, first = (statistics.median(values) for values in zip(*found, strict=True))
+        same = sum(a == b for a, b in zip(texts[name], texts[peer], strict=True))
+        print(f"{name:28}{count / total:9.2f}{base / total:7.2f}{first:12.2f} s{same:18} of {count}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -31,6 +31,7 @@ from deeptrace.evaluate.journal import Journal
 from deeptrace.reward import Reward
 
 JUDGES = ("shipped", "adapted")
+RENDERS, MANY = "the renders", "many samples"
 
 
 def main() -> int:
@@ -45,51 +46,53 @@ def main() -> int:
 
 
 def study(out: Path, sizes: Sizes, judges: list[str]) -> dict[str, Any]:
-    """Everything, from pretraining to curves, with the `JUDGES` named; the figures, which `out` gets as well."""
-    base_path = pretrain(out / "generator", sizes.pretraining, keep=sizes.checkpoints)
-    checkpoints = [*(out / "generator" / f"step{step}.pt" for step in sizes.checkpoints), base_path]
-    detectors = {"shipped": DEFAULT_DETECTOR}
-    if "adapted" in judges:
-        detectors["adapted"] = adapted_detector(
-            checkpoints, out / "adapted", clips=sizes.adapt_clips, steps=sizes.adapt_steps
-        )
-    # min_score 0: weak traces count, too, so that the reward has fewer plateaus
-    exam = Exam(sizes, {name: Reward(detectors[name], min_score=0.0) for name in judges})
-    net = load_generator(base_path)
-    with Journal(out / "exams.jsonl") as journal:
-        for name, path in {**{f"{p.stem}": p for p in checkpoints}, "the renders": None}.items():
-            if name not in journal:
-                journal.add(name, sit(exam, load_generator(path) if path else None))
-        if "many" not in journal:
-            marks, clips = sit_many(exam, net, sizes.best_of)
-            cv2.imwrite(str(out / "samples.png"), sheet(exam, clips, sizes.best_of))
-            journal.add("many", marks)
-        for judge, reward in exam.judges.items():
-            for way in WAYS:
-                improve(way, net, reward, sizes, exam, journal, f"{judge}: {way}")
-        figures = report(journal, [p.stem for p in checkpoints], sizes, out, judges)
-    text = json.dumps({"sizes": asdict(sizes), **figures}, indent=1)
-    (out / "figures.json").write_text(text + "\n")
+    """Everything, from pretraining to curves, for each of the `JUDGES` named; the figures, which `out` gets as well."""
+    base = pretrain(out / "generator", sizes.pretraining, keep=sizes.checkpoints)
+    checkpoints = [*(out / "generator" / f"step{step}.pt" for step in sizes.checkpoints), base]
+    figures: dict[str, Any] = {"sizes": asdict(sizes)}
+    for judge in judges:
+        detector = DEFAULT_DETECTOR
+        if judge == "adapted":
+            detector = adapted_detector(checkpoints, out / judge, clips=sizes.adapt_clips, steps=sizes.adapt_steps)
+        # min_score 0: weak traces count, too, so that the reward has fewer plateaus
+        exam = Exam(sizes, Reward(detector, min_score=0.0))
+        print(f"\n== The {judge} reward: {exam.reward.info.name}, weights {exam.reward.info.settings['weights']}")
+        with Journal(out / f"exams_{judge}.jsonl") as journal:
+            fill(exam, sizes, checkpoints, journal, out)
+            figures[judge] = report(journal, [p.stem for p in checkpoints], sizes, out, judge)
+    (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     return figures
 
 
-def report(journal: Journal, stems: list[str], sizes: Sizes, out: Path, judges: list[str]) -> dict[str, Any]:
+def fill(exam: Exam, sizes: Sizes, checkpoints: list[Path], journal: Journal, out: Path) -> None:
+    """Measure what is not in the journal yet."""
+    for name, path in {**{p.stem: p for p in checkpoints}, RENDERS: None}.items():
+        if name not in journal:
+            journal.add(name, sit(exam, load_generator(path) if path else None))
+    net = load_generator(checkpoints[-1])
+    if MANY not in journal:
+        marks, clips = sit_many(exam, net, sizes.best_of)
+        cv2.imwrite(str(out / "samples.png"), sheet(exam, clips, sizes.best_of))
+        journal.add(MANY, marks)
+    for way in WAYS:
+        improve(way, net, sizes, exam, journal)
+
+
+def report(journal: Journal, stems: list[str], sizes: Sizes, out: Path, judge: str) -> dict[str, Any]:
     """Print the tables and write the curves."""
-    rows = {name: journal[name] for name in (*stems, "the renders")}
-    base = journal[stems[-1]]
-    last = {way: sizes.dpo.steps if way == "dpo" else sizes.grpo.steps for way in WAYS}
-    ends = {f"{j}: {way}": journal[f"{j}: {way}|{last[way]}"] for j in judges for way in WAYS}
-    table_quality(rows | ends, judges)
+    rows = {name: journal[name] for name in (*stems, RENDERS)}
+    base, many = journal[stems[-1]], journal[MANY]
+    ends = {way: journal[f"{way}|{sizes.updates(way)}"] for way in WAYS}
+    table_quality(rows | ends)
     figures = {
-        "signal": table_signal(rows, journal["many"], judges, sizes.best_of),
-        "best_of": table_best(journal["many"], judges, sizes.best_of),
-        "ways": table_ways(base, ends, judges),
+        "signal": table_signal(rows, many, sizes.best_of),
+        "best_of": table_best(many, sizes.best_of),
+        "ways": table_ways(base, ends),
     }
-    for judge in judges:
-        for column in (f"reward: {judge}", "consistency", "error"):
-            name = f"curve_{judge}_{column.split(':')[0]}.svg"
-            (out / name).write_text(curves_of(base, journal, judge, column))
-            print(f"curves: {out / name}")
+    for column in ("reward", "consistency", "error"):
+        path = out / f"curve_{judge}_{column}.svg"
+        path.write_text(curves_of(base, journal, column, f"trained with the {judge} reward"))
+        print(f"curves: {path}")
     return figures
 
 

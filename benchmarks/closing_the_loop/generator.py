@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ _PATHS = 2
 _SCALE = 3.0  # differences of pictures in [0, 1] come to about unit spread where anything moves
 _WIDTHS = (64, 128)
 _NEAREST = 0.1  # to the end of the flow, so that the velocity stays finite
-_SPREAD = 2.5  # of the mark on a path, pixels
+_SPREAD, _AROUND = 2.5, 6.0  # of the mark on a path, and of what is carried along it, pixels
 
 
 @dataclass(frozen=True)
@@ -38,31 +39,48 @@ class Condition:
     Attributes:
         first: (B, 3, SIDE, SIDE) in [0, 1].
         paths: (B, 2, FRAMES, SIDE, SIDE), a soft mark where each thing is to be.
+        carried: (B, FRAMES, 3, SIDE, SIDE), the surroundings of each thing in the first frame, carried along its path
+            and fading outwards, less the first frame: where to, but neither its outline nor what it uncovers.
     """
 
     first: Tensor
     paths: Tensor
+    carried: Tensor
 
     def repeated(self, count: int) -> Condition:
         """Each clip `count` times, neighbours."""
-        return Condition(self.first.repeat_interleave(count, 0), self.paths.repeat_interleave(count, 0))
+        return Condition(*(part.repeat_interleave(count, 0) for part in vars(self).values()))
 
     def part(self, chosen: Tensor) -> Condition:
         """Some of the clips."""
-        return Condition(self.first[chosen], self.paths[chosen])
+        return Condition(*(part[chosen] for part in vars(self).values()))
 
 
 def condition_of(prompts: Sequence[Prompt], renders: Sequence[Render]) -> Condition:
     """The condition of prompts, whose first frames are those of their renders."""
-    first = np.stack([r.frames[0] for r in renders]).transpose(0, 3, 1, 2).astype(np.float32) / 255
-    at = np.arange(SIDE, dtype=np.float32)
+    first = np.stack([r.frames[0] for r in renders]).astype(np.float32) / 255
     marks = np.zeros((len(prompts), _PATHS, FRAMES, SIDE, SIDE), np.float32)
-    for row, prompt in zip(marks, prompts, strict=True):
-        for mark, thing in zip(row, prompt.things, strict=False):
-            x, y = thing.centers().T[..., None]
-            across, down = (np.exp(-((at - c) ** 2) / (2 * _SPREAD**2)) for c in (x, y))
-            mark[:] = down[:, :, None] * across[:, None, :]
-    return Condition(torch.from_numpy(first), torch.from_numpy(marks))
+    carried = np.zeros((len(prompts), FRAMES, SIDE, SIDE, 3), np.float32)
+    for row, prompt in enumerate(prompts):
+        for number, thing in enumerate(prompt.things):
+            for index, center in enumerate(thing.centers()):
+                marks[row, number, index] = _mark(center, _SPREAD)
+                x, y = center - thing.start
+                shift = np.array([[1.0, 0.0, x], [0.0, 1.0, y]])
+                moved = cv2.warpAffine(first[row], shift, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+                share = _mark(center, _AROUND)[..., None]
+                carried[row, index] += share * (moved - first[row] - carried[row, index])
+    return Condition(
+        torch.from_numpy(first.transpose(0, 3, 1, 2)),
+        torch.from_numpy(marks),
+        torch.from_numpy(np.ascontiguousarray(carried.transpose(0, 1, 4, 2, 3))),
+    )
+
+
+def _mark(center: np.ndarray, spread: float) -> np.ndarray:
+    """(SIDE, SIDE): a soft spot at (x, y)."""
+    across, down = (np.exp(-((np.arange(SIDE, dtype=np.float32) - c) ** 2) / (2 * spread**2)) for c in center)
+    return np.asarray(down[:, None] * across[None, :], np.float32)
 
 
 class _Block(nn.Module):
@@ -116,7 +134,7 @@ class Generator(nn.Module):
         a, b = _WIDTHS
         self.clock = nn.Sequential(nn.Linear(32, b), nn.SiLU(), nn.Linear(b, b))
         self.place = nn.Parameter(torch.zeros(FRAMES, a, CELLS, CELLS))
-        self.stem = nn.Conv2d(2 * _CHANNELS + 2 * _PATHS * PATCH * PATCH, a, 3, padding=1)
+        self.stem = nn.Conv2d(3 * _CHANNELS + 2 * _PATHS * PATCH * PATCH, a, 3, padding=1)
         self.fine1 = nn.ModuleList(_Block(a, b) for _ in range(2))
         self.down = nn.Conv2d(a, b, 2, 2)
         self.coarse = nn.ModuleList(m for _ in range(2) for m in (_Block(b, b), _Attention(b)))
@@ -141,7 +159,8 @@ class Generator(nn.Module):
         first = F.pixel_unshuffle(condition.first * 2 - 1, PATCH)[:, None].expand(-1, FRAMES, -1, -1, -1)
         marks = F.pixel_unshuffle(condition.paths.transpose(1, 2), PATCH)
         began = marks[:, :1].expand(-1, FRAMES, -1, -1, -1)
-        y = self.stem(torch.cat([x, first, marks, began], 2).flatten(0, 1))
+        carried = F.pixel_unshuffle(condition.carried * _SCALE, PATCH)
+        y = self.stem(torch.cat([x, first, carried, marks, began], 2).flatten(0, 1))
         y = y + self.place.repeat(batch, 1, 1, 1)
         for block in self.fine1:
             y = block(y, when)
@@ -167,10 +186,15 @@ def to_clips(x: Tensor, condition: Condition) -> np.ndarray:
 
 
 def flow_loss(net: Generator, data: Tensor, condition: Condition, noise: Tensor, t: Tensor) -> Tensor:
-    """Squared error of the velocity, (B, FRAMES, CELLS, CELLS): the mean over a patch's 48 numbers."""
+    """Squared error of the data that the net says, (B, FRAMES, CELLS, CELLS): the mean over a patch's 48 numbers.
+
+    The error of the velocity would weigh the last, nearly clean times a hundred times more than the first ones, at
+    which it is decided what goes where.
+    """
     at = t[:, None, None, None, None]
-    error = net((1 - at) * noise + at * data, t, condition) - (data - noise)
-    return error.square().mean(2)
+    x = (1 - at) * noise + at * data
+    said = x + (1 - at).clamp(min=_NEAREST) * net(x, t, condition)
+    return (said - data).square().mean(2)
 
 
 @torch.no_grad()

@@ -45,11 +45,11 @@ class Dpo:
         rate: learning rate.
     """
 
-    prompts: int = 24
+    prompts: int = 20
     samples: int = 4
     pairs: int = 2
-    steps: int = 40
-    batch: int = 8
+    steps: int = 36
+    batch: int = 6
     strength: float = 300.0
     rate: float = 1e-4
 
@@ -71,12 +71,12 @@ class Grpo:
     dense: bool = False
     prompts: int = 4
     samples: int = 4
-    steps: int = 16
+    steps: int = 18
     walk: int = 6
     noise: float = 0.5
     credited: int = 3
     leash: float = 1.0
-    rate: float = 1e-4
+    rate: float = 2e-4
 
 
 def train_dpo(net: Generator, reward: Reward, how: Dpo, see: See, every: int) -> Generator:

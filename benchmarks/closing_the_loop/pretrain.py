@@ -87,8 +87,7 @@ def _step(net: Generator, optimizer: torch.optim.Optimizer, rng: np.random.Gener
     condition = condition_of(prompts, renders)
     data = to_data(clips)
     random = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    # more of the early, noisy times, where it is decided what goes where
-    t = torch.sigmoid(torch.randn(batch, generator=random) - 0.5)
+    t = torch.sigmoid(1.3 * torch.randn(batch, generator=random) - 0.5)
     noise = torch.randn(data.shape, generator=random)
     loss = flow_loss(net, data, condition, noise, t).mean()
     optimizer.zero_grad()

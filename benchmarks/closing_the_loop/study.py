@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from closing_the_loop.generator import Condition, Generator, condition_of, sample, to_clips
 from closing_the_loop.improve import Dpo, Grpo, train_dpo, train_grpo
 from closing_the_loop.judge import judge
-from closing_the_loop.measures import check, frechet
+from closing_the_loop.measures import CHECKS, check, frechet
 from closing_the_loop.world import Prompt, Render, draw_prompt, render
 from deeptrace.evaluate.journal import Journal
 from deeptrace.reward import Reward
@@ -36,8 +35,8 @@ class Sizes:
         every: updates between exams.
     """
 
-    pretraining: int = 500
-    checkpoints: tuple[int, ...] = (60, 120, 250)
+    pretraining: int = 240
+    checkpoints: tuple[int, ...] = (30, 60, 120)
     prompts: int = 20
     renders: int = 96
     best_of: int = 8
@@ -45,7 +44,11 @@ class Sizes:
     adapt_steps: int = 100
     dpo: Dpo = field(default_factory=Dpo)
     grpo: Grpo = field(default_factory=Grpo)
-    every: int = 8
+    every: int = 6
+
+    def updates(self, way: str) -> int:
+        """How many updates a way makes."""
+        return self.dpo.steps if way == "dpo" else self.grpo.steps
 
 
 class Exam:
@@ -53,24 +56,22 @@ class Exam:
 
     Args:
         sizes: how many.
-        judges: rewards by name.
+        reward: what is to be studied.
     """
 
-    def __init__(self, sizes: Sizes, judges: Mapping[str, Reward]) -> None:
+    def __init__(self, sizes: Sizes, reward: Reward) -> None:
         rng = np.random.default_rng(51)
         self.prompts: list[Prompt] = [draw_prompt(rng, "test") for _ in range(sizes.prompts)]
         self.renders: list[Render] = [render(prompt) for prompt in self.prompts]
         self.condition: Condition = condition_of(self.prompts, self.renders)
         self.held_out = [render(draw_prompt(rng, "test")).frames for _ in range(sizes.renders)]
-        self.judges = dict(judges)
+        self.reward = reward
 
     def marks(self, clips: np.ndarray, renders: list[Render]) -> dict[str, list[float]]:
-        """Each clip's checks, and its reward by every judge under "reward: NAME"."""
+        """Each clip's reward and checks."""
         checks = [check(clip, right) for clip, right in zip(clips, renders, strict=True)]
-        found: dict[str, list[float]] = {name: [c[name] for c in checks] for name in checks[0]}
-        for name, reward in self.judges.items():
-            found[f"reward: {name}"] = judge(reward, clips).rewards.tolist()
-        return found
+        marks = {name: [c[name] for c in checks] for name in CHECKS}
+        return {"reward": judge(self.reward, clips).rewards.tolist(), **marks}
 
 
 def sit(exam: Exam, net: Generator | None) -> dict[str, Any]:
@@ -90,17 +91,16 @@ def sit_many(exam: Exam, net: Generator, samples: int) -> tuple[dict[str, Any], 
     return {"marks": exam.marks(clips, renders)}, clips
 
 
-def improve(way: str, net: Generator, reward: Reward, sizes: Sizes, exam: Exam, journal: Journal, key: str) -> None:
+def improve(way: str, net: Generator, sizes: Sizes, exam: Exam, journal: Journal) -> None:
     """Train by one of `WAYS`, with an exam every so often; what is in the journal is not done again."""
-    last = sizes.dpo.steps if way == "dpo" else sizes.grpo.steps
-    if f"{key}|{last}" in journal:
+    if f"{way}|{sizes.updates(way)}" in journal:
         return
 
     def see(step: int, now: Generator, saw: dict[str, float]) -> None:
-        journal.add(f"{key}|{step}", {**sit(exam, now), "step": step, "saw": saw})
-        print(f"{key}, update {step}: {saw}", flush=True)
+        journal.add(f"{way}|{step}", {**sit(exam, now), "step": step, "saw": saw})
+        print(f"{way}, update {step}: {saw}", flush=True)
 
     if way == "dpo":
-        train_dpo(net, reward, sizes.dpo, see, sizes.every)
+        train_dpo(net, exam.reward, sizes.dpo, see, sizes.every)
     else:
-        train_grpo(net, reward, replace(sizes.grpo, dense=way == "grpo, map"), see, sizes.every)
+        train_grpo(net, exam.reward, replace(sizes.grpo, dense=way == "grpo, map"), see, sizes.every)

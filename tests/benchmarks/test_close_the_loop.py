@@ -77,7 +77,9 @@ def test_the_sde_keeps_the_marginals_of_the_ode():
         def forward(self, x, t, condition):  # towards the point 0.7: data - noise
             return (0.7 - x) / (1 - t)[:, None, None, None, None]
 
-    blank = Condition(torch.zeros(2, 3, SIDE, SIDE), torch.zeros(2, 2, FRAMES, SIDE, SIDE))
+    blank = Condition(
+        torch.zeros(2, 3, SIDE, SIDE), torch.zeros(2, 2, FRAMES, SIDE, SIDE), torch.zeros(2, FRAMES, 3, SIDE, SIDE)
+    )
     path = sample_sde(Exact(), blank, seed=1, steps=6, noise=0.5)
     assert path.data.shape == (2, FRAMES, 48, CELLS, CELLS)
     assert torch.allclose(path.data, torch.full_like(path.data, 0.7), atol=1e-4)
@@ -134,7 +136,7 @@ def test_the_whole_loop_runs_and_keeps_its_results(tmp_path: Path, capsys: pytes
         grpo=Grpo(prompts=2, samples=2, steps=1, walk=2, credited=1),
     )  # fmt: skip
     figures = study(tmp_path, sizes, ["shipped"])
-    assert set(figures["ways"]) == {"shipped: dpo", "shipped: grpo, scalar", "shipped: grpo, map"}
+    assert set(figures["shipped"]["ways"]) == {"dpo", "grpo, scalar", "grpo, map"}
     assert list(tmp_path.glob("curve_*.svg"))
     capsys.readouterr()
     again = study(tmp_path, sizes, ["shipped"])

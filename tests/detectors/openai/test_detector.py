@@ -184,6 +184,18 @@ def test_a_json_answer_is_asked_for_with_its_schema(server: ModelServer, clip) -
     assert "response_format" not in (ask(server, clip(), form="json", schema=False), server.asked[-1].body)[1]
 
 
+def test_a_video_part_tells_vllm_the_true_times(server: ModelServer, clip) -> None:
+    verdict = ask(server, clip(frames=60, fps=8.0), part="video", fps=8.0)
+    told = server.asked[0].body["media_io_kwargs"]["video"]
+    assert told["num_frames"] == -1
+    assert len(told["frames_indices"]) == len(server.asked[0].images()) == 60
+    for place, time_s in zip(told["frames_indices"], verdict.media.sampled_times_s, strict=True):
+        assert abs(place / told["fps"] - time_s) <= 0.0005
+    assert told["total_num_frames"] / told["fps"] == pytest.approx(verdict.media.duration_s, abs=0.001)
+    ask(server, clip(), part="frames")
+    assert "media_io_kwargs" not in server.asked[1].body
+
+
 def test_a_video_part_holds_the_same_frames(server: ModelServer, clip) -> None:
     ask(server, clip(), part="video")
     (part,) = (part for part in server.asked[0].parts if part["type"] == "video_url")

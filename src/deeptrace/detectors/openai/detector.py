@@ -29,6 +29,7 @@ _OPTIONAL = {
     "top_logprobs": ("logprobs",),
     "logprobs": ("top_logprobs",),
     "response_format": (),
+    "media_io_kwargs": (),
     "temperature": (),
     "seed": (),
 }

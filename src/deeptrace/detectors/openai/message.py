@@ -12,6 +12,8 @@ __all__ = ["request_body", "time_label"]
 
 TOP_LOGPROBS = 20
 """The most that OpenAI, and vLLM by default, give."""
+CLOCK_HZ = 1000
+"""Of the clock on which a video part's frames are placed: times are stated to the millisecond."""
 
 
 def time_label(time_s: float) -> str:
@@ -36,7 +38,25 @@ def request_body(model: str, asked: str, shown: Shown, options: Options, view: V
     if form.style is Style.JSON and options.schema_:
         schema = {"name": "verdict", "strict": True, "schema": answer_schema(form, view=view)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if options.part == "video":
+        body["media_io_kwargs"] = {"video": _true_times(shown)}
     return body | options.extra
+
+
+def _true_times(shown: Shown) -> dict[str, Any]:
+    """What vLLM is told of a list of JPEGs: a clock of milliseconds, and each frame's place on it.
+
+    Without it, vLLM takes the frames for one a second and, of more than 32, silently drops the rest.
+    """
+    places = [round(frame.time_s * CLOCK_HZ) for frame in shown.frames]
+    total = max(round(shown.media.duration_s * CLOCK_HZ), places[-1] + 1)
+    return {
+        "num_frames": -1,
+        "fps": CLOCK_HZ,
+        "frames_indices": places,
+        "total_num_frames": total,
+        "duration": total / CLOCK_HZ,
+    }
 
 
 def _content(asked: str, shown: Shown, options: Options) -> list[dict[str, Any]]:

@@ -285,3 +285,29 @@ def test_a_crop_shows_the_pixels_that_the_view_says(strict: dict[str, LocalModel
     assert float(seen[28, 0]) == pytest.approx(0.0, abs=0.06)
     assert float(seen[28, -1]) == pytest.approx(240 / 255, abs=0.12)
     assert math.isclose(float(seen[28, 28]), 120 / 255, abs_tol=0.03)
+
+
+# -- fusion -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl"])
+def test_findings_reach_the_model_in_its_own_space(kind: str, checkpoints: dict[str, Path], clips: list[Path]) -> None:
+    detector = load_detector(f"hf:{checkpoints[kind]}", findings=True, expert="baseline:center-box", **SMALL)
+    text, _ = prompt_of(detector, clips[0])
+    with open_video(clips[0]) as video:
+        view = detector.prepare(video).view
+    middle = Box(x0=0.25, y0=0.25, x1=0.75, y1=0.75)
+    numbers = SPACES[detector.info.settings["space"]].to_numbers(middle, view)
+    assert f'"box": [{", ".join(f"{number:g}" for number in numbers)}]' in text
+    assert detector.info.settings["findings"] is True
+    plain = load_detector(f"hf:{checkpoints[kind]}", **SMALL)
+    assert "measuring program" not in prompt_of(plain, clips[0])[0]
+
+
+def test_answers_are_verified_by_the_default_detector(checkpoints: dict[str, Path], clips: list[Path]) -> None:
+    asked = {"form": "fine-tuning", "strict": True, **SMALL}
+    detector = load_detector(f"hf:{checkpoints['qwen2_5_vl']}", verify=True, expert_weight=1.0, **asked)
+    verdict = detect(clips[0], detector)
+    assert verdict.outcome is Outcome.SCORED
+    assert any(line.startswith("verified by tracenet") for line in verdict.warnings)
+    assert verdict.p_fake == pytest.approx(detect(clips[0], "tracenet").p_fake, abs=2e-4)

@@ -44,7 +44,7 @@ class Sizes:
     adapt_steps: int = 100
     dpo: Dpo = field(default_factory=Dpo)
     grpo: Grpo = field(default_factory=Grpo)
-    every: int = 6
+    every: int = 8
 
     def updates(self, way: str) -> int:
         """How many updates a way makes."""

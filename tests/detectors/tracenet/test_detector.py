@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -152,6 +154,21 @@ def test_a_low_minimum_shows_weaker_traces(model_folder: Path, flicker: np.ndarr
     strict = judged(load(str(model_folder), min_score=1.0, threshold=1.0), flicker)
     lax = judged(load(str(model_folder), min_score=0.0, threshold=1.0), flicker)
     assert len(strict.traces) < len(lax.traces)
+
+
+def test_an_edit_is_told_by_presence_and_once(model_folder: Path, flicker: np.ndarray, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model_folder, tmp_path / "model"))
+    card = json.loads((folder / CARD_NAME).read_text())
+    card["calibration"] |= {"edited": 1.0, "edited_bias": -2.0, "local": 4.0, "local_edited": 0.0, "local_bias": 0.0}
+    (folder / CARD_NAME).write_text(json.dumps(card))
+    before = judged(load(str(model_folder), min_score=0.0), flicker)
+    verdict = judged(load(str(folder), min_score=0.0), flicker)
+    assert verdict.p_fake > before.p_fake
+    assert verdict.traces[0].score > before.traces[0].score  # the better of the two that lie there is named
+    assert verdict.traces[0].box.iou(BOX) > 0.6
+    for index, one in enumerate(verdict.traces):
+        for other in verdict.traces[:index]:
+            assert one.box.iou(other.box) <= 0.5 or one.interval.tiou(other.interval) == 0.0
 
 
 def test_a_fake_without_a_strong_trace_names_its_best(model_folder: Path, flicker: np.ndarray) -> None:

@@ -126,10 +126,36 @@ CALIBRATION = Calibration(
 
 @given(LOGITS, LOGITS, st.floats(0, 1e4))
 def test_p_fake_is_a_probability_that_rises_with_both_scores(texture: float, appearance: float, more: float) -> None:
-    p = CALIBRATION.p_fake(texture, appearance)
+    p = CALIBRATION.p_fake(texture, appearance, 0.0)
     assert 0.0 <= p <= 1.0
-    assert CALIBRATION.p_fake(texture + more, appearance) >= p
-    assert CALIBRATION.p_fake(texture, appearance + more) >= p
+    assert CALIBRATION.p_fake(texture + more, appearance, 0.0) >= p
+    assert CALIBRATION.p_fake(texture, appearance + more, 0.0) >= p
+
+
+EDITS = {"edited": 0.8, "edited_bias": -3.0, "local": 1.0, "local_edited": 0.5, "local_bias": -1.0}
+
+
+@given(LOGITS, LOGITS, LOGITS, st.floats(0, 1e4), st.floats(0, 1))
+def test_signs_of_an_edit_only_raise_p_fake(
+    texture: float, appearance: float, pooled: float, more: float, presence: float
+) -> None:
+    edits = CALIBRATION.model_copy(update=EDITS)
+    p = edits.p_fake(texture, appearance, pooled)
+    assert CALIBRATION.p_fake(texture, appearance, pooled) - 1e-9 <= p <= 1.0
+    assert edits.p_fake(texture, appearance, pooled + more) >= p - 1e-9
+    assert p >= edits.p_edited(pooled) - 1e-9
+    assert edits.local_score(presence, pooled + more) >= edits.local_score(presence, pooled)
+
+
+def test_kinds_are_weighed_by_what_annotators_name() -> None:
+    kinds = np.full(9, 0.05)
+    kinds[3] = 0.6
+    prior = (0.6, *(0.05,) * 8)
+    for trust, likeliest in ((0.0, 0), (0.3, 0), (2.0, 3)):
+        chances = CALIBRATION.model_copy(update={"kinds_prior": prior, "kinds_trust": trust}).kinds_marked(kinds)
+        assert chances.sum() == pytest.approx(1.0)
+        assert chances.argmax() == likeliest
+    np.testing.assert_array_equal(CALIBRATION.kinds_marked(kinds), kinds)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from deeptrace.detectors.tracenet.tubes import TubeSettings, best_box, find_tubes
+from deeptrace.detectors.tracenet.tubes import TubeSettings, best_box, find_tubes, kinds_in, presence_tubes
 from deeptrace.geometry import Box
 
 GRID = 32
@@ -133,3 +133,28 @@ def test_a_map_need_not_be_square(shape: tuple[int, int]) -> None:
     box, expected = best_box(heat)
     assert box.as_tuple() == (0.0, 0.0, 1.0, 1.0)
     assert expected == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("level", [0.02, 0.9])
+def test_presence_is_read_relative_to_its_highest(level: float) -> None:
+    present = np.full((24, GRID, GRID), 0.01 * level)
+    box = blob(present, slice(6, 14), slice(4, 14), slice(10, 22), level)
+    (found,) = presence_tubes(present, np.arange(24) * STEP_S, 24 * STEP_S)
+    assert found.tube.box.iou(box) > 0.95
+    assert (found.tube.onset_s, found.tube.offset_s) == (6 * STEP_S, 14 * STEP_S)
+    assert found.heat == pytest.approx(level)
+
+
+def test_no_presence_is_no_tube() -> None:
+    assert presence_tubes(np.zeros((5, GRID, GRID)), np.arange(5) * STEP_S, 5 * STEP_S) == []
+
+
+def test_kinds_are_those_inside_the_tube() -> None:
+    kinds = np.zeros((4, 9, GRID // 2, GRID // 2))
+    kinds[:, 0] = 1.0
+    kinds[1:3, :, 2:4, 2:4] = 0.0
+    kinds[1:3, 5, 2:4, 2:4] = 1.0
+    mask = np.zeros((4, GRID, GRID), bool)
+    np.testing.assert_allclose(kinds_in(kinds, mask), kinds.mean(axis=(0, 2, 3)))  # without a tube, everywhere
+    mask[1:3, 4:8, 4:8] = True
+    np.testing.assert_allclose(kinds_in(kinds, mask), np.eye(9)[5])

@@ -1,68 +1,31 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch (pip install 'deeptrace[train]')")
 
-from deeptrace.detectors.tracenet.appearance import DIMENSIONS  # noqa: E402
+from tests.train.tracenet.made import BOX, TRACE, write_measured  # noqa: E402
+
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID  # noqa: E402
-from deeptrace.detectors.tracenet.texture import texture_names  # noqa: E402
-from deeptrace.geometry import Box  # noqa: E402
-from deeptrace.trace import Category, Trace  # noqa: E402
-from deeptrace.train.tracenet.batches import PLANTED, Batches, target_heat  # noqa: E402
-from deeptrace.train.tracenet.clips import Clip, Kind  # noqa: E402
+from deeptrace.trace import Category  # noqa: E402
+from deeptrace.train.tracenet.batches import ROLES, Batches, Role, target_heat  # noqa: E402
+from deeptrace.train.tracenet.clips import Clip  # noqa: E402
 from deeptrace.train.tracenet.config import TraceNetConfig  # noqa: E402
-from deeptrace.train.tracenet.measure import coverage  # noqa: E402
+from deeptrace.train.tracenet.planted import coverage  # noqa: E402
 
-FRAMES = 20
-BOX = Box(x0=6 / GRID, y0=10 / GRID, x1=18 / GRID, y1=24 / GRID)
 RESIDUAL, MOTION_X = CHANNELS.index("residual"), CHANNELS.index("motion_x")
-TRACE = Trace(categories=(Category.OBJECT_MERGING,), box=BOX, onset_s=0.0, offset_s=9.0, score=1.0, explanation="x")
-
-
-def evidence() -> np.ndarray:
-    """(FRAMES, channels, GRID, GRID): a residual of 6 in BOX, luma and motion that point to the right."""
-    maps = np.random.default_rng(0).normal(0, 0.05, (FRAMES, len(CHANNELS), GRID, GRID))
-    maps[:, RESIDUAL] += 6 * coverage(BOX)
-    maps[:, 0] += np.linspace(-0.5, 0.5, GRID)
-    maps[:, MOTION_X] += 2.0
-    return maps.astype(np.float16)
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TraceNetConfig:
     root = tmp_path_factory.mktemp("batches")
-    return TraceNetConfig(data=root, out=root, variants=2, planted_variants=1, frames=8)
+    return TraceNetConfig(data=root, out=root, variants=2, planted_variants=(0,), frames=8)
 
 
 @pytest.fixture(scope="module")
 def clips(config: TraceNetConfig) -> list[Clip]:
-    """Clips of every kind with what was measured of them, written as `measure` writes it."""
-    folder = config.out / "measured"
-    folder.mkdir()
-    times = np.arange(FRAMES) / 8
-    clips = []
-    for kind, name in ((Kind.GENERATED, "g1"), (Kind.GENERATED, "g2"), (Kind.REAL, "r1"), (Kind.EDITED, "e1")):
-        clips.append(Clip(name, Path(name), kind, name, "", (TRACE,) if kind is Kind.GENERATED else ()))
-        traits = {
-            "texture": np.zeros((1, len(texture_names())), np.float32),
-            "appearance": np.zeros((1, DIMENSIONS), np.float32),
-        }
-        for variant in range(config.variants):
-            np.savez(folder / f"{name}.v{variant}.npz", times_s=times, evidence=evidence(), **traits)
-    planted = {
-        f"{Category.SUDDEN_BLURRING}.evidence": evidence(),
-        f"{Category.SUDDEN_BLURRING}.target": np.repeat(np.round(255 * coverage(BOX))[None], FRAMES, 0).astype(
-            np.uint8
-        ),
-        f"{Category.SUDDEN_BLURRING}.severity": np.array(0.5),
-        f"{Category.SUDDEN_BLURRING}.trace": np.array([0.0, 9.0, *BOX.as_tuple()]),
-    }
-    np.savez(folder / "r1.v0.planted.npz", times_s=times, **planted)
-    return clips
+    return write_measured(config)
 
 
 @pytest.fixture
@@ -75,19 +38,17 @@ FILLER = torch.full((len(CHANNELS),), -77.0)
 
 def test_a_batch_has_what_was_asked_for(batches: Batches, config: TraceNetConfig) -> None:
     batch = batches.draw(FILLER)
-    count = config.generated + config.real + config.planted
+    count = len(ROLES) * config.planted + config.real + config.generated
     assert batch.evidence.shape == (count, config.frames, len(CHANNELS), GRID, GRID)
     assert batch.heat.shape == (count, config.frames, GRID, GRID)
-    kinds = batch.kind.tolist()
-    assert kinds.count(int(Kind.REAL)) == config.real
-    assert kinds.count(PLANTED) == config.planted
-    assert set(kinds[: config.generated]) <= {int(Kind.GENERATED), int(Kind.EDITED)}
+    plain = [Role.FOOTAGE] * config.real + [Role.MARKED] * config.generated
+    assert batch.role.tolist() == [*ROLES] * config.planted + plain
     assert batch.evidence.dtype == batch.heat.dtype == torch.float32
 
 
 def test_heat_stays_over_what_is_hot_through_mirror_and_zoom(batches: Batches) -> None:
     seen = mirrored = zoomed = 0
-    for _ in range(6):
+    for _ in range(9):
         batch = batches.draw(FILLER)
         for maps, heat in zip(batch.evidence.numpy(), batch.heat.numpy(), strict=True):
             if heat.max() < 0.5 or maps[:, RESIDUAL].std() == 0:
@@ -132,13 +93,28 @@ def test_one_seed_one_sequence(clips: list[Clip], config: TraceNetConfig) -> Non
         assert not torch.equal(first, different)
 
 
-def test_real_clips_have_no_heat_and_no_categories(batches: Batches) -> None:
+def test_only_planted_and_marked_examples_have_heat_and_categories(batches: Batches) -> None:
     batch = batches.draw(FILLER)
-    real = batch.kind == int(Kind.REAL)
-    assert not batch.heat[real].any()
-    assert not batch.categories[real].any()
-    assert batch.categories[batch.kind == PLANTED][:, list(Category).index(Category.SUDDEN_BLURRING)].all()
-    assert batch.categories[batch.kind == int(Kind.GENERATED)][:, list(Category).index(Category.OBJECT_MERGING)].all()
+    known = (batch.role == Role.PLANTED) | (batch.role == Role.MARKED)
+    assert not batch.heat[~known].any()
+    assert not batch.categories[~known].any()
+    for role, category in ((Role.PLANTED, Category.SUDDEN_BLURRING), (Role.MARKED, Category.OBJECT_MERGING)):
+        assert batch.categories[batch.role == role][:, list(Category).index(category)].all()
+    severities = {round(value, 3) for value in batch.severity.tolist()}
+    assert severities <= {0.0, 0.3, 0.8}
+    assert ((batch.severity > 0) == (batch.role == Role.PLANTED)).all()
+
+
+def test_within_a_set_nothing_differs_but_the_trace(batches: Batches, config: TraceNetConfig) -> None:
+    batch = batches.draw(FILLER)
+    others = [channel for channel in range(len(CHANNELS)) if channel != RESIDUAL]
+    told = 0
+    for first in range(0, len(ROLES) * config.planted, len(ROLES)):
+        base, planted, decoy = batch.evidence[first : first + len(ROLES)]
+        assert torch.equal(base, decoy)
+        assert torch.equal(base[:, others], planted[:, others])
+        told += int((planted - base)[:, RESIDUAL].max() > 3.0)
+    assert told >= config.planted - 2  # the channel may be dropped
 
 
 def test_statistics_are_those_of_the_clips(batches: Batches) -> None:

@@ -28,7 +28,7 @@ CALIBRATION = Calibration(
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A net of random weights that saw a batch (its norms are no identities), its kernel machines, and the folder."""
     torch.manual_seed(1)
-    net = TraceNet().train()
+    net = TraceNet(2).train()
     net(torch.randn(2, 4, len(CHANNELS), GRID, GRID))
     rng = np.random.default_rng(1)
     texture, appearance = (random_machine(rng, size) for size in (len(texture_names()), DIMENSIONS))
@@ -68,7 +68,7 @@ def test_the_file_says_what_torch_says(exported: Exported, frames: int) -> None:
     assert scores.appearance == pytest.approx(appearance.score(window.appearance[None]), abs=1e-3)
     np.testing.assert_allclose(scores.where, where[0].sigmoid(), atol=1e-3)
     np.testing.assert_allclose(scores.present, present[0].sigmoid(), atol=1e-3)
-    np.testing.assert_allclose(scores.kinds, kinds[0].sigmoid(), atol=1e-3)
+    np.testing.assert_allclose(scores.kinds, kinds[0].softmax(1), atol=1e-3)
 
 
 def test_the_card_says_what_it_was_told(exported: Exported) -> None:

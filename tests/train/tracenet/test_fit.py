@@ -5,40 +5,38 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch (pip install 'deeptrace[train]')")
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID  # noqa: E402
-from deeptrace.train.tracenet.batches import PLANTED, Batch  # noqa: E402
-from deeptrace.train.tracenet.clips import Kind  # noqa: E402
+from deeptrace.train.tracenet.batches import ROLES, Batch, Role  # noqa: E402
 from deeptrace.train.tracenet.fit import losses_of  # noqa: E402
 from deeptrace.train.tracenet.nets import TraceNet  # noqa: E402
 
-KINDS = (int(Kind.REAL), int(Kind.GENERATED), int(Kind.EDITED), PLANTED)
-REAL, GENERATED, EDITED, PLANT = range(4)
+KINDS = (*ROLES, Role.FOOTAGE, Role.MARKED)
+BASE, PLANTED, DECOY, FOOTAGE, MARKED = range(5)
 FRAMES = 3
 
 
 def example() -> tuple[tuple[torch.Tensor, ...], Batch]:
-    """One example of each kind; the generated and the planted one have heat and a category."""
+    """One set, one clip of footage and a marked one; the planted and the marked example have heat and a category."""
     torch.manual_seed(0)
     heads = tuple(
         torch.randn(shape, requires_grad=True)
-        for shape in (
-            (4,), (4, FRAMES, GRID, GRID), (4, FRAMES, GRID, GRID), (4, FRAMES, 9, GRID // 2, GRID // 2),
-        )
-    )  # fmt: skip
-    heat, categories = torch.zeros(4, FRAMES, GRID, GRID), torch.zeros(4, 9)
-    for index in (GENERATED, PLANT):
+        for shape in ((5,), (5, FRAMES, GRID, GRID), (5, FRAMES, 9, GRID // 2, GRID // 2))
+    )
+    heat, categories = torch.zeros(5, FRAMES, GRID, GRID), torch.zeros(5, 9)
+    for index in (PLANTED, MARKED):
         heat[index, :, 4:12, 4:12] = 1.0
         categories[index, index] = 1.0
-    evidence = torch.zeros(4, FRAMES, len(CHANNELS), GRID, GRID)
-    return heads, Batch(evidence, heat, torch.tensor(KINDS), categories)
+    evidence = torch.zeros(5, FRAMES, len(CHANNELS), GRID, GRID)
+    severity = torch.tensor([0.0, 0.8, 0.0, 0.0, 0.0])
+    return heads, Batch(evidence, heat, torch.tensor([int(kind) for kind in KINDS]), categories, severity)
 
 
 # which head each loss teaches, and from which examples
 TEACHES = {
-    "generated": (0, {REAL, GENERATED, EDITED}),
-    "where": (1, {GENERATED, PLANT}),
-    "overlap": (1, {GENERATED, PLANT}),
-    "present": (2, {REAL, GENERATED, PLANT}),
-    "kinds": (3, {GENERATED, PLANT}),
+    "cells": (1, {BASE, PLANTED, DECOY, FOOTAGE}),
+    "overlap": (1, {PLANTED}),
+    "done": (0, {BASE, PLANTED, DECOY, FOOTAGE}),
+    "rise": (0, {BASE, PLANTED, DECOY}),
+    "kinds": (2, {PLANTED, MARKED}),
 }
 
 
@@ -51,7 +49,7 @@ def test_a_loss_teaches_its_head_from_the_examples_whose_truth_is_known(name: st
         if head != taught:
             assert gradient is None or not gradient.any()
             continue
-        assert {index for index in range(4) if gradient[index].any()} == known
+        assert {index for index in range(5) if gradient[index].any()} == known
 
 
 def test_there_are_five_losses_and_all_are_finite() -> None:
@@ -60,30 +58,35 @@ def test_there_are_five_losses_and_all_are_finite() -> None:
     assert all(torch.isfinite(loss) and loss >= 0 for loss in losses.values())
 
 
-def test_edited_clips_count_as_generated() -> None:
+def test_the_pooled_logit_rises_with_the_trace_alone() -> None:
     heads, batch = example()
-    (gradient,) = torch.autograd.grad(losses_of(heads, batch)["generated"], heads[:1])
-    assert gradient[REAL] > 0  # its logit must fall
-    assert gradient[GENERATED] < 0
-    assert gradient[EDITED] < 0
+    (gradient,) = torch.autograd.grad(losses_of(heads, batch)["done"], heads[:1])
+    assert gradient[PLANTED] < 0  # its logit must rise
+    assert all(gradient[index] > 0 for index in (BASE, DECOY, FOOTAGE))
+
+
+def test_a_decoy_costs_as_far_as_it_moves_the_logit() -> None:
+    (_, present, kinds), batch = example()
+    still, moved = (torch.tensor([-4.0, 4.0, decoy, 0.0, 0.0]) for decoy in (-4.0, 2.0))
+    costs = [losses_of((pooled, present, kinds), batch)["rise"] for pooled in (still, moved)]
+    assert costs[1] > costs[0] + 0.5
 
 
 def test_a_batch_without_traces_costs_nothing_for_them() -> None:
     heads, batch = example()
-    only_real = Batch(
-        batch.evidence, torch.zeros_like(batch.heat), torch.zeros(4, dtype=torch.long), batch.categories * 0
-    )
-    losses = losses_of(heads, only_real)
-    assert losses["where"] == losses["overlap"] == losses["kinds"] == 0
-    assert losses["present"] > 0
+    footage = torch.full((5,), int(Role.FOOTAGE))
+    nothing = Batch(batch.evidence, batch.heat * 0, footage, batch.categories * 0, batch.severity * 0)
+    losses = losses_of(heads, nothing)
+    assert losses["overlap"] == losses["rise"] == losses["kinds"] == 0
+    assert losses["cells"] > 0
 
 
 def test_a_perfect_answer_costs_less_than_its_opposite() -> None:
     _, batch = example()
     right = 12 * (2 * batch.heat - 1)
-    kinds = (12 * (2 * batch.categories - 1))[:, None, :, None, None].expand(4, FRAMES, 9, GRID // 2, GRID // 2)
-    clip = torch.tensor([-4.0, 4.0, 4.0, 0.0])
-    good, bad = losses_of((clip, right, right, kinds), batch), losses_of((-clip, -right, -right, -kinds), batch)
+    kinds = (12 * (2 * batch.categories - 1))[:, None, :, None, None].expand(5, FRAMES, 9, GRID // 2, GRID // 2)
+    pooled = torch.tensor([-4.0, 4.0, -4.0, -4.0, 0.0])
+    good, bad = losses_of((pooled, right, kinds), batch), losses_of((-pooled, -right, -kinds), batch)
     for name in TEACHES:
         assert good[name] < 0.3 * bad[name], name
 
@@ -91,24 +94,25 @@ def test_a_perfect_answer_costs_less_than_its_opposite() -> None:
 @pytest.mark.parametrize("frames", [1, 2, 7])
 def test_the_net_takes_any_number_of_frames(frames: int) -> None:
     torch.manual_seed(0)
-    net = TraceNet().eval()
+    net = TraceNet(2).eval()
     with torch.no_grad():
         generated, where, present, kinds = net(torch.randn(2, frames, len(CHANNELS), GRID, GRID))
     assert generated.shape == (2,)
     assert where.shape == present.shape == (2, frames, GRID, GRID)
     assert kinds.shape == (2, frames, 9, GRID // 2, GRID // 2)
+    assert torch.equal(where[:, 0], where[:, -1])  # it does not depend on the moment
     assert all(torch.isfinite(head).all() for head in (generated, where, present, kinds))
 
 
 def test_neighbouring_frames_inform_each_other_and_clips_do_not() -> None:
     torch.manual_seed(0)
-    net = TraceNet().eval()
+    net = TraceNet(2).eval()
     evidence = torch.randn(2, 6, len(CHANNELS), GRID, GRID)
     changed = evidence.clone()
     changed[0, 3] += 3.0
     with torch.no_grad():
         before, after = net(evidence), net(changed)
-    moved = (before[1] - after[1]).abs().amax((2, 3))
+    moved = (before[2] - after[2]).abs().amax((2, 3))
     assert moved[0, 2] > 0
     assert moved[0, 4] > 0
     assert not moved[1].any()

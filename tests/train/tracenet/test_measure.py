@@ -17,17 +17,17 @@ from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.measure import (
     AS_IS,
     ONE_ENCODING,
-    coverage,
     load_measured,
-    load_planted,
     measure_all,
+    planted_sets,
 )
+from deeptrace.train.tracenet.planted import coverage
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TraceNetConfig:
     root = make_data(tmp_path_factory.mktemp("data"), generators=1, sources=1, each=1)
-    return TraceNetConfig(data=root, edited="", out=root / "out", variants=3, injections=3, planted_variants=1)
+    return TraceNetConfig(data=root, edited="", out=root / "out", variants=3, injections=3, planted_variants=(0,))
 
 
 @pytest.fixture(scope="module")
@@ -60,27 +60,32 @@ def test_variants_differ(clips: list[Clip], config: TraceNetConfig) -> None:
 
 def test_planted_traces_lie_where_the_target_says(clips: list[Clip], config: TraceNetConfig) -> None:
     (real,) = [clip for clip in clips if clip.kind is Kind.REAL]
-    planted = list(load_planted(real, config))
-    assert 1 <= len(planted) <= config.injections
-    assert len({one.category for one in planted}) == len(planted)
-    for one in planted:
-        assert one.evidence.shape == (len(one.times_s), len(CHANNELS), GRID, GRID)
-        onset, offset, *corners = one.trace
-        inside = coverage(Box.from_fractions(*corners)) > 0
-        assert not (one.target > 0)[:, ~inside].any()
-        alive = (one.target > 0).any(axis=(1, 2))
-        np.testing.assert_array_equal(alive, (one.times_s >= onset) & (one.times_s < offset))
-        assert 0.3 <= one.severity <= 1.0
+    (found,) = planted_sets(real, config)
+    assert 1 <= len(set(found.categories)) == len(found.categories) <= config.injections
+    base = found.base().astype(np.float32)
+    assert base.shape[1:] == (len(CHANNELS), GRID, GRID)
+    for index in range(len(found.categories)):
+        low, high = found.severities[index]
+        assert 0.0 < low < high <= 1.0
+        maps, target = found.trace(index, 1)
+        assert maps.shape == base.shape
+        assert target.shape == (len(base), GRID, GRID)
+        change = np.abs(maps.astype(np.float32) - base).mean(axis=(0, 1))
+        where = target.max(axis=0) > 0.5
+        assert where.any()
+        assert change[where].mean() > 2 * change[~where].mean()
+    for index in range(found.decoys):
+        assert found.decoy(index).shape == base.shape
 
 
 def test_generated_clips_get_no_planted_traces(clips: list[Clip], config: TraceNetConfig) -> None:
     (generated,) = [clip for clip in clips if clip.kind is Kind.GENERATED]
-    assert list(load_planted(generated, config)) == []
+    assert list(planted_sets(generated, config)) == []
 
 
 def test_what_is_measured_is_not_measured_again(clips: list[Clip], config: TraceNetConfig) -> None:
     files = {path: path.stat().st_mtime_ns for path in (config.out / "measured").iterdir()}
-    assert len(files) == 2 * config.variants + config.planted_variants
+    assert len(files) == 2 * config.variants + len(config.planted_variants)
     measure_all(clips, config, lambda *_: None)
     assert {path: path.stat().st_mtime_ns for path in (config.out / "measured").iterdir()} == files
 

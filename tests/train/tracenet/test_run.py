@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.train.tracenet.made import make_data, write_clip
@@ -20,10 +21,10 @@ from deeptrace.train.tracenet.run import train_tracenet
 from deeptrace.video import open_video
 
 
-def config_for(root: Path, **changes: int) -> TraceNetConfig:
+def config_for(root: Path, **changes: Any) -> TraceNetConfig:
     small = {
-        "variants": 2, "injections": 2, "planted_variants": 1, "folds": 2, "steps": 2,
-        "generated": 2, "real": 2, "planted": 1, "frames": 4,
+        "variants": 2, "injections": 2, "planted_variants": (0,), "folds": 2, "spots": 1, "spot_steps": 2,
+        "spot_batch": 2, "steps": 2, "generated": 1, "real": 1, "planted": 1, "frames": 4,
     }  # fmt: skip
     return TraceNetConfig(data=root, edited="", out=root / "out", **{**small, **changes})
 

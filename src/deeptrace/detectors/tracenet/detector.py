@@ -12,7 +12,7 @@ from deeptrace.detectors.tracenet.evidence import CHANNELS
 from deeptrace.detectors.tracenet.explain import explanation
 from deeptrace.detectors.tracenet.model import TraceNetModel
 from deeptrace.detectors.tracenet.stretches import Stretch, StretchKeeper
-from deeptrace.detectors.tracenet.tubes import FoundTube, TubeSettings, find_tubes
+from deeptrace.detectors.tracenet.tubes import FoundTube, TubeSettings, find_tubes, kinds_in, presence_tubes
 from deeptrace.detectors.tracenet.windows import Window, read_windows
 from deeptrace.errors import SettingsError
 from deeptrace.trace import Category, DetectorInfo, Label, Outcome, Trace, Verdict
@@ -24,6 +24,7 @@ Threshold = Literal["fpr_1", "fpr_5", "balanced"]
 
 _MOST_TRACES = 5
 _FEW_FRAMES = 8
+_SAME_PLACE = 0.5
 _CURVES = {
     "residual": "change that motion does not explain (grey levels)",
     "sharpness_fine": "fine detail (grey levels)",
@@ -36,6 +37,7 @@ class _Judged:
     """Everything one pass over a video gives."""
 
     p_fake: float | None
+    pooled: float
     stretches: list[Stretch]
     times_s: tuple[float, ...]
     window_p: list[tuple[float, float]]
@@ -128,49 +130,57 @@ class TraceNet:
         calibration = self._model.card.calibration
         keeper = StretchKeeper()
         judged: list[tuple[float, float]] = []
+        clips: list[float] = []
         times: list[float] = []
         window_p: list[tuple[float, float]] = []
         curves: EvidenceCurves = {label: [] for label in _CURVES.values()}
         for window in read_windows(video, fast=self._fast):
             scores = self._model.score(window)
+            clips.append(scores.clip)
             if scores.texture is not None and scores.appearance is not None:
                 judged.append((scores.texture, scores.appearance))
-                p = calibration.p_fake(scores.texture, scores.appearance)
+                p = calibration.p_fake(scores.texture, scores.appearance, scores.clip)
                 window_p.append((float(window.times_s[window.fresh]), p))
             _extend(curves, times, window)
             times.extend(float(t) for t in window.times_s[window.fresh :])
             keeper.add(window, scores)
-        p_fake = calibration.p_fake(*np.mean(judged, axis=0).tolist()) if judged else None
+        pooled = max(clips, default=0.0)  # an edit in one stretch is an edit
+        p_fake = None
+        if judged:
+            texture, appearance = np.mean(judged, axis=0).tolist()
+            p_fake = calibration.p_fake(texture, appearance, pooled)
         end_s = max(video.media.duration_s, times[-1] if times else 0.0)
-        return _Judged(p_fake, keeper.stretches(end_s), tuple(times), window_p, curves)
+        return _Judged(p_fake, pooled, keeper.stretches(end_s), tuple(times), window_p, curves)
 
     def _traces(self, judged: _Judged, is_fake: bool) -> list[Trace]:
         if judged.p_fake is None:
             return []
-        found = [
-            self._trace(stretch, tube, judged.p_fake)
-            for stretch in judged.stretches
-            for tube in find_tubes(
-                stretch.where**self._model.card.calibration.sharpen, stretch.times_s, stretch.end_s, self._tubes
-            )
-        ]
+        power = self._model.card.calibration.sharpen
+        found: list[Trace] = []
+        for stretch in judged.stretches:
+            marked = find_tubes(stretch.where**power, stretch.times_s, stretch.end_s, self._tubes)
+            found += [self._marked(stretch, tube, judged.p_fake) for tube in marked]
+            edited = presence_tubes(stretch.present, stretch.times_s, stretch.end_s)
+            found += [self._edited(stretch, tube, judged.pooled) for tube in edited]
         found.sort(key=lambda trace: -(trace.score or 0.0))
+        found = _apart(found)
         strong = [trace for trace in found if (trace.score or 0.0) >= self._min_score][:_MOST_TRACES]
         return strong or (found[:1] if is_fake else [])
 
-    def _trace(self, stretch: Stretch, found: FoundTube, p_fake: float) -> Trace:
+    def _marked(self, stretch: Stretch, found: FoundTube, p_fake: float) -> Trace:
+        """A trace where an annotator would mark a generated clip."""
         calibration = self._model.card.calibration
         presence = float(stretch.present[found.mask].mean())
-        chances = _chances(stretch.kinds, found.mask)
+        chances = calibration.kinds_marked(kinds_in(stretch.kinds, found.mask))
         limits = calibration.category_thresholds or (0.5,) * len(chances)
         order = np.argsort(-chances)
         named = [list(Category)[i] for i in order if chances[i] >= limits[i]][:3] or [list(Category)[order[0]]]
-        return Trace.from_tube(
-            found.tube,
-            categories=named,
-            score=calibration.trace_score(found.heat, presence, p_fake),
-            explanation=explanation(stretch.evidence, stretch.times_s, found.mask, found.tube.box, named[0]),
-        )
+        return _trace(stretch, found, named, calibration.trace_score(found.heat, presence, p_fake))
+
+    def _edited(self, stretch: Stretch, found: FoundTube, pooled: float) -> Trace:
+        """A trace where something was done to footage."""
+        kind = list(Category)[int(kinds_in(stretch.kinds, found.mask).argmax())]
+        return _trace(stretch, found, [kind], self._model.card.calibration.local_score(found.heat, pooled))
 
 
 def load(
@@ -200,12 +210,26 @@ def _limit(model: TraceNetModel, threshold: Threshold | float) -> float:
     return float(threshold)
 
 
-def _chances(kinds: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Chance (9,) of each category, averaged over the tube's cells at half resolution."""
-    frames, size = mask.shape[0], kinds.shape[-1]
-    weight = mask.reshape(frames, size, 2, size, 2).mean(axis=(2, 4))
-    total = weight.sum()
-    return np.asarray((kinds * weight[:, None]).sum(axis=(0, 2, 3)) / total if total else kinds.mean(axis=(0, 2, 3)))
+def _trace(stretch: Stretch, found: FoundTube, named: list[Category], score: float) -> Trace:
+    why = explanation(stretch.evidence, stretch.times_s, found.mask, found.tube.box, named[0])
+    return Trace.from_tube(found.tube, categories=named, score=score, explanation=why)
+
+
+def _apart(traces: list[Trace]) -> list[Trace]:
+    """Those that no better one (they come best first) says already: same place at the same time."""
+    kept: list[Trace] = []
+    for trace in traces:
+        if not any(_same(trace, other) for other in kept):
+            kept.append(trace)
+    return kept
+
+
+def _same(one: Trace, other: Trace) -> bool:
+    assert one.box is not None
+    assert other.box is not None
+    assert one.interval is not None
+    assert other.interval is not None
+    return one.box.iou(other.box) > _SAME_PLACE and one.interval.tiou(other.interval) > 0.0
 
 
 def _extend(curves: EvidenceCurves, times: list[float], window: Window) -> None:

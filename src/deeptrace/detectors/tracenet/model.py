@@ -28,16 +28,23 @@ class Calibration(BaseModel):
     """How scores become probabilities, fitted on clips whose generator or source the scoring model never saw.
 
     Attributes:
-        texture, appearance, bias: p_fake = sigmoid(texture * its score + appearance * its score + bias), with as many
-            generated as real clips.
+        texture, appearance, bias: chance that the clip as a whole is generated = sigmoid(texture * its score +
+            appearance * its score + bias), with as many generated as real clips.
+        edited, edited_bias: chance that footage was edited in one place = sigmoid(edited * the presence net's pooled
+            logit + edited_bias), with one edited clip in twenty. p_fake is the chance of either.
         threshold_fpr_1, threshold_fpr_5, threshold_balanced: p_fake above which a clip is called FAKE: at 1 % and 5 %
             false alarms on camera footage, and where both errors are equal.
         heat, presence, trace_bias: a tube's score = sigmoid(heat * its mean heat + presence * its mean presence +
             trace_generated * logit(p_fake) + trace_bias): the chance that an annotator marked a trace there
             (box IoU at least 0.3).
+        local, local_edited, local_bias: a presence tube's score = sigmoid(local * logit(its mean presence) +
+            local_edited * pooled logit + local_bias): the chance that an edit lies there (box IoU at least 0.3), with
+            one edited clip in five.
         sharpen: power applied to the heat before boxes are read off.
-        category_thresholds: a category is named from this chance on; 1 for those told too badly to be named unless
-            they are the likeliest.
+        kinds_trust, kinds_prior: chances of the categories of a tube where annotators mark = kinds ** trust * prior,
+            made to add up to 1; `kinds` are those of edits, each as likely.
+        category_thresholds: there a category is named from this chance on; 1 for those told too badly to be named
+            unless they are the likeliest.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,16 +60,39 @@ class Calibration(BaseModel):
     trace_generated: float
     trace_bias: float
     sharpen: float = Field(gt=0)
+    edited: float = 0.0
+    edited_bias: float = -60.0
+    local: float = 0.0
+    local_edited: float = 0.0
+    local_bias: float = -60.0
+    kinds_trust: float = 1.0
+    kinds_prior: tuple[float, ...] = ()
     category_thresholds: tuple[float, ...] = ()
 
-    def p_fake(self, texture: float, appearance: float) -> float:
-        """Calibrated probability that the clip is generated."""
-        return _sigmoid(self.texture * texture + self.appearance * appearance + self.bias)
+    def p_fake(self, texture: float, appearance: float, pooled: float) -> float:
+        """Calibrated probability that the clip is generated, or that a part of it is."""
+        whole = _sigmoid(self.texture * texture + self.appearance * appearance + self.bias)
+        return 1.0 - (1.0 - whole) * (1.0 - self.p_edited(pooled))
+
+    def p_edited(self, pooled: float) -> float:
+        """Chance that footage was edited in one place."""
+        return _sigmoid(self.edited * pooled + self.edited_bias)
+
+    def local_score(self, presence: float, pooled: float) -> float:
+        """See the class."""
+        return _sigmoid(self.local * _logit(presence) + self.local_edited * pooled + self.local_bias)
+
+    def kinds_marked(self, kinds: np.ndarray) -> np.ndarray:
+        """Chances (9,) of the categories that an annotator would name, see the class."""
+        if not self.kinds_prior:
+            return kinds
+        chances = (kinds + 1e-3) ** self.kinds_trust * np.array(self.kinds_prior)
+        return np.asarray(chances / chances.sum())
 
     def trace_score(self, heat: float, presence: float, p_fake: float) -> float:
         """See the class."""
-        odds = math.log((p_fake + 1e-4) / (1 - p_fake + 1e-4))
-        return _sigmoid(self.heat * heat + self.presence * presence + self.trace_generated * odds + self.trace_bias)
+        known = self.heat * heat + self.presence * presence + self.trace_generated * _logit(p_fake)
+        return _sigmoid(known + self.trace_bias)
 
 
 class Card(BaseModel):
@@ -85,10 +115,10 @@ class WindowScores:
 
     Attributes:
         texture, appearance: scores of the kernel machines; None where the window is too short for them.
-        clip: logit of the trace net.
+        clip: the presence net's pooled logit: was something done to footage?
         where: (T, GRID, GRID) chance that a trace lies there, given that there is one.
         present: (T, GRID, GRID) chance that a trace lies there.
-        kinds: (T, 9, GRID / 2, GRID / 2) chance of each category.
+        kinds: (T, 9, GRID / 2, GRID / 2) chance of each category of edits.
     """
 
     texture: float | None
@@ -154,6 +184,10 @@ class TraceNetModel:
             present=present,
             kinds=kinds,
         )
+
+
+def _logit(chance: float) -> float:
+    return math.log((chance + 1e-4) / (1 - chance + 1e-4))
 
 
 def _sigmoid(x: float) -> float:

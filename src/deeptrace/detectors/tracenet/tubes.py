@@ -7,14 +7,16 @@ is the IoU a box would have were the map the truth (soft Jaccard index). It need
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 import numpy as np
 
 from deeptrace.geometry import Box, Keyframe, Tube
 
-__all__ = ["FoundTube", "TubeSettings", "best_box", "find_tubes"]
+__all__ = ["FoundTube", "TubeSettings", "best_box", "find_tubes", "kinds_in", "presence_tubes"]
+
+_PRESENCE_SHARPEN = 1.4
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,39 @@ def find_tubes(heat: np.ndarray, times_s: np.ndarray, end_s: float, settings: Tu
             found.append(FoundTube(tube, mean, mask))
         left[mask] = 0.0
     return found
+
+
+def presence_tubes(
+    present: np.ndarray, times_s: np.ndarray, end_s: float, settings: TubeSettings | None = None
+) -> list[FoundTube]:
+    """Tubes of what stands out as done to a stretch, judged by presence alone; `heat` is the mean presence inside.
+
+    Presence is small wherever traces are rare, so boxes are read off it relative to its highest.
+
+    Args:
+        present: (T, G, G) chance that a trace lies there.
+        times_s, end_s, settings: as `find_tubes`.
+    """
+    present = np.asarray(present, np.float64)
+    peak = float(present.max(initial=0.0))
+    if peak <= 0.0:
+        return []
+    relative = (present / peak) ** _PRESENCE_SHARPEN
+    tubes = find_tubes(relative, times_s, end_s, settings or TubeSettings(most=2, alive=0.25))
+    return [replace(tube, heat=float(present[tube.mask].mean())) for tube in tubes]
+
+
+def kinds_in(kinds: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Chance (9,) of each category in a tube.
+
+    Args:
+        kinds: (T, 9, G / 2, G / 2) chance of each category.
+        mask: (T, G, G) bool, the tube's cells.
+    """
+    frames, size = mask.shape[0], kinds.shape[-1]
+    weight = mask.reshape(frames, size, 2, size, 2).mean(axis=(2, 4))
+    total = weight.sum()
+    return np.asarray((kinds * weight[:, None]).sum(axis=(0, 2, 3)) / total if total else kinds.mean(axis=(0, 2, 3)))
 
 
 def best_box(heat: np.ndarray) -> tuple[Box, float]:

@@ -1,9 +1,10 @@
-"""Training examples of the trace net: drawn by group, jittered, mirrored and zoomed with their truth."""
+"""Training examples of the presence net: footage with and without a synthetic trace, jittered and zoomed alike."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -13,101 +14,150 @@ from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.trace import Category, Trace
 from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
-from deeptrace.train.tracenet.measure import Measured, Planted, coverage, load_measured, load_planted
+from deeptrace.train.tracenet.measure import AS_IS, Measured, load_measured, planted_sets
+from deeptrace.train.tracenet.planted import coverage
 
-__all__ = ["PLANTED", "Batch", "Batches", "target_heat"]
+__all__ = ["ROLES", "Batch", "Batches", "Role", "target_heat", "weight_by_group"]
 
-PLANTED = 3
-"""Kind of an example with a synthetic trace, after the three of `Kind`."""
-
-_EDITED_SHARE = 0.1
-_DROPPED = 0.08
+_DROPPED = 0.05
+_HIGHER = 0.7  # share of traces seen at the higher of their two severities
 _TOGETHER = ((0, 1, 2), (3,), (4, 5), (6, 7), (8, 9, 10), (11,), (12,), (13, 14), (15,), (16,), (17,))
 _AT = {name: index for index, name in enumerate(CHANNELS)}
 
 
+class Role(IntEnum):
+    """What an example of a batch is."""
+
+    BASE = 0
+    PLANTED = 1
+    DECOY = 2
+    FOOTAGE = 3
+    MARKED = 4
+
+
+ROLES = (Role.BASE, Role.PLANTED, Role.DECOY)
+"""The examples of one planted set, in the order in which they lie in a batch."""
+
+
 @dataclass(frozen=True)
 class Batch:
-    """One batch.
+    """One batch: first the sets, three examples each (see ROLES), then plain footage, then marked generated clips.
 
     Attributes:
         evidence: (B, T, channels, GRID, GRID).
         heat: (B, T, GRID, GRID) truth, 0 to 1.
-        kind: (B,) a `Kind` or PLANTED.
+        role: (B,) a `Role`.
         categories: (B, 9) 0 or 1.
+        severity: (B,) of the trace, 0 without a synthetic one.
     """
 
     evidence: torch.Tensor
     heat: torch.Tensor
-    kind: torch.Tensor
+    role: torch.Tensor
     categories: torch.Tensor
+    severity: torch.Tensor
 
 
 class Batches:
-    """An endless source of batches over the given clips; one seed, one sequence."""
+    """An endless source of batches over the given clips, read from disk as needed; one seed, one sequence."""
 
     def __init__(self, clips: list[Clip], config: TraceNetConfig, seed: int) -> None:
         self._config, self._rng = config, np.random.default_rng(seed)
-        self._measured: dict[str, list[Measured]] = {}
-        for clip in clips:
-            variants = (load_measured(clip, v, config) for v in range(config.variants))
-            self._measured[clip.name] = [m for m in variants if m is not None and len(m.times_s) >= 4]
-        usable = [clip for clip in clips if self._measured[clip.name]]
-        self._of = {kind: [clip for clip in usable if clip.kind is kind] for kind in Kind}
-        self._share = {kind: _by_group(members) for kind, members in self._of.items()}
-        self._planted = [p for clip in self._of[Kind.REAL] for p in load_planted(clip, config) if p.target.max() > 100]
+        usable = [clip for clip in clips if load_measured(clip, AS_IS, config) is not None]
+        self._real = [clip for clip in usable if clip.kind is Kind.REAL]
+        self._marked = [clip for clip in usable if clip.kind is Kind.GENERATED and clip.traces]
+        self._share = {kind: weight_by_group(found) for kind, found in ((0, self._real), (1, self._marked))}
+        sets = [one for clip in self._real for one in planted_sets(clip, config)]
+        # by kind, so that kinds that few clips allow are seen as often as the others
+        self._by_kind = {
+            kind: [(one, i) for one in sets for i, k in enumerate(one.categories) if k is kind] for kind in Category
+        }
+        self._kinds = [kind for kind, members in self._by_kind.items() if members]
 
     def channel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and spread (channels,) over the training clips."""
-        some = [m[0].evidence[1:6].astype(np.float32) for m in self._measured.values() if m]
+        some = [
+            m.evidence[1:6].astype(np.float32) for c in self._real + self._marked if (m := self._measured(c, AS_IS))
+        ]
         values = np.concatenate([x.transpose(1, 0, 2, 3).reshape(len(CHANNELS), -1)[:, ::7] for x in some], axis=1)
         return torch.from_numpy(values.mean(axis=1)), torch.from_numpy(values.std(axis=1) + 1e-3)
 
     def draw(self, filler: torch.Tensor) -> Batch:
         """The next batch; dropped groups of channels are set to `filler` (channels,)."""
-        config, rng = self._config, self._rng
-        rows: list[tuple[np.ndarray, np.ndarray, int, np.ndarray]] = []
-        for index in range(config.generated + config.real):
-            kind = Kind.GENERATED if index < config.generated else Kind.REAL
-            if kind is Kind.GENERATED and self._of[Kind.EDITED] and rng.random() < _EDITED_SHARE:
-                kind = Kind.EDITED
-            members = self._of[kind]
-            clip = members[int(rng.choice(len(members), p=self._share[kind]))]
-            variants = self._measured[clip.name]
-            rows.append(
-                (*self._stretch(variants[int(rng.integers(len(variants)))], clip), int(kind), _marks(clip.traces))
-            )
-        for _ in range(config.planted if self._planted else 0):
-            planted = self._planted[int(rng.integers(len(self._planted)))]
-            rows.append((*self._planted_stretch(planted), PLANTED, _mark_vector([planted.category])))
-        changed = [_zoomed(*_mirrored(_jittered(x, rng), heat, rng), rng) for x, heat, _, _ in rows]
-        evidence = torch.from_numpy(np.stack([x for x, _ in changed]))
-        for group in _TOGETHER:
-            dropped = torch.from_numpy(np.flatnonzero(rng.random(len(rows)) < _DROPPED))
-            for channel in group:
-                evidence[dropped, :, channel] = filler[channel]
+        rows: list[tuple[np.ndarray, np.ndarray, Role, np.ndarray, float]] = []
+        for _ in range(self._config.planted if self._kinds else 0):
+            rows += self._planted()
+        for _ in range(self._config.real):
+            rows.append(self._plain(self._real, 0, Role.FOOTAGE))
+        for _ in range(self._config.generated if self._marked else 0):
+            rows.append(self._plain(self._marked, 1, Role.MARKED))
+        evidence = torch.from_numpy(np.stack([x for x, *_ in rows]))
+        self._drop(evidence, [role for _, _, role, _, _ in rows], filler)
         return Batch(
             evidence,
-            torch.from_numpy(np.stack([heat for _, heat in changed])),
-            torch.tensor([kind for _, _, kind, _ in rows]),
-            torch.from_numpy(np.stack([marks for _, _, _, marks in rows])),
+            torch.from_numpy(np.stack([heat for _, heat, *_ in rows])),
+            torch.tensor([int(role) for _, _, role, _, _ in rows]),
+            torch.from_numpy(np.stack([marks for *_, marks, _ in rows])),
+            torch.tensor([severity for *_, severity in rows], dtype=torch.float32),
         )
 
-    def _stretch(self, measured: Measured, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
-        picked = self._pick(len(measured.times_s))
-        return measured.evidence[picked].astype(np.float32), target_heat(clip.traces, measured.times_s[picked])
+    def _planted(self) -> list[tuple[np.ndarray, np.ndarray, Role, np.ndarray, float]]:
+        """One trace of a set at one severity, beside its footage and a decoy, all changed in the same way."""
+        rng = self._rng
+        kind = self._kinds[int(rng.integers(len(self._kinds)))]
+        members = self._by_kind[kind]
+        one, index = members[int(rng.integers(len(members)))]
+        level = int(rng.random() < _HIGHER)
+        with_trace, truth = one.trace(index, level)
+        picked = self._pick(len(truth), truth)
+        state, nothing = int(rng.integers(2**32)), np.zeros_like(truth)
+        found = (
+            (one.base(), nothing, Role.BASE, mark_vector([]), 0.0),
+            (with_trace, truth, Role.PLANTED, mark_vector([kind]), float(one.severities[index, level])),
+            (one.decoy(int(rng.integers(one.decoys))), nothing, Role.DECOY, mark_vector([]), 0.0),
+        )
+        return [
+            (*changed(x[picked].astype(np.float32), heat[picked], np.random.default_rng(state)), role, marks, severity)
+            for x, heat, role, marks, severity in found
+        ]
 
-    def _planted_stretch(self, planted: Planted) -> tuple[np.ndarray, np.ndarray]:
-        picked = self._pick(len(planted.times_s))
-        return planted.evidence[picked].astype(np.float32), planted.target[picked].astype(np.float32) / 255
+    def _plain(
+        self, clips: list[Clip], share: int, role: Role
+    ) -> tuple[np.ndarray, np.ndarray, Role, np.ndarray, float]:
+        clip = clips[int(self._rng.choice(len(clips), p=self._share[share]))]
+        measured = self._measured(clip, int(self._rng.integers(self._config.variants))) or self._measured(clip, AS_IS)
+        assert measured is not None
+        heat = target_heat(clip.traces, measured.times_s)
+        picked = self._pick(len(heat), heat)
+        x, heat = changed(measured.evidence[picked].astype(np.float32), heat[picked], self._rng)
+        marks = mark_vector([category for trace in clip.traces for category in trace.categories])
+        return x, heat, role, marks, 0.0
 
-    def _pick(self, length: int) -> np.ndarray:
-        """Indices of `config.frames` neighbours; a shorter clip is run to and fro."""
+    def _measured(self, clip: Clip, variant: int) -> Measured | None:
+        measured = load_measured(clip, variant, self._config)
+        return measured if measured is not None and len(measured.times_s) >= 4 else None
+
+    def _drop(self, evidence: torch.Tensor, roles: list[Role], filler: torch.Tensor) -> None:
+        """Blank groups of channels; all examples of a set alike."""
+        together = [range(i, i + len(ROLES)) if role is Role.BASE else [i] for i, role in enumerate(roles)
+                    if role in (Role.BASE, Role.FOOTAGE, Role.MARKED)]  # fmt: skip
+        for group in _TOGETHER:
+            for rows in together:
+                if self._rng.random() < _DROPPED:
+                    for channel in group:
+                        evidence[list(rows), :, channel] = filler[channel]
+
+    def _pick(self, length: int, heat: np.ndarray) -> np.ndarray:
+        """Indices of `config.frames` neighbours, some with heat if any has; a shorter clip is run to and fro."""
         wanted = self._config.frames
-        if length >= wanted:
-            return np.arange(wanted) + int(self._rng.integers(0, length - wanted + 1))
-        there_and_back = np.concatenate([np.arange(length), np.arange(length - 2, 0, -1)])
-        return np.resize(there_and_back, wanted)
+        if length < wanted:
+            there_and_back = np.concatenate([np.arange(length), np.arange(length - 2, 0, -1)])
+            return np.resize(there_and_back, wanted)
+        alive = np.concatenate([[0], np.cumsum(heat.any(axis=(1, 2)))])
+        starts = np.arange(length - wanted + 1)
+        most = (alive[starts + wanted] - alive[starts]).astype(float)
+        good = starts[most >= 0.6 * most.max()]
+        return np.arange(wanted) + int(good[int(self._rng.integers(len(good)))])
 
 
 def target_heat(traces: tuple[Trace, ...], times_s: np.ndarray) -> np.ndarray:
@@ -122,19 +172,21 @@ def target_heat(traces: tuple[Trace, ...], times_s: np.ndarray) -> np.ndarray:
     return heat
 
 
-def _by_group(clips: list[Clip]) -> np.ndarray:
+def weight_by_group(clips: list[Clip]) -> np.ndarray:
     """Chances (N,): a group's falls with the root of its size, so that large ones do not drown small ones."""
     sizes = Counter(clip.group for clip in clips)
     chances = np.array([sizes[clip.group] ** -0.5 for clip in clips])
     return chances / chances.sum() if len(chances) else chances
 
 
-def _marks(traces: tuple[Trace, ...]) -> np.ndarray:
-    return _mark_vector([category for trace in traces for category in trace.categories])
-
-
-def _mark_vector(categories: list[Category]) -> np.ndarray:
+def mark_vector(categories: list[Category]) -> np.ndarray:
+    """(9,) with a one for each of `categories`."""
     return np.array([category in categories for category in Category], np.float32)
+
+
+def changed(evidence: np.ndarray, heat: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """An example (T, channels, GRID, GRID) jittered, mirrored and zoomed with its truth (T, GRID, GRID)."""
+    return _zoomed(*_mirrored(_jittered(evidence, rng), heat, rng), rng)
 
 
 def _jittered(evidence: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -65,7 +65,8 @@ def thresholds(chances: np.ndarray, kinds: np.ndarray) -> dict[str, float]:
 def rates_without_fold(scored: list[ScoredClip], folds: dict[str, int]) -> dict[str, dict[str, float]]:
     """What thresholds are worth on clips that they were not set on either.
 
-    For each fold, weights and thresholds are fitted on the scores of the other folds and counted on its own.
+    For each fold, weights and thresholds are fitted on the scores of the other folds and counted on its own. The chance
+    of an edit is left out.
 
     Args:
         scored: cross-fitted.

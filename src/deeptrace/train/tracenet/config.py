@@ -22,12 +22,15 @@ class TraceNetConfig(BaseModel):
         out: where measurements, checkpoints, the log and the exported model go.
         seed: of everything.
         variants: how often each clip is measured: once as it is, once in one encoding for all, else degraded at random.
-        injections: synthetic traces planted into each of the first `planted_variants` variants of each real clip.
-        planted_variants: see above.
+        injections: synthetic traces, each at two severities, planted into each planted variant of a real clip.
+        planted_variants: numbers of those variants.
         folds: cross-fitting folds, by generator and by source.
-        steps: optimizer steps of the trace net.
-        generated, real, planted: clips of each kind in a batch.
-        frames: neighbouring frames of a training example.
+        spots: spot nets, averaged.
+        spot_steps, spot_batch: optimizer steps of each, and windows in a batch.
+        steps: optimizer steps of the presence net.
+        planted, real, generated: sets of three (see `batches.ROLES`), clips of camera footage, and marked
+            generated clips in a batch of it.
+        frames: neighbouring frames of an example of it.
         learning_rate: peak, one-cycle.
         texture_nuisance, appearance_nuisance: how strongly each kernel machine forgets what re-encoding changes.
         texture_dimensions, appearance_dimensions: main directions each keeps.
@@ -44,13 +47,16 @@ class TraceNetConfig(BaseModel):
     seed: int = 0
     variants: int = Field(default=5, ge=2)
     injections: int = Field(default=4, ge=0, le=9)
-    planted_variants: int = Field(default=3, ge=1)
+    planted_variants: tuple[int, ...] = (0, 2)
     folds: int = Field(default=4, ge=2)
+    spots: int = Field(default=4, ge=1)
+    spot_steps: int = Field(default=200, ge=1)
+    spot_batch: int = Field(default=32, ge=2)
     steps: int = Field(default=600, ge=1)
-    generated: int = Field(default=7, ge=1)
-    real: int = Field(default=4, ge=1)
     planted: int = Field(default=6, ge=0)
-    frames: int = Field(default=12, ge=4)
+    real: int = Field(default=2, ge=1)
+    generated: int = Field(default=1, ge=0)
+    frames: int = Field(default=8, ge=4)
     learning_rate: float = Field(default=3e-3, gt=0)
     texture_nuisance: float = Field(default=10.0, ge=0)
     texture_dimensions: int = Field(default=200, ge=1)

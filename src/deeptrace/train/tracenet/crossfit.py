@@ -23,7 +23,7 @@ class Scores:
 
     Attributes:
         texture, appearance: scores of the kernel machines.
-        clip: logit of the trace net, mean over windows.
+        clip: the presence net's pooled logit, highest of all windows.
         where, present: (T, GRID, GRID) float16 probabilities.
         kinds: (T, 9, GRID / 2, GRID / 2) float16 probabilities.
         times_s: (T,).
@@ -77,12 +77,13 @@ def score_clip(net: TraceNet, texture: KernelMachine, appearance: KernelMachine,
         clip_logits.append(float(generated[0]))
         fresh = max(done - int(frames[0]), 0)
         done = int(frames[-1]) + 1
-        parts.append([head[0, fresh:].sigmoid().numpy().astype(np.float16) for head in (where, present, kinds)])
+        chances = (where[0].sigmoid(), present[0].sigmoid(), kinds[0].softmax(1))
+        parts.append([head[fresh:].numpy().astype(np.float16) for head in chances])
     where, present, kinds = (np.concatenate(maps) for maps in zip(*parts, strict=True))
     return Scores(
         texture=texture.score(measured.texture),
         appearance=appearance.score(measured.appearance),
-        clip=float(np.mean(clip_logits)),
+        clip=float(np.max(clip_logits)),
         where=where,
         present=present,
         kinds=kinds,

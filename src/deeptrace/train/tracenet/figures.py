@@ -21,7 +21,7 @@ _CENTRE = Box(x0=0.2, y0=0.2, x1=0.8, y1=0.8)
 
 def figures_of(scored: list[ScoredClip], calibration: Calibration, folds: dict[str, int]) -> dict[str, Any]:
     """Errors of the clip score and of the best box, each clip judged by models that never saw its group."""
-    p = np.array([calibration.p_fake(s.scores.texture, s.scores.appearance) for s in scored])
+    p = np.array([calibration.p_fake(s.scores.texture, s.scores.appearance, s.scores.clip) for s in scored])
     kind = np.array([s.clip.kind for s in scored])
     used = kind != Kind.EDITED
     labels, chances = (kind[used] == Kind.GENERATED).astype(int), p[used]

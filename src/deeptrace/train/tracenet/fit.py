@@ -1,4 +1,4 @@
-"""Fit the trace net: one loop, all losses."""
+"""Fit the trace net: its spot nets one by one, then its presence net, which learns from footage before and after."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeptrace.train.tracenet.batches import PLANTED, Batch, Batches
-from deeptrace.train.tracenet.clips import Clip, Kind
+from deeptrace.train.tracenet.batches import ROLES, Batch, Batches, Role
+from deeptrace.train.tracenet.clips import Clip
 from deeptrace.train.tracenet.config import TraceNetConfig
-from deeptrace.train.tracenet.nets import Heads, TraceNet
+from deeptrace.train.tracenet.nets import PresenceNet, TraceNet
+from deeptrace.train.tracenet.spots import SpotExamples, fit_spot_net
 
-__all__ = ["fit_trace_net", "losses_of"]
+__all__ = ["fit_presence_net", "fit_trace_net", "losses_of"]
 
-_SMOOTHING = 0.1
 _REPORT_EVERY = 50
+_RISE = 3.0  # what the pooled logit should rise by at the least, from footage to a gross trace
+_INSIDE = 4.0
+_FAINT = 0.3
+
+Log = Callable[[dict[str, Any]], None]
 
 
-def fit_trace_net(
-    clips: list[Clip], config: TraceNetConfig, *, seed: int, log: Callable[[dict[str, Any]], None]
-) -> TraceNet:
+def fit_trace_net(clips: list[Clip], config: TraceNetConfig, *, seed: int, log: Log) -> TraceNet:
     """Train on the measurements of `clips`; the net comes back in evaluation mode.
 
     Args:
@@ -32,8 +35,19 @@ def fit_trace_net(
         seed: of weights and batches.
         log: gets a record every 50 steps: step, seconds, and each loss, averaged.
     """
+    net = TraceNet(config.spots)
+    examples = SpotExamples(clips, config)
+    for index in range(config.spots):
+        net.spots[index] = fit_spot_net(examples, config, seed=seed + 100 * index, log=log)
+    net.presence = fit_presence_net(clips, config, seed=seed, log=log)
+    return net.eval()
+
+
+def fit_presence_net(clips: list[Clip], config: TraceNetConfig, *, seed: int, log: Log) -> PresenceNet:
+    """Train the presence net alone; arguments as `fit_trace_net`."""
     torch.manual_seed(seed)
-    net = TraceNet()
+    net = PresenceNet()
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = Batches(clips, config, seed)
     mean, spread = batches.channel_statistics()
     net.mean.copy_(mean)
@@ -59,39 +73,71 @@ def fit_trace_net(
             means = {name: round(total / count, 4) for name, total in sums.items()}
             log({"step": step, "seconds": round(time.monotonic() - began, 1), **means})
             sums.clear()
+    net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return net.eval()
 
 
-def losses_of(heads: Heads, batch: Batch) -> dict[str, Tensor]:
-    """The five losses; each example counts where its truth is known.
+def losses_of(heads: tuple[Tensor, Tensor, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """The five losses of the presence net; each example counts where its truth is known.
 
-    generated: cross entropy of the clip label, but not for planted traces: their clip is camera footage.
-    where: cross entropy of the heat, given that there is a trace, on generated clips and (less) on planted traces.
-    overlap: soft Dice of the heat's mean over time, so that box-sized regions count as regions.
-    present: cross entropy of the heat where there may be none: real clips teach "nothing here".
-    kinds: cross entropy of the categories, pooled over the true region.
+    cells: cross entropy of presence in each cell, marked clips left out; where a set has its trace, cells count
+        more the severer it is, and alike in the footage without it and in the decoy.
+    overlap: soft Dice of a trace's presence, averaged over time.
+    done: cross entropy of the pooled logit: 1 with a trace, 0 for footage and decoys.
+    rise: within a set, the pooled logit must rise from footage to trace in proportion to severity, not with a decoy.
+    kinds: cross entropy of the category in the true region.
     """
-    generated, where, present, kinds = (head.float() for head in heads)
-    heat, kind = batch.heat, batch.kind
-    is_planted, is_generated, is_real = (kind == k for k in (PLANTED, int(Kind.GENERATED), int(Kind.REAL)))
-    label = ((kind == int(Kind.GENERATED)) | (kind == int(Kind.EDITED))).float()
-    clip = F.binary_cross_entropy_with_logits(generated, label * (1 - _SMOOTHING) + _SMOOTHING / 2, reduction="none")
-    seen = is_generated.float() + 0.4 * is_planted.float()
-    heat_loss = F.binary_cross_entropy_with_logits(where, heat, reduction="none").mean((1, 2, 3))
-    flat, truth = where.sigmoid().mean(1), heat.mean(1)
+    pooled, present, kinds = (head.float() for head in heads)
+    heat, role, severity = batch.heat, batch.role, batch.severity
+    planted, known = (role == Role.PLANTED).float(), (role != Role.MARKED).float()
+    weight = 0.5 + _INSIDE * _spread_over_sets(severity[:, None, None, None] * heat, role)
+    cells = F.binary_cross_entropy_with_logits(present, heat, weight=weight, reduction="none").mean((1, 2, 3))
+    flat, truth = present.sigmoid().mean(1), heat.mean(1)
     dice = 1 - (2 * (flat * truth).sum((1, 2)) + 1) / (flat.sum((1, 2)) + truth.sum((1, 2)) + 1)
-    presence = F.binary_cross_entropy_with_logits(present, heat, reduction="none").mean((1, 2, 3))
-    region = F.avg_pool2d(heat, 2)[:, :, None]
-    pooled = (kinds * region).sum((1, 3, 4)) / (region.sum((1, 3, 4)) + 1)
-    category = F.binary_cross_entropy_with_logits(pooled, batch.categories, reduction="none").mean(1)
-    known = (is_planted.float() + 0.5 * is_generated.float()) * (batch.categories.sum(1) > 0)
+    done = F.binary_cross_entropy_with_logits(pooled, planted, reduction="none")
+    sureness = torch.where(planted > 0, severity, torch.where(role == Role.FOOTAGE, 1.0, 0.5))
     return {
-        "generated": _mean(clip, (~is_planted).float()),
-        "where": _mean(heat_loss, seen),
-        "overlap": 0.5 * _mean(dice, seen),
-        "present": _mean(presence, is_real.float() + is_planted.float() + 0.5 * is_generated.float()),
-        "kinds": _mean(category, known),
+        "cells": 2 * _mean(cells, known),
+        "overlap": 0.3 * _mean(dice, planted * severity),
+        "done": 0.5 * _mean(done, known * sureness),
+        "rise": 0.3 * _rise(pooled, batch),
+        "kinds": 0.5 * _kinds(kinds, batch),
     }
+
+
+def _sets(values: Tensor, role: Tensor) -> Tensor:
+    """The rows of `values` that are of sets, as (sets, examples of a set, ...)."""
+    count = int((role == Role.BASE).sum())
+    sets: Tensor = values[: count * len(ROLES)].unflatten(0, (count, len(ROLES)))  # type: ignore[no-untyped-call]
+    return sets
+
+
+def _spread_over_sets(values: Tensor, role: Tensor) -> Tensor:
+    """`values` with each set's highest in all of its examples."""
+    if not (role == Role.BASE).any():
+        return values
+    sets = _sets(values, role)
+    shared = sets.amax(1, keepdim=True).expand_as(sets).flatten(0, 1)
+    return torch.cat([shared, values[len(shared) :]])
+
+
+def _rise(pooled: Tensor, batch: Batch) -> Tensor:
+    if not (batch.role == Role.BASE).any():
+        return pooled.new_zeros(())
+    base, planted, other = _sets(pooled, batch.role).unbind(1)
+    severity = _sets(batch.severity, batch.role)[:, 1]
+    wanted = F.softplus(_RISE * severity - (planted - base)) + 0.5 * F.softplus((other - base).abs() - 0.5)
+    return wanted.mean()
+
+
+def _kinds(kinds: Tensor, batch: Batch) -> Tensor:
+    """Planted traces teach their kind, marked clips (less) what their traces are of; weight by severity."""
+    region = F.avg_pool2d(batch.heat, 2)[:, :, None]
+    scores = F.log_softmax(kinds, dim=2)
+    inside = (scores * region).sum((1, 3, 4)) / (region.sum((1, 3, 4)) + 1e-3)
+    share = batch.categories / batch.categories.sum(1, keepdim=True).clamp(min=1)
+    weight = torch.where(batch.role == Role.MARKED, _FAINT * batch.categories.amax(1), batch.severity)
+    return _mean(-(inside * share).sum(1), weight)
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ tell the classes apart. Real clips also get synthetic traces.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,32 +16,26 @@ from pathlib import Path
 
 import numpy as np
 
-from deeptrace.detectors.tracenet.evidence import GRID, evidence_of
-from deeptrace.detectors.tracenet.windows import RATE_FPS, SHORT_SIDE, Window, analysis_size, read_windows
-from deeptrace.errors import DeeptraceError, SynthError
-from deeptrace.geometry import Box
-from deeptrace.synth import Scene, inject
+from deeptrace.detectors.tracenet.windows import RATE_FPS, SHORT_SIDE, Window, read_windows
+from deeptrace.errors import DeeptraceError
 from deeptrace.trace import Category
 from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
-from deeptrace.video import Frame, Video, open_video, write_video
+from deeptrace.train.tracenet.planted import PlantedSet, measure_set, seeded
+from deeptrace.video import Video, open_video, write_video
 
 __all__ = [
     "AS_IS",
     "ONE_ENCODING",
     "Measured",
-    "Planted",
-    "coverage",
     "load_measured",
-    "load_planted",
     "make_variant",
     "measure_all",
+    "planted_sets",
 ]
 
 AS_IS, ONE_ENCODING = 0, 1
 _LONGEST_S = 6.2
-_PLANTED_FRAMES = 20
-_PLANTED_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -60,27 +53,6 @@ class Measured:
     evidence: np.ndarray
     texture: np.ndarray
     appearance: np.ndarray
-
-
-@dataclass(frozen=True)
-class Planted:
-    """A real stretch with one synthetic trace.
-
-    Attributes:
-        evidence: (T, channels, GRID, GRID) float16.
-        target: (T, GRID, GRID) uint8, the share of each cell that the trace's box covers, times 255.
-        category: which kind.
-        severity: 0 to 1.
-        times_s: (T,).
-        trace: onset_s, offset_s, x0, y0, x1, y1.
-    """
-
-    evidence: np.ndarray
-    target: np.ndarray
-    category: Category
-    severity: float
-    times_s: np.ndarray
-    trace: np.ndarray
 
 
 def measure_all(clips: list[Clip], config: TraceNetConfig, progress: Callable[[str, int, int], None]) -> list[str]:
@@ -110,30 +82,12 @@ def load_measured(clip: Clip, variant: int, config: TraceNetConfig) -> Measured 
         return Measured(data["times_s"], data["evidence"], data["texture"], data["appearance"])
 
 
-def load_planted(clip: Clip, config: TraceNetConfig) -> Iterator[Planted]:
-    """The synthetic traces in variants of a real clip."""
-    for variant in range(config.planted_variants):
+def planted_sets(clip: Clip, config: TraceNetConfig) -> Iterator[PlantedSet]:
+    """The sets of synthetic traces measured in a real clip; those without any trace are left out."""
+    for variant in config.planted_variants:
         path = _planted_path(clip, variant, config)
-        if path.is_file():
-            with np.load(path) as data:
-                for category in Category:
-                    if f"{category}.evidence" in data:
-                        yield Planted(
-                            evidence=data[f"{category}.evidence"],
-                            target=data[f"{category}.target"],
-                            category=category,
-                            severity=float(data[f"{category}.severity"]),
-                            times_s=data["times_s"],
-                            trace=data[f"{category}.trace"],
-                        )
-
-
-def coverage(box: Box) -> np.ndarray:
-    """The share of each grid cell (GRID, GRID) that `box` covers."""
-    edges = np.arange(GRID + 1) / GRID
-    across = np.clip(np.minimum(edges[1:], box.x1) - np.maximum(edges[:-1], box.x0), 0, None) * GRID
-    down = np.clip(np.minimum(edges[1:], box.y1) - np.maximum(edges[:-1], box.y0), 0, None) * GRID
-    return np.asarray(down[:, None] * across[None, :], np.float32)
+        if path.is_file() and (found := PlantedSet.load(path)).categories:
+            yield found
 
 
 def _one_thread() -> None:
@@ -145,11 +99,11 @@ def _one_thread() -> None:
 def _measure_clip(clip: Clip, config: TraceNetConfig) -> list[str]:
     problems = []
     for variant in range(config.variants):
-        planted = clip.kind is Kind.REAL and variant < config.planted_variants and config.injections > 0
+        planted = clip.kind is Kind.REAL and variant in config.planted_variants and config.injections > 0
         wanted = [_measured_path(clip, variant, config)] + ([_planted_path(clip, variant, config)] if planted else [])
         if all(path.is_file() for path in wanted):
             continue
-        rng = _rng(config.seed, clip.name, variant)
+        rng = seeded(config.seed, clip.name, variant)
         try:
             with (
                 tempfile.TemporaryDirectory() as scratch,
@@ -158,7 +112,7 @@ def _measure_clip(clip: Clip, config: TraceNetConfig) -> list[str]:
                 if not wanted[0].is_file():
                     _save(wanted[0], **_numbers_of(list(read_windows(video))))
                 if planted and not wanted[1].is_file():
-                    _save(wanted[1], **_plant(video, config.injections, rng))
+                    _save(wanted[1], **_planted(video, clip, variant, config))
         except DeeptraceError as error:
             problems.append(str(error))
     return problems
@@ -203,46 +157,12 @@ def _numbers_of(windows: list[Window]) -> dict[str, np.ndarray]:
     }
 
 
-def _plant(video: Video, injections: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Synthetic traces in one stretch of a video, each of another kind, measured."""
-    width, height = analysis_size(video.media)
-    shrink = _PLANTED_SIZE / max(width, height)
-    size = (round(width * shrink / 2) * 2, round(height * shrink / 2) * 2)
-    frames = list(video.frames(max_fps=RATE_FPS, size=size, end_s=_LONGEST_S, fast=True))
-    start = int(rng.integers(0, max(len(frames) - _PLANTED_FRAMES, 0) + 1))
-    chosen = frames[start : start + _PLANTED_FRAMES]
-    pictures = np.stack([frame.image for frame in chosen])
-    times = np.array([frame.time_s - chosen[0].time_s for frame in chosen])
-    out: dict[str, np.ndarray] = {"times_s": times}
-    try:
-        scene = Scene.of(pictures, times)
-    except DeeptraceError:
-        return out
-    for index in rng.permutation(len(Category))[:injections]:
-        category = list(Category)[index]
-        severity = float(rng.uniform(0.3, 1.0))
-        try:
-            planted = inject(pictures, times, category, severity=severity, rng=rng, scene=scene)
-        except SynthError:
-            continue  # this clip offers nothing that such a trace could hold on to
-        tube, box = planted.trace.tube, planted.trace.box
-        assert tube is not None
-        assert box is not None
-        # straight to the maps: a reader would pace the frames anew, by slots that start elsewhere
-        with_trace = (Frame(time_s=float(t), image=picture) for t, picture in zip(times, planted.frames, strict=True))
-        evidence = np.stack([frame.maps for frame in evidence_of(with_trace)])
-        boxes = [tube.box_at(float(time)) for time in times]
-        target = np.stack([np.zeros((GRID, GRID), np.float32) if b is None else coverage(b) for b in boxes])
-        out[f"{category}.evidence"] = evidence.astype(np.float16)
-        out[f"{category}.target"] = np.round(target * 255).astype(np.uint8)
-        out[f"{category}.severity"] = np.array(severity)
-        out[f"{category}.trace"] = np.array([tube.onset_s, tube.offset_s, *box.as_tuple()])
-    return out
-
-
-def _rng(seed: int, name: str, variant: int) -> np.random.Generator:
-    digest = hashlib.sha256(f"{seed}/{name}/{variant}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+def _planted(video: Video, clip: Clip, variant: int, config: TraceNetConfig) -> dict[str, np.ndarray]:
+    """A set with other kinds than the clip's earlier variants have."""
+    order = seeded(config.seed, clip.name, "kinds").permutation(len(Category))
+    turned = np.roll(order, -config.injections * config.planted_variants.index(variant))
+    kinds = [list(Category)[index] for index in turned[: config.injections]]
+    return measure_set(video, _LONGEST_S, kinds, seeded(config.seed, clip.name, variant, "planted"))
 
 
 def _measured_path(clip: Clip, variant: int, config: TraceNetConfig) -> Path:
@@ -250,7 +170,7 @@ def _measured_path(clip: Clip, variant: int, config: TraceNetConfig) -> Path:
 
 
 def _planted_path(clip: Clip, variant: int, config: TraceNetConfig) -> Path:
-    return config.out / "measured" / f"{clip.name}.v{variant}.planted.npz"
+    return config.out / "measured" / f"{clip.name}.v{variant}.sets.npz"
 
 
 def _save(path: Path, **arrays: np.ndarray) -> None:

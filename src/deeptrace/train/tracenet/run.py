@@ -20,6 +20,7 @@ from deeptrace.train.tracenet.calibrate import calibrate
 from deeptrace.train.tracenet.clips import Clip, Kind, fold_numbers, read_clips
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.crossfit import ScoredClip, Scores, score_clip
+from deeptrace.train.tracenet.crossfit_planted import PlantedScores, score_planted
 from deeptrace.train.tracenet.export import export_model
 from deeptrace.train.tracenet.figures import figures_of
 from deeptrace.train.tracenet.fit import fit_trace_net
@@ -65,7 +66,7 @@ def train_tracenet(config: TraceNetConfig, progress: Progress) -> Path:
             job.result()
             progress("fitted", done, len(running))
     scored = {variant: load_scored(config, clips, variant) for variant in _SCORED_VARIANTS}
-    calibration = calibrate([s for group in scored.values() for s in group])
+    calibration = calibrate([s for group in scored.values() for s in group], load_planted_scores(config))
     fold_of = {clip.name: int(number) for clip, number in zip(clips, folds, strict=True)}
     figures = {
         "as they are": figures_of(scored[AS_IS], calibration, fold_of),
@@ -83,6 +84,13 @@ def load_scored(config: TraceNetConfig, clips: list[Clip], variant: int) -> list
     """The cross-fitted scores of a variant; clips without any are left out."""
     paths = {clip.name: _scores_path(config, clip, variant) for clip in clips}
     return [ScoredClip(clip, Scores.load(paths[clip.name])) for clip in clips if paths[clip.name].is_file()]
+
+
+def load_planted_scores(config: TraceNetConfig) -> PlantedScores | None:
+    """The cross-fitted scores of planted traces; None where there are none."""
+    paths = [_planted_scores_path(config, fold) for fold in range(config.folds)]
+    parts = [PlantedScores.load(path) for path in paths if path.is_file()]
+    return PlantedScores.joined(parts) if parts else None
 
 
 def _fit_fold(config: TraceNetConfig, clips: list[Clip], folds: np.ndarray, fold: int) -> None:
@@ -113,10 +121,15 @@ def _fit_fold(config: TraceNetConfig, clips: list[Clip], folds: np.ndarray, fold
             if measured is not None and not target.is_file():
                 target.parent.mkdir(exist_ok=True)
                 score_clip(*models, measured).save(target)
+    mine = [clip for clip, number in zip(clips, folds, strict=True) if number == fold and clip.kind is Kind.REAL]
+    if not (path := _planted_scores_path(config, fold)).is_file() and (
+        planted := score_planted(models[0].presence, mine, config)
+    ):
+        planted.save(path)
 
 
 def _load_fit(config: TraceNetConfig, fold: int) -> tuple[TraceNet, KernelMachine, KernelMachine]:
-    net = TraceNet()
+    net = TraceNet(config.spots)
     net.load_state_dict(torch.load(_fit_path(config, fold, "pt"), weights_only=True))
     texture, appearance = (KernelMachine.load(_fit_path(config, fold, f"{trait}.npz")) for trait in get_args(Trait))
     return net.eval(), texture, appearance
@@ -148,6 +161,10 @@ def _card(config: TraceNetConfig, clips: list[Clip], figures: dict[str, Any], pr
 
 def _scores_path(config: TraceNetConfig, clip: Clip, variant: int) -> Path:
     return config.out / "scores" / f"{clip.name}.v{variant}.npz"
+
+
+def _planted_scores_path(config: TraceNetConfig, fold: int) -> Path:
+    return config.out / "scores" / f"fold{fold}.planted.npz"
 
 
 def _write(path: Path, text: str) -> None:

@@ -31,6 +31,6 @@ def test_the_examples_differ_where_and_when_they_say() -> None:
     x0, y0, x1, y1 = (round(v) for v in trace.box.to_pixels_xyxy(width=320, height=180))
     first, last = round(trace.onset_s * 24), round(trace.offset_s * 24)
     inside = np.zeros(gap.shape, bool)
-    inside[first:last, y0 - 6 : y1 + 6, x0 - 6 : x1 + 6] = True
+    inside[first:last, max(y0 - 6, 0) : y1 + 6, max(x0 - 6, 0) : x1 + 6] = True
     assert gap[inside].mean() > 3 * gap[~inside].mean()
     assert gap[: first - 1].mean() < 1.5

@@ -33,4 +33,4 @@ def test_the_examples_differ_where_and_when_they_say() -> None:
     inside = np.zeros(gap.shape, bool)
     inside[first:last, max(y0 - 6, 0) : y1 + 6, max(x0 - 6, 0) : x1 + 6] = True
     assert gap[inside].mean() > 3 * gap[~inside].mean()
-    assert gap[: first - 1].mean() < 1.5
+    assert gap[: first - 1].mean() < gap[inside].mean() / 5  # what coding alone makes of the same pictures

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deeptrace.detectors.label_tokens import logit, probability
 from deeptrace.errors import SettingsError
-from deeptrace.trace import Verdict
+from deeptrace.trace import Label, Verdict
 
-__all__ = ["CALIBRATION_FILE", "Calibration", "calibrated", "calibration_of", "read_calibration"]
+__all__ = ["CALIBRATION_FILE", "Calibration", "calibrated", "calibration_of", "decided", "limit_of", "read_calibration"]
 
 CALIBRATION_FILE = "deeptrace_calibration.json"
 
@@ -25,8 +25,8 @@ class Calibration(BaseModel):
         fitted_on: name of the data and split.
         videos: how many.
         nll_before, nll_after: mean negative log-likelihood, in nats, on those videos.
-        thresholds: on the calibrated probability, by name (see `evaluate.thresholds`); for the record, as the label is
-            the one that the model wrote.
+        thresholds: on the calibrated probability, by name (see `evaluate.thresholds`); `hf:` applies one where it is
+            asked to.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -102,3 +102,45 @@ def calibrated(verdict: Verdict, calibration: Calibration | None, form: str) -> 
     if calibration.form not in (None, form):
         warnings = (*warnings, f"p_fake was calibrated with another question ({calibration.form})")
     return verdict.model_copy(update={"p_fake": calibration.apply(verdict.p_fake), "warnings": warnings})
+
+
+def limit_of(threshold: str | float | None, calibration: Calibration | None) -> float | None:
+    """The `p_fake` from which on a video is FAKE; None to leave the label to the model.
+
+    Args:
+        threshold: a number from 0 to 1, a name in `Calibration.thresholds`, or None.
+        calibration: of the detector.
+
+    Raises:
+        SettingsError: the number is out of range, or the calibration knows no such name.
+    """
+    if threshold is None:
+        return None
+    if isinstance(threshold, str):
+        known = {} if calibration is None else calibration.thresholds
+        if threshold not in known:
+            named = f"this model's calibration has {', '.join(known)}" if known else "no thresholds are kept with it"
+            raise SettingsError(f"threshold={threshold}", f"unknown: {named}", "Or give a number from 0 to 1.")
+        return known[threshold]
+    if not 0.0 <= threshold <= 1.0:
+        raise SettingsError(f"threshold={threshold}", "expected a number from 0 to 1")
+    return float(threshold)
+
+
+def decided(verdict: Verdict, limit: float | None) -> Verdict:
+    """The verdict with its label by `p_fake`; a label that this turns is noted, and REAL keeps no traces of a FAKE.
+
+    Args:
+        verdict: calibrated; one without a probability keeps the label that was written, and says so.
+        limit: of `limit_of`.
+    """
+    if limit is None or verdict.label is None:
+        return verdict
+    if verdict.p_fake is None:
+        return verdict.model_copy(update={"warnings": (*verdict.warnings, "no p_fake: the label is the one written")})
+    label = Label.FAKE if verdict.p_fake >= limit else Label.REAL
+    if label is verdict.label:
+        return verdict
+    note = f"{verdict.label} written, {label} by the threshold: p_fake {verdict.p_fake:.3f}, threshold {limit:.3f}"
+    traces = () if label is Label.REAL else verdict.traces
+    return verdict.model_copy(update={"label": label, "traces": traces, "warnings": (*verdict.warnings, note)})

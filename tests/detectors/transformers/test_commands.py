@@ -139,6 +139,15 @@ def test_a_temperature_fitted_on_a_run_is_read_back_with_the_model(
     assert calibrate_run(tmp_path / "again").temperature == pytest.approx(kept.temperature, rel=1e-3)
     other = call("detect", clips[0], "--detector", f"hf:{folder}", *ASKED, "--set", "form=json", "--json")
     assert "calibrated with another question" in other.stdout
+    kept = kept.model_copy(update={"thresholds": {"balanced": second.p_fake + 1e-3}})
+    (folder / CALIBRATION_FILE).write_text(kept.text())
+    for threshold, label in (("balanced", "REAL"), (second.p_fake - 1e-3, "FAKE")):
+        asked = (*ASKED, "--set", f"threshold={threshold}", "--json")
+        limited = Verdict.model_validate_json(call("detect", clips[0], "--detector", f"hf:{folder}", *asked).stdout)
+        assert (limited.label, limited.p_fake) == (label, pytest.approx(second.p_fake))
+        limit = kept.thresholds["balanced"] if threshold == "balanced" else threshold
+        assert limited.detector.settings["threshold"] == pytest.approx(limit)
+        assert limited.detector.settings["threshold_name"] == ("balanced" if threshold == "balanced" else None)
     plain = call("detect", clips[0], "--detector", f"hf:{folder}", *ASKED, "--set", "calibration=none", "--json")
     assert Verdict.model_validate_json(plain.stdout).p_fake == pytest.approx(first.p_fake)
 
@@ -168,6 +177,8 @@ def test_what_cannot_be_calibrated_is_said(checkpoints: dict[str, Path], data: P
         (("dtype=int8",), SettingsError, "dtype"),
         (("space=inches",), SettingsError, "inches"),
         (("base=x",), SettingsError, "adapters alone"),
+        (("threshold=fpr_1",), SettingsError, "no thresholds are kept"),
+        (("threshold=0.5", "verify=true"), SettingsError, "does not go with verify"),
     ],
 )
 def test_settings_that_make_no_sense_are_one_clear_line(

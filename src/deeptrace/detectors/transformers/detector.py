@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deeptrace.detectors.calibration import Calibration, calibrated, calibration_of
+from deeptrace.detectors.calibration import Calibration, calibrated, calibration_of, decided, limit_of
 from deeptrace.detectors.frames import decode_size, moments, take_frames
 from deeptrace.detectors.fusion import expert_of, verified, with_findings
 from deeptrace.detectors.transformers.answers import Said, Writer
@@ -18,6 +18,7 @@ from deeptrace.detectors.transformers.encode import Encoded, Encoder, PixelBudge
 from deeptrace.detectors.transformers.options import Options
 from deeptrace.detectors.transformers.source import Source, resolve
 from deeptrace.detectors.transformers.weights import load_model
+from deeptrace.errors import SettingsError
 from deeptrace.protocol import View, question, verdict_of_text
 from deeptrace.trace import DetectorInfo, Media, Usage, Verdict
 from deeptrace.video import Video
@@ -38,6 +39,11 @@ def load(rest: str, **settings: Any) -> LocalModel:
     source = resolve(rest, settings)
     options = source.options
     encoder, calibration = encoder_of(source), calibration_of(options.calibration, options.adapter, source.base)
+    if options.threshold is not None and options.verify:
+        raise SettingsError(
+            "hf: threshold", "does not go with verify, which decides by two probabilities", "Leave one out."
+        )
+    limit_of(options.threshold, calibration)  # a name that is not known is said before the weights are loaded
     model = load_model(source)
     return LocalModel(model, encoder, options, name=source.name, weights=source.digest, calibration=calibration)
 
@@ -85,6 +91,9 @@ class LocalModel:
         name: for people and records.
         weights: what the weights are called in records; None where they change, as in training.
         calibration: of `p_fake`; None to leave it as the model says.
+
+    Raises:
+        SettingsError: the calibration has no threshold of the name asked for.
     """
 
     def __init__(
@@ -99,12 +108,17 @@ class LocalModel:
     ) -> None:
         self.options = options
         self._encoder, self._calibration = encoder, calibration
+        self._limit = limit_of(options.threshold, calibration)
         self._form, self._question = options.answer_form, question(options.answer_form)
         self._expert = expert_of(options)
         self._writer = Writer(model, encoder, options)
         dtype = str(model.dtype).removeprefix("torch.")
         settings = {**options.recorded(), "dtype": dtype, "weights": weights}
         settings["calibration"] = None if calibration is None else calibration.model_dump(mode="json")
+        settings |= {
+            "threshold": self._limit,
+            "threshold_name": options.threshold if isinstance(options.threshold, str) else None,
+        }
         self.info = DetectorInfo(name=f"hf:{name}", version=VERSION, settings=settings)
 
     @property
@@ -184,7 +198,7 @@ class LocalModel:
         except ValueError:
             warnings.append("the answer does not say REAL or FAKE: p_fake is not measured")
         verdict = verdict.model_copy(update={"p_fake": p_fake, "warnings": tuple(warnings)})
-        verdict = calibrated(verdict, self._calibration, self.options.form)
+        verdict = decided(calibrated(verdict, self._calibration, self.options.form), self._limit)
         if clip.measured is not None and self.options.verify:
             return verified(verdict, clip.measured, weight=self.options.expert_weight)
         return verdict

@@ -16,14 +16,12 @@ from transformers.utils.hub import cached_file
 from deeptrace.data.jsonio import atomic_path
 from deeptrace.detectors.transformers.encode import Encoder
 from deeptrace.detectors.transformers.models import load_model
+from deeptrace.detectors.transformers.source import SETTINGS_FILE
 from deeptrace.errors import MissingExtraError, SettingsError
 from deeptrace.train.mllm.attention import VARLEN, use_attention
 from deeptrace.train.mllm.settings import ModelSettings
 
-__all__ = ["DETECTOR_FILE", "base_model", "complete_folder", "load_trainable", "merge_adapters", "save_trained"]
-
-DETECTOR_FILE = "deeptrace_detector.json"
-"""Settings that `hf:FOLDER` takes from the folder itself."""
+__all__ = ["base_model", "complete_folder", "load_trainable", "merge_adapters", "save_trained"]
 
 _VISION = ("visual", "vision_model", "vision_tower")
 # What a checkpoint needs beside weights, config and tokenizer, so that its encoder prepares frames as its base's does.
@@ -96,7 +94,7 @@ def complete_folder(folder: Path, base: str, encoder: Encoder, detector: Mapping
             found = cached_file(base, name, _raise_exceptions_for_missing_entries=False)
         if found is not None and Path(found).is_file():
             shutil.copyfile(found, folder / name)
-    with atomic_path(folder / DETECTOR_FILE) as scratch:
+    with atomic_path(folder / SETTINGS_FILE) as scratch:
         scratch.write_text(json.dumps(dict(detector), indent=1) + "\n", encoding="utf-8")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deeptrace.errors import MissingExtraError
+from deeptrace.evaluate.thresholds import above_share
 from deeptrace.train.tracenet.clips import Kind
 from deeptrace.train.tracenet.crossfit import ScoredClip
 
@@ -57,7 +58,7 @@ def thresholds(chances: np.ndarray, kinds: np.ndarray) -> dict[str, float]:
     limits = np.unique(np.concatenate([real, fake]))
     gaps = [abs((real >= limit).mean() - (fake < limit).mean()) for limit in limits]
     return {
-        **{name: _above_share(real, share) for name, share in _SHARES.items()},
+        **{name: above_share(real, share) for name, share in _SHARES.items()},
         "threshold_balanced": float(limits[int(np.argmin(gaps))]),
     }
 
@@ -113,10 +114,3 @@ def logistic(features: np.ndarray, labels: np.ndarray, weights: np.ndarray | Non
 
 def _scores(scored: list[ScoredClip]) -> np.ndarray:
     return np.array([[s.scores.texture, s.scores.appearance] for s in scored])
-
-
-def _above_share(real: np.ndarray, share: float) -> float:
-    """The p_fake that at most `share` of the real clips exceeds: halfway to the next one."""
-    ordered = np.sort(real)[::-1]
-    allowed = int(share * len(ordered))
-    return float(min((ordered[allowed] + ordered[max(allowed - 1, 0)]) / 2 + 1e-6, 1.0))

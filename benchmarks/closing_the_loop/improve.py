@@ -89,6 +89,9 @@ def train_dpo(net: Generator, reward: Reward, how: Dpo, see: See, every: int) ->
     data = sample(net, wide, seed=22)
     pairs = _pairs(judge(reward, to_clips(data, wide)), how)
     ours = copy.deepcopy(net).train()
+    if not pairs:  # a reward that tells no two samples apart teaches nothing
+        see(how.steps, ours.eval(), {"pairs": 0})
+        return ours
     optimizer = torch.optim.AdamW(ours.parameters(), lr=how.rate, weight_decay=0.0)
     random = torch.Generator().manual_seed(23)
     for step in range(1, how.steps + 1):

@@ -30,7 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_the_table_says_what_was_found(run, clip: Path) -> None:
     result = run(clip, "--detector", "baseline:center-box")
     assert result.exit_code == 0
-    for words in ("looks AI-generated", "0.0–1.0 s", "middle (25 % of the frame)", "evidence, not proof"):
+    for words in ("looks AI-generated", "0.0–1.0 s", "centre (25 % of the frame)", "evidence, not proof"):
         assert words in result.stdout
     assert "proof that" not in result.stdout
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,15 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     out = subprocess.run(["bash", "-c", f"{command} | true"], capture_output=True, text=True)
     assert "Traceback" not in out.stderr
     assert "Exception ignored" not in out.stderr
+
+
+def test_a_disk_that_takes_no_more_is_one_line(tmp_path: Path) -> None:
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    command = [sys.executable, "-m", "deeptrace.cli.main", "detect", "nope.mp4", "--out", str(tmp_path / "run")]
+    out = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files)
+    assert out.returncode == 2
+    assert out.stderr.splitlines()[-1].startswith("error: ")
+    assert "File too large" in out.stderr
+    assert "Traceback" not in out.stderr

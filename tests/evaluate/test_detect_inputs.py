@@ -66,6 +66,20 @@ def test_nothing_found_is_an_input_that_fails(tree: Path, given: str, why: str) 
     assert why in str(item.error)
 
 
+def test_a_folder_that_may_not_be_read_is_an_input_that_fails(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = os.scandir
+
+    def scandir(folder: str):  # permissions do not stop root
+        if str(folder).endswith("deep"):
+            raise PermissionError(13, "Permission denied", folder)
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    readable, closed = expand_inputs(["sub"])
+    assert (readable.path, readable.error) == ("sub/c.webm", None)
+    assert str(closed.error) == "sub/deep: this folder cannot be read (Permission denied)"
+
+
 def test_a_missing_file_is_left_to_the_opener(tree: Path) -> None:
     (item,) = expand_inputs(["gone.mp4"])
     assert (item.path, item.error) == ("gone.mp4", None)

@@ -1,7 +1,8 @@
 """`deeptrace`: the commands, put together.
 
 Exit codes: 0 all went well; 1 the work was done but some inputs failed (each is recorded); 2 the command, a setting or
-a detector makes no sense, and nothing was done; 130 stopped by Ctrl-C, what was done is kept.
+a detector makes no sense, and nothing was done, or the disk refused and what was done is kept; 130 stopped by Ctrl-C,
+what was done is kept.
 
 A command's module is imported only for its own run and for help, and imports heavy things only inside its function, so
 that `deeptrace --help` answers at once.
@@ -74,7 +75,7 @@ def _common(
 
 
 def main() -> None:
-    """Run the command line; every error of deeptrace becomes one line on stderr and exit code 2."""
+    """Run the command line; every error of deeptrace or of the disk becomes one line on stderr and exit code 2."""
     try:
         app()
     except DeeptraceError as error:
@@ -83,6 +84,9 @@ def main() -> None:
         # The reader of our output (`| head`) has gone; closing stderr keeps Python from complaining at exit.
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        # The edge to the machine: a full disk, a folder that turned read-only. What is on the disk by now is kept.
+        fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ best balanced accuracy there (0.57 both).
 
 from __future__ import annotations
 
-import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ import cv2
 import numpy as np
 
 from deeptrace.detectors.base import Detector, EvidenceCurves
+from deeptrace.detectors.signature import check_settings
 from deeptrace.errors import ModelError, SettingsError, UnknownDetectorError
 from deeptrace.geometry import Box, Interval, Tube
 from deeptrace.trace import DetectorInfo, Label, Media, Outcome, Trace, Verdict
@@ -49,10 +49,7 @@ def load(rest: str, **settings: float) -> Detector:
     if maker is None:
         known = ", ".join(sorted(_MAKERS))
         raise UnknownDetectorError(f"'baseline:{rest}'", "no baseline has that name", f"There are: {known}.")
-    try:
-        inspect.signature(maker).bind(**settings)
-    except TypeError as error:
-        raise SettingsError(f"baseline:{rest}", f"does not take these settings: {error}") from error
+    check_settings(f"baseline:{rest}", maker, (), settings)
     return maker(**settings)
 
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from deeptrace.detectors.base import Detector, Planner
+from deeptrace.detectors.signature import check_settings
 from deeptrace.errors import DeeptraceError, MissingExtraError, ModelError, SettingsError, UnknownDetectorError
 
 __all__ = [
@@ -211,10 +211,7 @@ def _made(name: str, factory_of: Callable[[Family], Callable[..., Any]], setting
         raise unknown(name)
     factory = factory_of(family)
     args = (rest,) if family.takes_rest else ()
-    try:
-        inspect.signature(factory).bind(*args, **settings)
-    except TypeError as error:
-        raise SettingsError(name, f"does not take these settings: {error}") from error
+    check_settings(name, factory, args, settings)
     try:
         return factory(*args, **settings)
     except UnknownDetectorError:

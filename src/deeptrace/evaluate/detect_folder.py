@@ -21,6 +21,7 @@ from typing import IO, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from deeptrace.data.folder_lock import FolderLock
 from deeptrace.detectors import EvidenceCurves
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.evaluate.detect import Judged
@@ -67,7 +68,8 @@ class RunFolder:
         resume: go on with what is there.
 
     Raises:
-        SettingsError: the folder holds verdicts already and `resume` was not asked for, or it cannot be written.
+        SettingsError: the folder holds verdicts already and `resume` was not asked for, another run writes into it, or
+            it cannot be written.
         DataError: its files are damaged beyond a cut-off last line.
     """
 
@@ -77,16 +79,14 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(str(folder), f"cannot be used as a folder for results: {error.strerror}") from error
-        existing = self.path / VERDICTS
-        if existing.exists() and existing.stat().st_size and not resume:
-            raise SettingsError(
-                str(folder),
-                "holds verdicts of an earlier run",
-                "Add --resume to go on with it, or name another.",
-            )
-        self._done = self._read()
-        self._rewrite(self._done.values())
-        self._journal, self._verdicts = (self._open(name) for name in (JOURNAL, VERDICTS))
+        self._lock = FolderLock(self.path)
+        try:
+            self._done = self._taken_over(resume)
+            self._rewrite(self._done.values())
+            self._journal, self._verdicts = (self._open(name) for name in (JOURNAL, VERDICTS))
+        except BaseException:
+            self._lock.release()
+            raise
 
     def find(self, path: str, fingerprint: str | None, info: DetectorInfo, *, evidence: bool) -> Judged | None:
         """What an earlier run said of `path`, if it still holds; failures never do."""
@@ -117,9 +117,19 @@ class RunFolder:
         done = self._read()  # not what was remembered: an interrupt may have come between writing and remembering
         last = {path: done.pop(path) for path in order if path in done}
         self._rewrite([*done.values(), *last.values()])
+        self._lock.release()
         return len(last)
 
     # -- files ----------------------------------------------------------------------------------------------------
+
+    def _taken_over(self, resume: bool) -> dict[str, _Entry]:
+        """What an earlier run left here."""
+        existing = self.path / VERDICTS
+        if existing.exists() and existing.stat().st_size and not resume:
+            raise SettingsError(
+                str(self.path), "holds verdicts of an earlier run", "Add --resume to go on with it, or name another."
+            )
+        return self._read()
 
     def _read(self) -> dict[str, _Entry]:
         """Path to the last that is known of it; a verdict the journal does not know is kept, but never as done."""

@@ -46,7 +46,8 @@ def expand_inputs(paths: Iterable[str | os.PathLike[str]]) -> list[Input]:
     - a pattern with `*`, `?`, `[...]`, where `**` crosses folders, when no file has that very name;
     - a URL: itself; `s3://`, `gs://`, `hf://` and other listable stores may be folders and patterns as well.
 
-    A folder or pattern that yields nothing becomes an Input with an error, so that it is counted and not overlooked.
+    A folder or pattern that yields nothing, and a folder that may not be read, become an Input with an error, so that
+    they are counted and not overlooked.
     """
     found: dict[str, Input] = {}
     for path in paths:
@@ -58,21 +59,26 @@ def expand_inputs(paths: Iterable[str | os.PathLike[str]]) -> list[Input]:
 
 def _expand_local(text: str) -> list[Input]:
     if os.path.isdir(text):
-        files = _videos_below(text)
-        return [Input(file) for file in files] or [_nothing(text, "no video file in this folder")]
+        return _videos_below(text) or [_nothing(text, "no video file in this folder")]
     if any(sign in text for sign in _MAGIC) and not os.path.lexists(text):
         matches = sorted(glob.glob(text, recursive=True))
-        files = [file for match in matches for file in (_videos_below(match) if os.path.isdir(match) else [match])]
-        return [Input(file) for file in files] or [_nothing(text, "no file matches this pattern")]
+        found = [_videos_below(match) if os.path.isdir(match) else [Input(match)] for match in matches]
+        return [item for items in found for item in items] or [_nothing(text, "no file matches this pattern")]
     return [Input(text)]
 
 
-def _videos_below(folder: str) -> list[str]:
+def _videos_below(folder: str) -> list[Input]:
+    """The videos below a folder, and each folder there that may not be read, by name."""
+    closed: list[OSError] = []
     found = []
-    for here, folders, files in os.walk(folder):
+    for here, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [os.path.join(here, name) for name in files if _is_video(name)]
-    return sorted(found)
+        found += [Input(os.path.join(here, name)) for name in files if _is_video(name)]
+    found += [
+        Input(error.filename, VideoError(error.filename, f"this folder cannot be read ({error.strerror})"))
+        for error in closed
+    ]
+    return sorted(found, key=lambda item: item.path)
 
 
 def _expand_url(url: str) -> list[Input]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from deeptrace.data.folder_lock import FolderLock
 from deeptrace.data.jsonio import atomic_path, iter_objects, write_lines
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.evaluate.journal import Journal
@@ -43,7 +44,7 @@ class EvaluationFolder:
 
     Raises:
         SettingsError: it holds a run already and `resume` was not asked for, it holds a run of other data or settings
-            (the message names them), or it cannot be written.
+            (the message names them), another run writes into it, or it cannot be written.
     """
 
     def __init__(self, folder: str | os.PathLike[str], manifest: dict[str, Any], *, resume: bool) -> None:
@@ -60,6 +61,7 @@ class EvaluationFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(str(folder), f"cannot be used as a folder for results: {error.strerror}") from error
+        self._lock = FolderLock(self.path)
         self.write_json(MANIFEST, manifest)
         self.journal = Journal(self.path / RESULTS)
 
@@ -68,6 +70,7 @@ class EvaluationFolder:
 
     def __exit__(self, *_: object) -> None:
         self.journal.close()
+        self._lock.release()
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a file, whole or not at all."""

@@ -56,10 +56,4 @@ def place(box: Box | None) -> str:
     """Where, in words, with the share of the frame."""
     if box is None:
         return "place not stated"
-    share = f"({100 * box.area:.0f} % of the frame)"
-    if box.area > 0.7:
-        return f"nearly everywhere {share}"
-    x, y = box.center
-    row = "upper" if y < 1 / 3 else "lower" if y > 2 / 3 else ""
-    column = "left" if x < 1 / 3 else "right" if x > 2 / 3 else ""
-    return f"{' '.join(part for part in (row, column) if part) or 'middle'} {share}"
+    return f"{'nearly everywhere' if box.area > 0.7 else box.place} ({100 * box.area:.0f} % of the frame)"

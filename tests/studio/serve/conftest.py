@@ -42,7 +42,7 @@ SERVED = """
                 try: os.close(os.open(os.path.join(self._folder, name), os.O_CREAT | os.O_EXCL))
                 except FileExistsError: pass
                 else: os.kill(os.getpid(), signal.SIGKILL)
-            if "hang" in name: time.sleep(600)
+            if "never ends" in name: time.sleep(600)
             if "slow" in name: time.sleep(0.5)
             if "hungry" in name: bytearray(1 << 32)
             if "KeyError" in name: raise KeyError("as asked")
@@ -98,14 +98,12 @@ def running(tmp: Path, *, folder: str = "/tmp", pause_s: float = 0.0, **settings
 
     spool = tmp / "spool"
     spool.mkdir(exist_ok=True)
-    settings = {"limits": Limits(clip_s=3.0, memory_bytes=512 << 20)} | settings
-    chosen = ServeSettings(
-        detector="served:",
-        detector_settings={"pause_s": pause_s, "folder": folder},
-        spool_dir=str(spool),
-        **settings,
-    )
-    api = ScoreApi(chosen)
+    usual = {
+        "detector": "served:",
+        "detector_settings": {"pause_s": pause_s, "folder": folder},
+        "limits": Limits(clip_s=3.0, memory_bytes=512 << 20),
+    }
+    api = ScoreApi(ServeSettings(spool_dir=str(spool), **(usual | settings)))
     server = uvicorn.Server(uvicorn.Config(api.asgi, port=0, log_config=None, lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -280,7 +280,7 @@ def test_a_drain_has_an_end(command, clip_bytes: Make) -> None:
     process, url = command("--drain", "0.5", "--clip-timeout", "60")
 
     def ask() -> None:
-        clip = {"files": ("hang.mp4", clip_bytes(60))}
+        clip = {"files": ("never ends.mp4", clip_bytes(60))}
         with pytest.raises(httpx.HTTPError):
             httpx.post(f"{url}/v1/score/upload", files=clip, timeout=60, trust_env=False).raise_for_status()
 

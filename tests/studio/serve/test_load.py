@@ -96,7 +96,7 @@ def test_a_worker_killed_from_outside_loses_nothing(server: Running, clip_bytes:
 
 def test_a_clip_that_takes_too_long_is_ended(server: Running, clip_bytes: Make) -> None:
     before, began = restarts(server, "timed_out"), time.monotonic()
-    found = server.upload(("hang.mp4", clip_bytes(60)), ("b.mp4", clip_bytes(200))).json()["results"]
+    found = server.upload(("never ends.mp4", clip_bytes(60)), ("b.mp4", clip_bytes(200))).json()["results"]
     assert (found[0]["outcome"], found[0]["reason"]) == ("decode_failed", "timed_out")
     assert found[0]["error"] == "took longer than the time limit of 2 s"
     assert found[1]["reward"] == near(200)
@@ -123,7 +123,7 @@ def test_a_requests_own_deadline(server: Running, clip_bytes: Make) -> None:
 def test_a_caller_who_leaves_takes_the_work_along(server: Running, clip_bytes: Make) -> None:
     async def leave() -> None:
         async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
-            files = [("files", (f"hang-{index}.mp4", clip_bytes(60))) for index in range(6)]
+            files = [("files", (f"never ends-{index}.mp4", clip_bytes(60))) for index in range(6)]
             with pytest.raises(httpx.ReadTimeout):
                 await http.post("/v1/score/upload", files=files, timeout=0.5)
 

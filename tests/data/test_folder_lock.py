@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deeptrace.data.folder_lock import FolderLock
+from deeptrace.errors import SettingsError
+
+HOLD = "import sys; from deeptrace.data.folder_lock import FolderLock; f = FolderLock(sys.argv[1]); print(1); input()"
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    first = FolderLock(tmp_path)
+    with pytest.raises(SettingsError, match=r"another run is writing into this folder\. Wait"):
+        FolderLock(tmp_path)
+    first.release()
+    first.release()
+    FolderLock(tmp_path).release()
+
+
+def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdin=-1, stdout=-1) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"1\n"
+        with pytest.raises(SettingsError, match="another run"):
+            FolderLock(tmp_path)
+        other.kill()
+    FolderLock(tmp_path).release()
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be used as a folder for results: No such file"):
+        FolderLock(tmp_path / "gone")

@@ -104,14 +104,19 @@ def _paper_table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table(title="The paper's baselines, run through a server", title_justify="left")
-    for title in ("name", "ask for it as", "frames", "boxes", "licence", "weights, bf16"):
-        table.add_column(title, overflow="fold")
-    table.caption = "A dash: not known for sure; --json says what is missing. Cache and activations come on top."
+    table.add_column("name", no_wrap=True)
+    table.add_column("ask for it as; frames, boxes, licence, weights in bf16", overflow="fold")
+    table.caption = (
+        "What is not known for sure is left out; --json says it. Cache and activations come on top of weights."
+    )
     table.caption_justify = "left"
     for row in rows:
         paper = row["paper"]
-        weights = "vendor's" if paper["served"] else f"{paper['weights_gib']:g} GiB"
-        table.add_row(
-            paper["model"], row["name"], paper["sampling"], paper["space"] or "-", paper["licence"] or "-", weights
-        )
+        facts = [
+            paper["sampling"],
+            paper["space"] and f"boxes in {paper['space']}",
+            paper["licence"],
+            "the vendor's weights" if paper["served"] else f"{paper['weights_gib']:g} GiB",
+        ]
+        table.add_row(paper["model"], f"{row['name']}\n{', '.join(fact for fact in facts if fact)}")
     return table

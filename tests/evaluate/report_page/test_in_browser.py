@@ -1,199 +1,31 @@
-"""The report page: what is written, and what a browser makes of it."""
+"""What a browser makes of the report page."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import time
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.evaluate.report_page.conftest import (
+    HEIGHT,
+    HOSTILE_TEXT,
+    INFO,
+    WIDTH,
+    box_of,
+    verdict_on,
+)
 
-from deeptrace.evaluate import Judged, report_media
+from deeptrace.evaluate import Judged
 from deeptrace.evaluate.report import write_report
-from deeptrace.evaluate.report_media import make_proxies, make_proxy
-from deeptrace.geometry import Box, Keyframe, Tube
-from deeptrace.trace import Category, DetectorInfo, Label, Media, Outcome, Trace, Verdict
-from deeptrace.video import Frame, open_video, probe, write_video
+from deeptrace.trace import Label, Media, Outcome, Trace, Verdict
+from deeptrace.video import probe
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WIDTH, HEIGHT, SIDE, FPS, COUNT = 320, 180, 40, 10.0, 30
-ONSET_S, OFFSET_S = 1.0, 2.5
-HOSTILE_TEXT = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}\u2028'\"&<!--"
-INFO = DetectorInfo(name="test", version="1", settings={"threshold": 0.5})
-
-
-def square_at(time_s: float) -> tuple[float, float]:
-    """Left and top of the white square, in pixels: it runs to the right and down."""
-    return 20 + 80 * time_s, 10 + 40 * time_s
-
-
-def moving_square(times_s: np.ndarray) -> Iterator[Frame]:
-    for time_s in times_s:
-        image = np.full((HEIGHT, WIDTH, 3), 16, np.uint8)
-        x, y = (round(value) for value in square_at(float(time_s)))
-        image[y : y + SIDE, x : x + SIDE] = 235
-        yield Frame(float(time_s), image)
-
-
-def box_of(time_s: float) -> Box:
-    x, y = square_at(time_s)
-    return Box.from_pixels_ltwh(x, y, SIDE, SIDE, width=WIDTH, height=HEIGHT)
-
-
-def verdict_on(path: Path, *, explanation: str = "The square is too square.", video: str | None = None) -> Verdict:
-    keys = tuple(Keyframe(time_s=time_s, box=box_of(time_s)) for time_s in (ONSET_S, OFFSET_S))
-    tube = Tube(onset_s=ONSET_S, offset_s=OFFSET_S, keyframes=keys)
-    return Verdict(
-        video=video or str(path),
-        outcome=Outcome.SCORED,
-        label=Label.FAKE,
-        p_fake=0.93,
-        traces=(Trace.from_tube(tube, categories=[Category.UNEXPECTED_MOVE], score=0.8, explanation=explanation),),
-        reward=0.05,
-        media=probe(path),
-        detector=INFO,
-    )
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The moving square at a variable rate: every third frame is left out."""
-    path = tmp_path_factory.mktemp("report") / "square.mp4"
-    times = np.arange(COUNT) / FPS
-    write_video(path, moving_square(times[np.arange(COUNT) % 3 != 2]), fps=FPS, crf=8)
-    return path
-
-
-# -- what is written --------------------------------------------------------------------------------------------------
-
-
-class _Elements(HTMLParser):
-    """Start tags with their attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-
-def test_the_page_needs_nothing_else_and_runs_nothing_but_its_own_script(clip: Path, tmp_path: Path) -> None:
-    hostile = verdict_on(clip, explanation=HOSTILE_TEXT).model_copy(update={"warnings": (HOSTILE_TEXT,)})
-    failed = Verdict.failed(HOSTILE_TEXT, Outcome.DECODE_FAILED, HOSTILE_TEXT)
-    page = write_report(
-        [Judged(hostile, {HOSTILE_TEXT: [(0.0, 1.0), (1.0, 2.0)]}), Judged(failed)], tmp_path / "r.html"
-    )
-    text = page.read_text()
-    elements = _Elements(text).found
-    scripts = [attributes for tag, attributes in elements if tag == "script"]
-    assert [script.get("type") for script in scripts] == ["application/json", "application/json", None]
-    assert not [tag for tag, _ in elements if tag in ("img", "iframe", "object", "embed", "base", "form")]
-    for tag, attributes in elements:
-        assert not [name for name in attributes if name.startswith("on") or name == "style"], tag
-        for name in ("src", "href"):
-            assert (attributes.get(name) or "").startswith(("#", "data:,")) or name not in attributes
-    policy = next(
-        a["content"] for tag, a in elements if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
-    )
-    assert policy
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert "{{7*7}}" in text
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_only_web_addresses_and_files_are_linked(clip: Path, tmp_path: Path) -> None:
-    rows = [
-        Judged(Verdict.failed(name, Outcome.DECODE_FAILED, "x"))
-        for name in ("javascript:alert(1)", "https://example.org/a b.mp4?q=1", "s3://bucket/a.mp4", "clips/ü #1.mp4")
-    ]
-    text = write_report(rows, tmp_path / "r.html").read_text()
-    links = re.findall(r'"link": "(.*?)"', text)
-    assert not links[0].startswith("javascript:")
-    assert links[0].endswith("javascript%3Aalert%281%29")
-    assert links[1:3] == ["https://example.org/a%20b.mp4?q=1", ""]
-    assert links[3].endswith("clips/%C3%BC%20%231.mp4")
-
-
-def test_a_page_that_cannot_be_written_leaves_nothing(clip: Path, tmp_path: Path) -> None:
-    from deeptrace.errors import SettingsError
-
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(SettingsError, match="cannot be written"):
-        write_report([], tmp_path / "file" / "r.html")
-
-
-# -- clips in the page ------------------------------------------------------------------------------------------------
-
-
-def times_in(data: bytes, tmp_path: Path) -> list[float]:
-    path = tmp_path / "proxy.mp4"
-    path.write_bytes(data)
-    with open_video(path) as video:
-        return [frame.time_s for frame in video.frames()]
-
-
-def test_a_proxy_keeps_every_time(clip: Path, tmp_path: Path) -> None:
-    with open_video(clip) as video:
-        wanted = [frame.time_s for frame in video.frames()]
-    proxy = make_proxy(verdict_on(clip))
-    assert proxy.data is not None
-    assert times_in(proxy.data, tmp_path) == pytest.approx(wanted, abs=1e-4)
-    assert (proxy.start_s, proxy.note) == (0.0, "")
-
-
-def test_a_long_clip_is_cut_around_its_first_trace(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_media, "MAX_CLIP_S", 1.0)
-    monkeypatch.setattr(report_media, "LEAD_S", 0.2)
-    proxy = make_proxy(verdict_on(clip))
-    assert proxy.data is not None
-    assert proxy.start_s == pytest.approx(0.9, abs=1e-3), "the first frame at or after 0.8 s"
-    assert proxy.end_s == pytest.approx(1.8)
-    assert [time_s + proxy.start_s for time_s in times_in(proxy.data, tmp_path)] == pytest.approx(
-        [0.9, 1.0, 1.2, 1.3, 1.5, 1.6], abs=1e-3
-    )
-    assert "shown from 0.8 s to 1.8 s" in proxy.note
-
-
-def test_a_clip_too_large_is_reduced_and_then_left_out(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = make_proxy(verdict_on(clip))
-    assert whole.data is not None
-    monkeypatch.setattr(report_media, "_QUALITIES", ((320, 20), (160, 30)))
-    small = make_proxy(verdict_on(clip), limit=len(whole.data) - 1)
-    assert small.data is not None
-    assert len(small.data) < len(whole.data)
-    assert "reduced to 160 pixels" in small.note
-    assert make_proxy(verdict_on(clip), limit=100).data is None
-
-
-@pytest.mark.parametrize("count", [0, 1, 7])
-def test_proxies_come_in_order_until_the_page_is_full(clip: Path, tmp_path: Path, count: int) -> None:
-    gone = Verdict.failed("gone.mp4", Outcome.DECODE_FAILED, "gone")
-    rows = [gone if number == 2 else verdict_on(clip) for number in range(count)]
-    whole = list(make_proxies(rows))
-    assert [proxy.data is None for proxy in whole] == [number == 2 for number in range(count)]
-    size = len(whole[0].data or b"") if count else 0
-    some = list(make_proxies(rows, room=int(2.5 * size)))
-    assert [proxy.data is not None for proxy in some] == [number < 2 for number in range(count)]
-    assert all("page is full" in proxy.note for proxy in some[3:])
-
-
-def test_a_file_that_went_away_is_said_so(clip: Path, tmp_path: Path) -> None:
-    gone = verdict_on(clip, video=str(tmp_path / "gone.mp4"))
-    proxy = make_proxy(gone)
-    assert proxy.data is None
-    assert "no such file" in proxy.note
-
-
-# -- in a browser -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

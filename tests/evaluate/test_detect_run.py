@@ -45,6 +45,16 @@ def test_results_come_in_order_and_are_kept(folder: Path, hostile: str, workers:
     assert read_verdicts(folder / "out/verdicts.jsonl") == found
 
 
+def test_two_runs_do_not_write_into_one_folder(folder: Path) -> None:
+    with DetectRun(expand_inputs(["clips"]), detector="baseline:all-real", out="out") as going:
+        next(going.results())
+        for resume in (False, True):
+            with pytest.raises(SettingsError, match="another run is writing into this folder"):
+                run(resume=resume)
+    found, kept = run(resume=True, detector="baseline:all-real")
+    assert (len(found), kept) == (5, 1)
+
+
 def test_a_verdict_is_on_disk_before_it_is_handed_out(folder: Path) -> None:
     with DetectRun(expand_inputs(["clips"]), detector="baseline:all-real", out="out") as going:
         for count, _ in enumerate(going.results(), start=1):

@@ -85,4 +85,7 @@ def read_settings(kind: type[T], family: str, settings: dict[str, Any]) -> T:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
+        if first["type"] == "extra_forbidden":
+            takes = ", ".join(field.alias or name for name, field in kind.model_fields.items())
+            raise SettingsError(family, f"does not take these settings: {where}", f"It takes: {takes}.") from None
         raise SettingsError(f"{family}: {where}", first["msg"]) from None

@@ -224,7 +224,7 @@ def test_settings_reach_the_request_and_the_manifest(server: ModelServer, clip) 
         ({"form": "poem"}, "form"),
         ({"space": "parsecs"}, "parsecs"),
         ({"fps": 0}, "fps"),
-        ({"api_key": "sk-oops-0123456789"}, "api_key"),
+        ({"api_key": "sk-oops-0123456789"}, r"these settings: api_key\. It takes: .*, key_env,"),
         ({"temperature": float("nan")}, "temperature"),
     ],
 )

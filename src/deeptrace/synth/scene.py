@@ -176,10 +176,6 @@ class Scene:
         slope = cv2.magnitude(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)) / 8
         return cv2.GaussianBlur(slope, (0, 0), 3.0)
 
-    def camera_path(self, anchor: int, shot: Shot) -> list[Affine]:
-        """T similarities that carry work pixels of frame `anchor` to each frame by the camera's motion alone."""
-        return carry(self.camera, anchor, shot, len(self.times_s))
-
 
 def carry(steps: list[Affine], anchor: int, shot: Shot, count: int) -> list[Affine]:
     """Chain frame-to-next-frame maps into maps from frame `anchor` to every frame of `shot` (identity elsewhere)."""

@@ -21,10 +21,10 @@ from typing import IO, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deeptrace.data.folder_lock import FolderLock
 from deeptrace.detectors import EvidenceCurves
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.evaluate.detect import Judged
+from deeptrace.evaluate.folder_lock import FolderLock
 from deeptrace.trace import DetectorInfo, Outcome, Verdict
 
 __all__ = ["RunFolder", "digest", "read_verdicts"]

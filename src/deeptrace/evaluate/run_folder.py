@@ -20,9 +20,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from deeptrace.data.folder_lock import FolderLock
 from deeptrace.data.jsonio import atomic_path, iter_objects, write_lines
 from deeptrace.errors import DataError, SettingsError
+from deeptrace.evaluate.folder_lock import FolderLock
 from deeptrace.evaluate.journal import Journal
 from deeptrace.evaluate.judging import Judgement
 from deeptrace.evaluate.manifest import differences

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deeptrace.data.folder_lock import FolderLock
 from deeptrace.errors import SettingsError
+from deeptrace.evaluate.folder_lock import FolderLock
 
-HOLD = "import sys; from deeptrace.data.folder_lock import FolderLock; f = FolderLock(sys.argv[1]); print(1); input()"
+HOLD = (
+    "import sys; from deeptrace.evaluate.folder_lock import FolderLock; f = FolderLock(sys.argv[1]); print(1); input()"
+)
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, note, printable, progress_bar
+from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, note, printable, stage_bars
 from deeptrace.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def audit(
     if fix and out is not None:
         _tell(_fix(path, out, root, size, fps, count))
         path, root = str(out), None
-    with progress_bar() as bar:
-        task = bar.add_task("decoding" if decode else "reading", total=None)
+    with stage_bars() as show:
         result = run_audit(
             path,
             root=root,
@@ -70,7 +69,7 @@ def audit(
             workers=count,
             shuffles=shuffles,
             seed=seed,
-            on_file=lambda done, total: bar.update(task, completed=done, total=total),
+            on_file=lambda done, total: show("decoded" if decode else "read", done, total),
         )
     found = result.as_json()
     if out is not None:
@@ -88,15 +87,8 @@ def audit(
 def _fix(path: str, out: Path, root: Path | None, size: str | None, fps: int | None, workers: int) -> Fixed:
     from deeptrace.data.audit.fix import fix_dataset
 
-    with progress_bar() as bar:
-        tasks: dict[str, object] = {}
-
-        def update(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task({"read": "decoding", "written": "encoding"}[stage], total=total)
-            bar.update(tasks[stage], completed=done)  # type: ignore[arg-type]
-
-        return fix_dataset(path, out, root=root, size=_size(size), fps=fps, workers=workers, on_file=update)
+    with stage_bars() as show:
+        return fix_dataset(path, out, root=root, size=_size(size), fps=fps, workers=workers, on_file=show)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

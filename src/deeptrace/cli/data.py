@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, note, progress_bar
+from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, note, stage_bars
 from deeptrace.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -84,14 +84,7 @@ def download(
     """Fetch the release: listed, resumed, every file checked, split zips unpacked without joining them."""
     from deeptrace.data.download import Fetcher, download_release
 
-    with progress_bar() as bar:
-        tasks: dict[str, object] = {}
-
-        def update(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.update(tasks[name], completed=done, total=total)  # type: ignore[arg-type]
-
+    with stage_bars() as show:
         download_release(
             folder,
             dataset=dataset,
@@ -99,8 +92,8 @@ def download(
             base_url=base_url,
             unpacked=unpacked,
             keep_archives=keep_archives,
-            fetcher=Fetcher(on_progress=update),
-            on_unpack=lambda _, done, total: update("unpacking", done, total),
+            fetcher=Fetcher(on_progress=show),
+            on_unpack=lambda _, done, total: show("unpacking", done, total),
         )
     note(f"{folder} is whole; `deeptrace audit {folder}` looks it over")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import redirect_stdout
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_INTERRUPTED, note, parse_settings, progress_bar
+from deeptrace.cli.terminal import EXIT_INTERRUPTED, note, parse_settings, stage_bars
 
 if TYPE_CHECKING:
     from deeptrace.evaluate.run import Evaluation
@@ -57,14 +58,7 @@ def evaluate(
     """
     from deeptrace.evaluate.run import evaluate as run
 
-    with redirect_stdout(sys.stderr), progress_bar() as bar:
-        tasks: dict[str, Any] = {}
-
-        def on_done(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done, total=total)
-
+    with redirect_stdout(sys.stderr), stage_bars() as show:
         try:
             found = run(
                 data,
@@ -81,7 +75,7 @@ def evaluate(
                 timeout_s=timeout or None,
                 bootstrap=bootstrap,
                 seed=seed,
-                on_done=on_done,
+                on_done=show,
             )
         except KeyboardInterrupt:
             note("stopped" + (f": what was done is kept in {out}; --resume goes on" if out else ""))
@@ -89,8 +83,8 @@ def evaluate(
         if out is not None and report:
             from deeptrace.evaluate.bench_report import write_bench_report
 
-            task = bar.add_task("report", total=None)
-            write_bench_report(found, out, on_clip=lambda: bar.advance(task))
+            clips = count(1)
+            write_bench_report(found, out, on_clip=lambda: show("report", next(clips), None))
     _show(found, json_output=json_output, out=out, report=report)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from deeptrace.errors import SettingsError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
-__all__ = ["fail", "note", "parse_settings", "printable", "progress_bar"]
+__all__ = ["fail", "note", "parse_settings", "printable", "progress_bar", "stage_bars"]
 
 EXIT_FAILED_INPUTS, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -66,3 +67,17 @@ def progress_bar(*, quiet: bool = False) -> Progress:
         transient=True,
         disable=quiet or not console.is_terminal,
     )
+
+
+@contextmanager
+def stage_bars(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A progress bar a stage: what is given is to be called with (stage, how many are done, how many there are)."""
+    with progress_bar(quiet=quiet) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield show

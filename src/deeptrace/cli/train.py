@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_INTERRUPTED, fail, note, progress_bar
+from deeptrace.cli.terminal import EXIT_INTERRUPTED, fail, note, stage_bars
+from deeptrace.errors import MissingExtraError
 
 __all__ = ["train"]
 
@@ -32,25 +37,14 @@ def tracenet(
 
     Run it again after an interruption: what is done is not done twice.
     """
-    import importlib.util
-
-    from deeptrace.errors import MissingExtraError
     from deeptrace.train.tracenet.config import TraceNetConfig
 
-    if importlib.util.find_spec("torch") is None:
-        raise MissingExtraError("train tracenet", "train")
-    changes = {"data": data, "out": out, "workers": workers}
-    settings = TraceNetConfig.read(config, **{name: value for name, value in changes.items() if value is not None})
+    _check_installed("train tracenet", "train", "torch")
+    settings = TraceNetConfig.read(config, **_given(data=data, out=out, workers=workers))
     from deeptrace.train.tracenet.run import train_tracenet
 
-    with progress_bar() as bar:
-        tasks = {what: bar.add_task(what, total=None) for what in ("measured", "fitted")}
-        try:
-            folder = train_tracenet(
-                settings, lambda what, done, total: bar.update(tasks[what], completed=done, total=total)
-            )
-        except KeyboardInterrupt:
-            fail("stopped; run the same command to go on", EXIT_INTERRUPTED)
+    with _training() as show:
+        folder = train_tracenet(settings, show)
     note(f"the model and its card are in {folder}; use it with: deeptrace detect --detector tracenet:{folder} CLIP")
 
 
@@ -64,28 +58,14 @@ def sft(
     Run it again after an interruption: it goes on from its last checkpoint. Several GPUs or machines:
     `torchrun --nproc-per-node 8 -m deeptrace.cli.main train sft CONFIG`.
     """
-    import importlib.util
-    import os
-
-    from deeptrace.errors import MissingExtraError
-
-    if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "accelerate")):
-        raise MissingExtraError("train sft", "mllm")
+    _check_installed("train sft", "mllm", "torch", "transformers", "accelerate")
     from deeptrace.train.sft.config import SftConfig
     from deeptrace.train.sft.run import train_sft
 
-    settings = SftConfig.read(config, **({} if out is None else {"out": out}))
-    first = os.environ.get("RANK", "0") == "0"
-    with progress_bar(quiet=not first) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-
+    settings = SftConfig.read(config, **_given(out=out))
+    with _training() as show:
         trained = train_sft(settings, show)
-    if not first:
+    if not _first():
         return
     for path, why in trained.unusable.items():
         note(f"left out: {path}: {why}")
@@ -106,29 +86,37 @@ def grpo(
     Run it again after an interruption: it goes on from its last state. Several GPUs or machines:
     `torchrun --nproc-per-node 8 -m deeptrace.cli.main train grpo CONFIG`.
     """
-    import importlib.util
-    import os
-
-    from deeptrace.errors import MissingExtraError
-
-    if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "accelerate")):
-        raise MissingExtraError("train grpo", "mllm")
+    _check_installed("train grpo", "mllm", "torch", "transformers", "accelerate")
     from deeptrace.train.grpo.config import GrpoConfig
     from deeptrace.train.grpo.run import train_grpo
 
-    settings = GrpoConfig.read(config, **({} if out is None else {"out": out}))
-    first = os.environ.get("RANK", "0") == "0"
-    with progress_bar(quiet=not first) as bar:
-        tasks: dict[str, Any] = {}
+    settings = GrpoConfig.read(config, **_given(out=out))
+    with _training() as show:
+        folder = train_grpo(settings, show)
+    if _first():
+        note(f"the model and its card are in {folder}; use it with: deeptrace detect --detector hf:{folder} CLIP")
 
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
 
+def _check_installed(feature: str, extra: str, *modules: str) -> None:
+    if any(importlib.util.find_spec(name) is None for name in modules):
+        raise MissingExtraError(feature, extra)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given; they stand above the config's."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _first() -> bool:
+    """Whether this process is the one that speaks, of those that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def _training() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Progress bars for a training, and its last word when Ctrl-C ends it."""
+    with stage_bars(quiet=not _first()) as show:
         try:
-            folder = train_grpo(settings, show)
+            yield show
         except KeyboardInterrupt:
             fail("stopped; run the same command to go on", EXIT_INTERRUPTED)
-    if first:
-        note(f"the model and its card are in {folder}; use it with: deeptrace detect --detector hf:{folder} CLIP")

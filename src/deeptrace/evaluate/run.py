@@ -90,45 +90,24 @@ def evaluate(
         DataError: data or predictions that make no sense.
         UnknownDetectorError, MissingExtraError, ModelError: the detector or the judge cannot be had.
     """
-    if predictions is not None and detector is not None:
-        raise SettingsError("--detector, --predictions", "name one of them, not both")
     if resume and out is None:
         raise SettingsError("resume", "needs the folder of the earlier run", "Add --out DIR.")
-    judged_by = parse_judge(judge) if isinstance(judge, str) else judge
-    if judged_by is not None:
-        judge_endpoint(judged_by)  # a missing key is said before hours of detection, not after
+    model, file = _reachable(judge), _existing(predictions, detector)
     truth = read_truth(data, split=split, passes=passes)
     with ExitStack() as stack:
         runner = None
-        if predictions is None:
-            runner = stack.enter_context(
-                DetectorRunner(detector or DEFAULT_DETECTOR, settings or {}, workers, timeout_s)
-            )
-        manifest = build_manifest(
-            truth,
-            detector=None if runner is None else runner.info,
-            predictions=None if predictions is None else _existing(predictions),
-            judge=judged_by,
-            resamples=bootstrap,
-            seed=seed,
-        )
-        folder = None
-        if out is not None:
-            folder = stack.enter_context(EvaluationFolder(out, manifest, resume=resume))
-        verdicts, unmatched = _verdicts(truth, runner, predictions, folder, on_done)
-        judgements = None
-        if judged_by is not None:
-            rows = judge_rows(truth.samples, verdicts)
-            judgements = judge_explanations(
-                rows, judged_by, cache=judge_cache, on_done=lambda done, total: on_done("judging", done, total)
-            )
-            verdicts = _with_failed_judge(truth.samples, verdicts, judgements.failed_videos)
+        if file is None:
+            loaded = DetectorRunner(detector or DEFAULT_DETECTOR, settings or {}, workers, timeout_s)
+            runner = stack.enter_context(loaded)
+        info = None if runner is None else runner.info
+        manifest = build_manifest(truth, detector=info, predictions=file, judge=model, resamples=bootstrap, seed=seed)
+        folder = None if out is None else stack.enter_context(EvaluationFolder(out, manifest, resume=resume))
+        verdicts, unmatched = _verdicts(truth, runner, file, folder, on_done)
+        verdicts, judgements = _judged(truth, verdicts, model, judge_cache, on_done)
         result = measure(truth, verdicts, judgements, manifest, bootstrap=bootstrap, seed=seed, workers=workers)
         result["unmatched_predictions"] = len(unmatched)
-        found = Evaluation(result, truth, tuple(verdicts), 0 if runner is None else runner.kept, tuple(unmatched))
-        if folder is not None:
-            _keep(folder, found, judgements)
-        return found
+        kept = 0 if runner is None else runner.kept
+        return _kept(Evaluation(result, truth, tuple(verdicts), kept, tuple(unmatched)), judgements, folder)
 
 
 def measure(
@@ -163,23 +142,45 @@ def measure(
     }
 
 
+def _reachable(judge: str | JudgeModel | None) -> JudgeModel | None:
+    """The judge; one without its key is an error before hours of detection, not after."""
+    model = parse_judge(judge) if isinstance(judge, str) else judge
+    if model is not None:
+        judge_endpoint(model)
+    return model
+
+
 def _verdicts(
     truth: Truth,
     runner: DetectorRunner | None,
-    predictions: PathLike | None,
+    predictions: str | None,
     folder: EvaluationFolder | None,
     on_done: OnDone,
 ) -> tuple[list[Verdict | None], list[str]]:
     if runner is None:
         if predictions is None:
             raise AssertionError("neither a detector nor predictions")
-        return join_predictions(truth.samples, read_predictions(str(predictions), views=views_of(truth.samples)))
+        return join_predictions(truth.samples, read_predictions(predictions, views=views_of(truth.samples)))
     journal = None if folder is None else folder.journal
 
     def stage(done: int, total: int) -> None:
         on_done("detecting", done, total)
 
     return list(runner.run(truth.samples, truth.root, journal, stage)), []
+
+
+def _judged(
+    truth: Truth, verdicts: list[Verdict | None], judge: JudgeModel | None, cache: PathLike | None, on_done: OnDone
+) -> tuple[list[Verdict | None], Judgements | None]:
+    """The verdicts after the judge has read their explanations, and what it said; without a judge, as they are."""
+    if judge is None:
+        return verdicts, None
+
+    def stage(done: int, total: int) -> None:
+        on_done("judging", done, total)
+
+    found = judge_explanations(judge_rows(truth.samples, verdicts), judge, cache=cache, on_done=stage)
+    return _with_failed_judge(truth.samples, verdicts, found.failed_videos), found
 
 
 def _with_failed_judge(
@@ -223,16 +224,25 @@ def _usage(verdicts: Sequence[Verdict | None]) -> dict[str, Any] | None:
     return {"videos": len(found), **{name: total(name) for name in counts}, "served_models": served}
 
 
-def _keep(folder: EvaluationFolder, found: Evaluation, judgements: Judgements | None) -> None:
+def _kept(found: Evaluation, judgements: Judgements | None, folder: EvaluationFolder | None) -> Evaluation:
+    """The evaluation itself, once it lies in its folder, where there is one."""
+    if folder is None:
+        return found
     folder.write_truth(found.truth.samples)
     folder.write_predictions(found.truth.samples, found.verdicts)
     if judgements is not None:
         folder.write_judgements(judgements.rows)
     folder.write_json(MANIFEST, found.result["manifest"])
     folder.write_json(EVALUATION, found.result)
+    return found
 
 
-def _existing(path: PathLike) -> str:
-    if not os.path.isfile(path):
-        raise DataError(str(path), "no such file of predictions")
-    return str(path)
+def _existing(predictions: PathLike | None, detector: str | Detector | None) -> str | None:
+    """The file of predictions that stands in for a detector; None where there is none."""
+    if predictions is None:
+        return None
+    if detector is not None:
+        raise SettingsError("--detector, --predictions", "name one of them, not both")
+    if not os.path.isfile(predictions):
+        raise DataError(str(predictions), "no such file of predictions")
+    return str(predictions)

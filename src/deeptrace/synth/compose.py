@@ -71,6 +71,40 @@ def positive(
     if decoys:
         frames, applied = _before(frames, times_s, rng)
     wanted = traces[0] if rng.random() < 0.5 else int(rng.integers(traces[0], traces[1] + 1))
+    made = _injected(frames, times_s, rng, wanted, categories, severity)
+    final = made[-1].frames
+    if decoys:
+        after = decoy(final, times_s, rng, kinds=AFTER, count=_some(rng))
+        final, applied = after.frames, [*applied, *after.applied]
+    return Composed(
+        frames=final,
+        base=frames,
+        traces=tuple(one.trace for one in made),
+        masks=tuple(one.mask for one in made),
+        severities=tuple(one.severity for one in made),
+        measures=tuple(one.measures for one in made),
+        decoys=tuple(applied),
+    )
+
+
+def negative(frames: np.ndarray, times_s: np.ndarray, rng: np.random.Generator, *, decoys: bool = True) -> Composed:
+    """A clip without traces, after the same decoys as a positive gets, and more often one on a region."""
+    if not decoys:
+        return Composed(frames=frames, base=frames)
+    base, applied = _before(frames, times_s, rng, region=0.7)
+    after = decoy(base, times_s, rng, kinds=AFTER, count=_some(rng))
+    return Composed(frames=after.frames, base=base, decoys=(*applied, *after.applied))
+
+
+def _injected(
+    frames: np.ndarray,
+    times_s: np.ndarray,
+    rng: np.random.Generator,
+    wanted: int,
+    categories: Sequence[Category],
+    severity: tuple[float, float],
+) -> list[Injection]:
+    """At least one trace and at most `wanted`, each put in after the one before and off its pixels."""
     made: list[Injection] = []
     current, taken = frames, None
     for _ in range(2 * wanted):
@@ -91,28 +125,7 @@ def positive(
         taken = done.mask if taken is None else taken | done.mask
     if not made:
         raise SynthError("clip", "it offers nothing that any of the wanted traces could hold on to")
-    final = current
-    if decoys:
-        after = decoy(current, times_s, rng, kinds=AFTER, count=_some(rng))
-        final, applied = after.frames, [*applied, *after.applied]
-    return Composed(
-        frames=final,
-        base=frames,
-        traces=tuple(one.trace for one in made),
-        masks=tuple(one.mask for one in made),
-        severities=tuple(one.severity for one in made),
-        measures=tuple(one.measures for one in made),
-        decoys=tuple(applied),
-    )
-
-
-def negative(frames: np.ndarray, times_s: np.ndarray, rng: np.random.Generator, *, decoys: bool = True) -> Composed:
-    """A clip without traces, after the same decoys as a positive gets, and more often one on a region."""
-    if not decoys:
-        return Composed(frames=frames, base=frames)
-    base, applied = _before(frames, times_s, rng, region=0.7)
-    after = decoy(base, times_s, rng, kinds=AFTER, count=_some(rng))
-    return Composed(frames=after.frames, base=base, decoys=(*applied, *after.applied))
+    return made
 
 
 def _before(

@@ -87,18 +87,7 @@ def fix_dataset(
     join = join_media(samples, base)
     plan = _planned(file, target, samples, join.found, (size, fps, bit_rate), workers, on_file)
     chosen = [sample for sample in samples if sample.video_id in plan.frames]
-    done = 0
-
-    def make(sample: Sample) -> tuple[Sample, bool]:
-        nonlocal done
-        made = _fix_clip(sample, join.found[sample.video_id], target, plan)
-        done += 1
-        if on_file is not None:
-            on_file("written", done, len(chosen))
-        return made
-
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        made = list(pool.map(make, chosen))
+    made = _fix_clips(chosen, join.found, target, plan, workers, on_file)
     write_reward_data((sample for sample, _ in made), target / "all_data.json")
     before = sum(len(sample.traces) for sample in chosen)
     after = sum(len(sample.traces) for sample, _ in made)
@@ -153,6 +142,29 @@ def _planned(
     with atomic_path(state) as scratch:
         scratch.write_text(json.dumps({"key": key, "plan": asdict(plan)}, indent=2) + "\n", encoding="utf-8")
     return plan
+
+
+def _fix_clips(
+    samples: list[Sample],
+    found: dict[str, Path],
+    target: Path,
+    plan: FixPlan,
+    workers: int,
+    on_file: Callable[[str, int, int], None] | None,
+) -> list[tuple[Sample, bool]]:
+    """`_fix_clip` of each sample, `workers` at a time."""
+    done = 0
+
+    def make(sample: Sample) -> tuple[Sample, bool]:
+        nonlocal done
+        made = _fix_clip(sample, found[sample.video_id], target, plan)
+        done += 1
+        if on_file is not None:
+            on_file("written", done, len(samples))
+        return made
+
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        return list(pool.map(make, samples))
 
 
 def _fix_clip(sample: Sample, source: Path, target: Path, plan: FixPlan) -> tuple[Sample, bool]:

@@ -15,6 +15,7 @@ from deeptrace.data.audit.integrity import Finding, Severity
 from deeptrace.data.audit.shortcuts import Shortcuts, find_shortcuts
 from deeptrace.data.media import join_media
 from deeptrace.data.rewarddata import annotations_path, iter_rows, samples_of_rows
+from deeptrace.data.row import RewardRow
 from deeptrace.errors import DataError
 from deeptrace.trace import Label, Sample
 
@@ -101,16 +102,7 @@ def audit(
     """
     file = annotations_path(path)
     rows = list(iter_rows(file))
-    findings = list(integrity.check_rows(rows))
-    # Fields on their own were checked above; what remains are contradictions between rows of one video.
-    problems: list[DataError] = []
-    samples = samples_of_rows(rows, on_problem=problems.append)
-    known = {finding.subject for finding in findings if finding.kind == "nonsense"}
-    findings += [
-        integrity.Finding("contradiction", Severity.ERROR, problem.subject, problem.problem)
-        for problem in problems
-        if problem.subject not in known
-    ]
+    samples, findings = _read(rows)
     if split is not None:
         samples = [sample for sample in samples if sample.split == split]
     if not samples:
@@ -123,15 +115,6 @@ def audit(
     findings += integrity.check_files(samples, facts)
     findings += integrity.check_duplicates(samples, facts)
     findings += integrity.check_splits(samples)
-    usable = [s for s in samples if s.label is not None and s.video_id in facts and facts[s.video_id].width > 0]
-    shortcuts = find_shortcuts(
-        [facts[sample.video_id] for sample in usable],
-        [sample.label is Label.FAKE for sample in usable],
-        [sample.source or f"{UNKNOWN} {sample.label}" for sample in usable],
-        shuffles=shuffles,
-        joint_shuffles=max(shuffles // 5, 1),
-        seed=seed,
-    )
     order = list(Severity)
     findings.sort(key=lambda finding: (order.index(finding.severity), finding.kind))
     return Audit(
@@ -139,9 +122,36 @@ def audit(
         samples=tuple(samples),
         facts=facts,
         findings=tuple(findings),
-        shortcuts=shortcuts,
+        shortcuts=_shortcuts(samples, facts, shuffles, seed),
         rows=len(rows),
         decoded=decode,
+    )
+
+
+def _read(rows: list[RewardRow]) -> tuple[list[Sample], list[Finding]]:
+    """The samples that can be read, and what is wrong with rows, each on its own and beside others of its video."""
+    findings = list(integrity.check_rows(rows))
+    problems: list[DataError] = []
+    samples = samples_of_rows(rows, on_problem=problems.append)
+    known = {finding.subject for finding in findings if finding.kind == "nonsense"}
+    findings += [
+        Finding("contradiction", Severity.ERROR, problem.subject, problem.problem)
+        for problem in problems
+        if problem.subject not in known
+    ]
+    return samples, findings
+
+
+def _shortcuts(samples: list[Sample], facts: dict[str, FileFacts], shuffles: int, seed: int) -> Shortcuts:
+    """What metadata gives away of the samples whose label is known and whose file has a picture."""
+    usable = [s for s in samples if s.label is not None and s.video_id in facts and facts[s.video_id].width > 0]
+    return find_shortcuts(
+        [facts[sample.video_id] for sample in usable],
+        [sample.label is Label.FAKE for sample in usable],
+        [sample.source or f"{UNKNOWN} {sample.label}" for sample in usable],
+        shuffles=shuffles,
+        joint_shuffles=max(shuffles // 5, 1),
+        seed=seed,
     )
 
 

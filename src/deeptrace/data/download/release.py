@@ -71,25 +71,36 @@ def download_release(
     _safe(wanted)
     if state.get("commit") != commit:
         state = {"dataset": dataset, "revision": revision, "commit": commit, "files": {}, "unpacked": []}
-    record, unpacked_before = state["files"], set(state["unpacked"])
-    todo = [file for file in wanted if _archive_of(file.path) not in unpacked_before or keep_archives]
+    todo = [file for file in wanted if _archive_of(file.path) not in state["unpacked"] or keep_archives]
     _check_space(todo, base)
     for file in todo:
         fetch.file(file.url, base / file.path, size=file.size, checksum=file.checksum)
-        record[file.path] = {"size": file.size, "checksum": file.checksum and file.checksum.value}
+        state["files"][file.path] = {"size": file.size, "checksum": file.checksum and file.checksum.value}
         _write_state(base, state)
     if unpacked:
         for archive, parts in _archives(wanted).items():
-            if archive in unpacked_before:
-                continue
-            expect = PurePosixPath(archive).name.split(".", 1)[0]
-            unpack([base / part for part in parts], (base / archive).parent, expect=expect, on_progress=on_unpack)
-            state["unpacked"].append(archive)
-            _write_state(base, state)
-            if not keep_archives:
-                for part in parts:
-                    (base / part).unlink(missing_ok=True)
+            if archive not in state["unpacked"]:
+                _unpack_one(base, archive, parts, state, keep=keep_archives, on_unpack=on_unpack)
     return base
+
+
+def _unpack_one(
+    base: Path,
+    archive: str,
+    parts: list[str],
+    state: dict[str, Any],
+    *,
+    keep: bool,
+    on_unpack: Callable[[str, int, int], None] | None,
+) -> None:
+    """Unpack one zip beside its parts and note it; the parts go only when the note is on the disk."""
+    expect = PurePosixPath(archive).name.split(".", 1)[0]
+    unpack([base / part for part in parts], (base / archive).parent, expect=expect, on_progress=on_unpack)
+    state["unpacked"].append(archive)
+    _write_state(base, state)
+    if not keep:
+        for part in parts:
+            (base / part).unlink(missing_ok=True)
 
 
 def _archives(files: Sequence[RemoteFile]) -> dict[str, list[str]]:

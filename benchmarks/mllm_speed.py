@@ -1,13 +1,19 @@
 """`hf:` against plain sequential `generate`: videos a second, and time to the first answer, same model and clips.
 
-    python benchmarks/mllm_speed.py [--clips 24] [--batch 1 8] [--new-tokens 64] [--pixels 12544] [--rounds 3]
-        [--model FOLDER]
+    python benchmarks/mllm_speed.py [--clips 24] [--batch 1 8] [--new-tokens 64] [--pixels 12544] [--rounds 5]
+        [--model FOLDER] [--threads 1]
 
 The peer does what a script does: for each clip decode, encode, `generate`, one after the other, with the same frames,
 prompt and greedy decoding. Ours decodes ahead in threads and asks about several clips of like length at once. Without
 --model the weights are random, so every answer has all its tokens: a Qwen2.5-VL of 7 billion weights in bfloat16 where
 there is a CUDA GPU with 24 GB, else a tiny one, whose figures tell of overhead, not of arithmetic. Clips are made for
-the run: 2 to 5 s of moving texture at 640x360, 24 frames a second. Rounds take turns; each cell is their median.
+the run: 2 to 5 s of moving texture at 640x360, 24 frames a second.
+
+Every round measures each row once, in an order that turns from round to round; a cell is the median of the rounds, and
+the slowest and fastest stand beside it. CPU ms are those of the whole process for one video: where they fall less than
+the wall clock, the gain is overlap on further cores. torch computes with --threads on the CPU, one by default: several
+threads meet at the end of every operation, and a tiny model has thousands, so with busy neighbours a row measures the
+wait for a thread that another process displaced (the peer then fell from 6.5 to 1.1 videos a second).
 """
 
 from __future__ import annotations
@@ -17,8 +23,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +45,19 @@ from deeptrace.video import open_video, write_video
 
 SIZE, FPS = (640, 360), 24.0
 LARGE_BYTES = 24 << 30
+PEER = "plain sequential generate"
+
+Work = Callable[[], tuple[float, list[str]]]
+"""Seconds to the first answer, and the answers."""
+
+
+class Took(NamedTuple):
+    """One row in one round."""
+
+    seconds: float
+    cpu_s: float
+    first_s: float
+    texts: list[str]
 
 
 def main() -> int:
@@ -46,9 +66,11 @@ def main() -> int:
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 8])
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--pixels", type=int, default=112 * 112, help="most pixels of a frame as the model sees it")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU")
     parser.add_argument("--model", help="a checkpoint, instead of random weights")
     asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
     with tempfile.TemporaryDirectory() as folder:
         lengths = np.linspace(2.0, 5.0, asked.clips)
         clips = [make_clip(Path(folder) / f"{k}.mp4", float(length), k) for k, length in enumerate(lengths)]
@@ -59,13 +81,9 @@ def main() -> int:
             model, source = given(asked.model, settings)
         describe(model, asked)
         sequential(model, source, clips[:2])  # the first calls compile and allocate
-        rows: dict[str, list[tuple[float, float]]] = {}
-        texts: dict[str, list[str]] = {}
-        for _ in range(asked.rounds):
-            measure(rows, texts, "plain sequential generate", lambda: sequential(model, source, clips))
-            for size in asked.batch:
-                measure(rows, texts, f"hf:, batch {size}", lambda size=size: batched(model, source, clips, size))
-        report(rows, texts, len(clips))
+        work: dict[str, Work] = {PEER: lambda: sequential(model, source, clips)}
+        work |= {f"hf:, batch {n}": lambda n=n: batched(model, source, clips, n) for n in asked.batch}  # type: ignore[misc]
+        report(measure(work, asked.rounds), len(clips))
     return 0
 
 
@@ -149,20 +167,30 @@ def batched(model: Any, source: Source, clips: list[Path], size: int) -> tuple[f
     return first, [texts[str(clip)] for clip in clips]
 
 
-def measure(rows: dict[str, Any], texts: dict[str, list[str]], name: str, work: Any) -> None:
-    started = time.perf_counter()
-    first, texts[name] = work()
-    rows.setdefault(name, []).append((time.perf_counter() - started, first))
+def measure(work: dict[str, Work], rounds: int) -> dict[str, list[Took]]:
+    """What each row took in each round; every round begins with another row."""
+    found: dict[str, list[Took]] = {name: [] for name in work}
+    names = list(work)
+    for number in range(rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            started, busy = time.perf_counter(), time.process_time()
+            first, texts = work[name]()
+            found[name].append(Took(time.perf_counter() - started, time.process_time() - busy, first, texts))
+    return found
 
 
-def report(rows: dict[str, list[tuple[float, float]]], texts: dict[str, list[str]], count: int) -> None:
-    peer = next(iter(rows))
-    base = statistics.median(total for total, _ in rows[peer])
-    print(f"\n{'':28}{'videos/s':>9}{'ratio':>7}{'first answer':>14}{'same words as the peer':>25}")
-    for name, found in rows.items():
-        total, first = (statistics.median(values) for values in zip(*found, strict=True))
-        same = sum(a == b for a, b in zip(texts[name], texts[peer], strict=True))
-        print(f"{name:28}{count / total:9.2f}{base / total:7.2f}{first:12.2f} s{same:18} of {count}")
+def report(found: dict[str, list[Took]], count: int) -> None:
+    base = statistics.median(took.seconds for took in found[PEER])
+    print(f"\n{'':27}{'videos/s':>9}{'(rounds)':>16}{'ratio':>7}{'CPU ms':>8}{'first answer':>14}{'same words':>12}")
+    for name, rounds in found.items():
+        seconds, cpu, first = (statistics.median(values) for values in zip(*(took[:3] for took in rounds), strict=True))
+        speeds = sorted(count / took.seconds for took in rounds)
+        same = sum(a == b for a, b in zip(rounds[-1].texts, found[PEER][-1].texts, strict=True))
+        print(
+            f"{name:27}{count / seconds:9.2f}{f'{speeds[0]:.2f} to {speeds[-1]:.2f}':>16}{base / seconds:7.2f}"
+            f"{1000 * cpu / count:8.0f}{first:12.2f} s{f'{same} of {count}':>12}"
+        )
 
 
 if __name__ == "__main__":

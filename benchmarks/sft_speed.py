@@ -1,17 +1,18 @@
 """Supervised fine-tuning of 7B video language models: plain transformers against ours, switch by switch, in one run.
 
     python benchmarks/sft_speed.py [--models qwen2_5_vl videollama3] [--tuning full lora] [--steps 6] [--pack 4]
-        [--json FILE] [--tiny]
+        [--rounds 3] [--threads 1] [--json FILE] [--tiny]
 
 On an NVIDIA GPU: random 7B weights in bfloat16 at the shapes of the issue, Qwen2.5-VL with 6 frames of 728x1288 (3,588
 visual tokens) and VideoLLaMA 3 with 12 (14,352). Without a GPU, or with --tiny: the same code on models of a few
 million weights and frames of 112x168; such figures say that it runs, and nothing about a GPU.
 
 Every row is a process of its own: weights made anew, one step to warm up, then the median of the steps timed from the
-batch on the device to the end of the optimizer's step. Pixels are random and made beforehand; what preparing an example
-takes, by decoding and from the frame cache, is the second table. MFU counts 6 FLOPs a weight of the language model and
-token, 2 more for attention by the usual formula, nothing for the vision tower and nothing for recomputation, over the
-card's peak in dense bfloat16. Rows:
+batch on the device to the end of the optimizer's step. Rounds over all rows take turns; a row shows its median round.
+Peak memory is the card's; without one, what the process took beyond Python and its libraries. Pixels are random and
+made beforehand; what preparing an example takes, by decoding and from the frame cache, is the second table. MFU counts
+6 FLOPs a weight of the language model and token, 2 more for attention by the usual formula, nothing for the vision
+tower and nothing for recomputation, over the card's peak in dense bfloat16. Rows:
 
     plain             transformers: SDPA, the loss on all logits, gradient checkpointing, fused AdamW, one sample a step
     answer loss       plain, with the loss on answer positions in chunks
@@ -27,17 +28,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from peft import LoraConfig, get_peft_model
 
 from deeptrace.detectors.transformers.encode import Encoded, Plan, collate, labels
 from deeptrace.train.mllm.attention import VARLEN, kernel_runs, use_attention
@@ -82,11 +86,14 @@ def main() -> int:
     parser.add_argument("--tuning", nargs="+", default=["full", "lora"], choices=["full", "lora"])
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--pack", type=int, default=4, help="samples in a packed row")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch on the CPU")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures here")
     parser.add_argument("--tiny", action="store_true", help="small models, though there is a GPU")
     parser.add_argument("--one", nargs=3, metavar=("MODEL", "TUNING", "ROW"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     tiny = asked.tiny or not torch.cuda.is_available()
+    torch.set_num_threads(asked.threads)
     if asked.one:
         print(json.dumps(measure(*asked.one, tiny=tiny, steps=asked.steps, many=asked.pack)))
         return 0
@@ -98,8 +105,9 @@ def main() -> int:
         for tuning in asked.tuning:
             print(f"\n{model}, {tuning}\n\n| | samples/s | against plain | tokens/s | MFU | peak memory |")
             print("|---|---|---|---|---|---|")
-            for row in ROWS:
-                found.append(run_one(model, tuning, row.name, asked))
+            rounds = [[run_one(model, tuning, row.name, asked) for row in ROWS] for _ in range(asked.rounds)]
+            for of_row in zip(*rounds, strict=True):
+                found.append(middle(of_row))
                 print(shown(found[-1], found), flush=True)
     prepare = preparing(tiny)
     print("\npreparing an example on one core (5 s of 1280x720, 10 frames)\n\n| | ms |\n|---|---|")
@@ -113,7 +121,8 @@ def main() -> int:
 
 def run_one(model: str, tuning: str, row: str, asked: argparse.Namespace) -> dict[str, Any]:
     """A row in a process of its own: one that runs out of memory leaves nothing behind."""
-    options = ["--steps", str(asked.steps), "--pack", str(asked.pack), *(["--tiny"] if asked.tiny else [])]
+    options = ["--steps", str(asked.steps), "--pack", str(asked.pack), "--threads", str(asked.threads)]
+    options += ["--tiny"] if asked.tiny else []
     done = subprocess.run(
         [sys.executable, __file__, "--one", model, tuning, row, *options], capture_output=True, text=True, check=False
     )
@@ -124,6 +133,12 @@ def run_one(model: str, tuning: str, row: str, asked: argparse.Namespace) -> dic
     return known | {"failed": "out of memory" if "OutOfMemory" in done.stderr else last[:120]}
 
 
+def middle(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The median round of a row by speed; a failure where any failed."""
+    failed = [one for one in rounds if "failed" in one]
+    return failed[0] if failed else sorted(rounds, key=lambda one: one["samples_s"])[len(rounds) // 2]
+
+
 def shown(one: dict[str, Any], found: list[dict[str, Any]]) -> str:
     if "failed" in one:
         return f"| {one['row']} | {one['failed']} | | | | |"
@@ -131,7 +146,7 @@ def shown(one: dict[str, Any], found: list[dict[str, Any]]) -> str:
     plain = same[0].get("samples_s") if same else None
     against = f"{one['samples_s'] / plain:.2f}x" if plain else "-"
     mfu = "-" if one["mfu"] is None else f"{one['mfu']:.1%}"
-    memory = "-" if one["peak_gib"] is None else f"{one['peak_gib']:.1f} GiB"
+    memory = f"{one['peak_gib']:.2f} GiB"
     return f"| {one['row']} | {one['samples_s']:.3f} | {against} | {one['tokens_s']:.0f} | {mfu} | {memory} |"
 
 
@@ -143,6 +158,7 @@ def measure(kind: str, tuning: str, name: str, *, tiny: bool, steps: int, many: 
     row = next(row for row in ROWS if row.name == name)
     device, dtype = ("cpu", torch.float32) if not torch.cuda.is_available() else ("cuda", torch.bfloat16)
     torch.manual_seed(0)
+    before = resident_gib()
     model = trainable(kind, tuning, row, tiny=tiny, device=device, dtype=dtype)
     inner = model.get_base_model() if tuning == "lora" else model
     frames = row.frames or (CONFIGS[kind][2],) * (many if row.packed else 1)
@@ -172,7 +188,7 @@ def measure(kind: str, tuning: str, name: str, *, tiny: bool, steps: int, many: 
         "tokens": tokens,
         "seconds": seconds,
         "mfu": None if peak is None else model_flops(inner, samples) / seconds / (peak * 1e12),
-        "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None,
+        "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else resident_gib() - before,
         "kernel": bool(row.varlen and kernel_runs(torch.empty(1, 1, 64, device=device, dtype=dtype))),
     }
 
@@ -191,8 +207,6 @@ def trainable(kind: str, tuning: str, row: Row, *, tiny: bool, device: str, dtyp
     if row.answers:
         learn_answers_only(model, chunk=1024)
     if tuning == "lora":
-        from peft import LoraConfig, get_peft_model
-
         settings = ModelSettings(base="random", tuning="lora")
         model = get_peft_model(model, LoraConfig(r=settings.rank, target_modules=settings.targets))
     if row.checkpointing:
@@ -330,6 +344,11 @@ def peak_tflops() -> float | None:
     if not torch.cuda.is_available():
         return None
     return next((peak for name, peak in PEAKS_TFLOPS.items() if name in torch.cuda.get_device_name()), None)
+
+
+def resident_gib() -> float:
+    """The most memory that this process has had so far (Linux counts in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def synchronize() -> None:

@@ -1,4 +1,4 @@
-"""`deeptrace calibrate`: the temperature of a language model's probabilities, from a validation run."""
+"""`deeptrace calibrate`: temperature and thresholds of a language model's probabilities, from a validation run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ def calibrate(
         Path, typer.Option(metavar="FOLDER", help="Folder of the checkpoint or adapter, which then uses it.")
     ],
 ) -> None:
-    """Fit a temperature to a language model's p_fake on videos not trained on, and keep it beside the model.
+    """Fit temperature and thresholds to a language model's p_fake on videos not trained on; keep them beside the model.
 
-    The labels do not change; probabilities become as sure as they are right. Detectors hf: read it from their folder,
-    openai: with --set calibration=FOLDER.
+    Probabilities become as sure as they are right. Labels stay the model's own, unless hf: is run with
+    --set threshold=balanced (fpr_1, fpr_5). Detectors hf: read the file from their folder, openai: with --set
+    calibration=FOLDER.
     """
     from deeptrace.evaluate.calibrate import calibrate_run, keep_calibration
 
@@ -27,4 +28,5 @@ def calibrate(
     path = keep_calibration(found, to)
     typer.echo(f"temperature {found.temperature:.3f}, fitted on {found.videos} videos of {found.fitted_on}")
     typer.echo(f"negative log-likelihood {found.nll_before:.4f} before, {found.nll_after:.4f} after (nats a video)")
+    typer.echo("thresholds " + ", ".join(f"{name} {limit:.4f}" for name, limit in found.thresholds.items()))
     typer.echo(f"kept in {path}")

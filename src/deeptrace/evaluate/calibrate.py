@@ -1,4 +1,4 @@
-"""Fit the temperature of a language model's `p_fake` on a finished evaluation, and keep it beside the model."""
+"""Fit temperature and thresholds of a language model's `p_fake` on validation videos; keep them beside the model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from scipy.optimize import minimize_scalar
 
 from deeptrace.data.jsonio import atomic_path
 from deeptrace.detectors.calibration import CALIBRATION_FILE, Calibration
-from deeptrace.detectors.label_tokens import logit
+from deeptrace.detectors.label_tokens import logit, probability
 from deeptrace.errors import DataError
-from deeptrace.evaluate.run_folder import SavedRun, read_run
-from deeptrace.trace import Label
+from deeptrace.evaluate.run_folder import read_run
+from deeptrace.evaluate.thresholds import fit_thresholds
+from deeptrace.trace import Label, Sample, Verdict
 
-__all__ = ["calibrate_run", "fit_temperature", "keep_calibration"]
+__all__ = ["calibrate_run", "fit_calibration", "fit_temperature", "keep_calibration"]
 
 LEAST_VIDEOS = 20
 """Fewer tell too little; a temperature fitted on them would be noise."""
@@ -48,6 +49,47 @@ def _nll(logits: np.ndarray, fake: np.ndarray, temperature: float) -> float:
     return float(np.logaddexp(0.0, -signed).mean())
 
 
+def fit_calibration(
+    samples: Sequence[Sample],
+    verdicts: Sequence[Verdict | None],
+    *,
+    form: str | None,
+    fitted_on: str,
+    earlier: Calibration | None = None,
+) -> Calibration:
+    """The calibration that `hf:` applies: a temperature, and thresholds on the probabilities that it gives.
+
+    Args:
+        samples: of a validation split, (N,).
+        verdicts: of the model on them, (N,); those without a probability do not count.
+        form: name of the question.
+        fitted_on: name of the data and split.
+        earlier: calibration that the probabilities carry, which is taken off.
+
+    Raises:
+        ValueError: fewer than 20 videos have a probability and a truth, or all are of one kind: it would be noise.
+    """
+    known = [
+        (logit(verdict.p_fake), sample.label is Label.FAKE)
+        for sample, verdict in zip(samples, verdicts, strict=True)
+        if verdict is not None and verdict.p_fake is not None and sample.label is not None
+    ]
+    if len(known) < LEAST_VIDEOS:
+        raise ValueError(f"has {len(known)} videos with a probability and a truth, of {LEAST_VIDEOS} needed")
+    said, fake = np.array([value for value, _ in known]), np.array([truth for _, truth in known], dtype=bool)
+    raw = said * (1.0 if earlier is None else earlier.temperature)
+    temperature, after = fit_temperature(raw, fake)
+    return Calibration(
+        temperature=temperature,
+        form=form,
+        fitted_on=fitted_on,
+        videos=len(known),
+        nll_before=_nll(raw, fake, 1.0),
+        nll_after=after,
+        thresholds=fit_thresholds([probability(value / temperature) for value in raw], fake.tolist()),
+    )
+
+
 def calibrate_run(folder: str | os.PathLike[str]) -> Calibration:
     """The calibration that a finished evaluation gives; an earlier one that its probabilities carry is taken off.
 
@@ -60,34 +102,14 @@ def calibrate_run(folder: str | os.PathLike[str]) -> Calibration:
         raise DataError(str(folder), "is an evaluation of a predictions file", "Calibrate one of a detector.")
     settings = detector.get("settings") or {}
     earlier = Calibration.model_validate(settings["calibration"]) if settings.get("calibration") else None
-    logits, fake = _logits(run)
-    if len(logits) < LEAST_VIDEOS:
-        raise DataError(
-            str(folder), f"has {len(logits)} videos with a probability and a truth, of {LEAST_VIDEOS} needed"
-        )
-    raw = np.array(logits) * (1.0 if earlier is None else earlier.temperature)
+    data = run.manifest["data"]
+    fitted_on = f"{data['name']}, split {data['split']}"
     try:
-        temperature, after = fit_temperature(raw, fake)
+        return fit_calibration(
+            run.samples, run.verdicts, form=settings.get("form"), fitted_on=fitted_on, earlier=earlier
+        )
     except ValueError as error:
         raise DataError(str(folder), str(error)) from None
-    data = run.manifest["data"]
-    return Calibration(
-        temperature=temperature,
-        form=settings.get("form"),
-        fitted_on=f"{data['name']}, split {data['split']}",
-        videos=len(logits),
-        nll_before=_nll(raw, np.array(fake), 1.0),
-        nll_after=after,
-    )
-
-
-def _logits(run: SavedRun) -> tuple[list[float], list[bool]]:
-    pairs = [
-        (logit(verdict.p_fake), sample.label is Label.FAKE)
-        for sample, verdict in zip(run.samples, run.verdicts, strict=True)
-        if verdict is not None and verdict.p_fake is not None and sample.label is not None
-    ]
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def keep_calibration(calibration: Calibration, folder: str | os.PathLike[str]) -> Path:

@@ -90,15 +90,6 @@ def test_answers_end_at_their_end_token_or_at_the_limit(tmp_path) -> None:
         assert "<|im_end|>" not in text
 
 
-def test_greedy_is_the_likeliest_next_token(tmp_path) -> None:
-    policy, encoded = policy_of(tmp_path, "qwen2_5_vl")
-    greedy = policy.greedy(encoded)
-    assert policy.greedy(encoded).texts == greedy.texts
-    others = policy.sample(encoded, 6, seed=0)
-    first = [float(policy.logps(others, [row])[0, 0]) for row in range(6)]
-    assert float(policy.logps(greedy, [0])[0, 0]) >= max(first) - 1e-6
-
-
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_the_reference_stays_what_the_model_was(tuning, tmp_path) -> None:
     policy, encoded = policy_of(tmp_path, "qwen2_5_vl", tuning=tuning, reference=tuning == "full")
@@ -119,5 +110,5 @@ def test_a_model_in_training_is_in_training_again_after_sampling(tmp_path) -> No
     policy.sample(encoded, 2, seed=1)
     assert policy.model.training
     policy.model.eval()
-    policy.greedy(encoded)
+    policy.sample(encoded, 2, seed=1)
     assert not policy.model.training

@@ -19,7 +19,10 @@ pytest.importorskip("accelerate")
 from tests.train.grpo.small import prepare, small_config  # noqa: E402
 
 from deeptrace.cli.main import app  # noqa: E402
+from deeptrace.data import read_reward_data, write_reward_data  # noqa: E402
+from deeptrace.detectors.calibration import read_calibration  # noqa: E402
 from deeptrace.errors import DataError, SettingsError  # noqa: E402
+from deeptrace.trace import Label, Verdict  # noqa: E402
 from deeptrace.train.grpo.config import GrpoConfig  # noqa: E402
 from deeptrace.train.grpo.loop import ANSWERS, LOG, STATE, question_order, read_log  # noqa: E402
 from deeptrace.train.grpo.run import train_grpo  # noqa: E402
@@ -50,7 +53,7 @@ def mean(rows: list[dict[str, Any]], name: str) -> float:
 
 @pytest.mark.slow
 def test_a_few_steps_raise_the_grounded_reward(folder: Path) -> None:
-    config = small_config(folder, out="rise", steps=16)
+    config = small_config(folder, out="rise", steps=16, validation={"path": str(many_times(folder, 5)), "split": "val"})
     model = train_grpo(config)
     rows = rows_of(config.out)
     assert [row["step"] for row in rows] == list(range(16))
@@ -61,12 +64,45 @@ def test_a_few_steps_raise_the_grounded_reward(folder: Path) -> None:
     assert len(answers) == 16 * 4
     assert all(len(row["answers"]) == 16 for row in answers)
     check = rows[-1]["check"]
-    assert check["counts"]["videos"] == 4
+    assert check["counts"]["videos"] == 20
     assert (model / "README.md").is_file()
     facts = json.loads((model / "deeptrace_training.json").read_text())
     assert facts["validation"] == check
     assert facts["curve"][0]["reward"] == rows[0]["reward"]
     assert (config.out / "best" / "model.safetensors").is_file()
+    assert_calibrated(model, config, facts["calibration"])
+    assert_calibrated(config.out / "best", config, facts["calibration"])
+
+
+def many_times(folder: Path, count: int) -> Path:
+    """The clips as `count` times as many validation videos: fewer than 20 would calibrate nothing."""
+    samples = read_reward_data(folder / "clips")
+    again = [
+        sample.model_copy(update={"video_id": f"{sample.video_id}-{k}", "split": "val"})
+        for k in range(count)
+        for sample in samples
+    ]
+    write_reward_data(again, folder / "clips" / "validation.json")
+    return folder / "clips" / "validation.json"
+
+
+def assert_calibrated(model: Path, config: GrpoConfig, stated: dict[str, Any]) -> None:
+    """`hf:` of a trained model reads what was fitted on its own last answers, and decides by it where asked."""
+    kept = read_calibration(model)
+    assert kept.model_dump(mode="json") == stated
+    assert (kept.videos, kept.form, kept.fitted_on) == (20, "fine-tuning", "validation, split val")
+    rows = {row["video_id"]: row for row in read_log(config.out / "validation" / "step-16.jsonl")}
+    assert {row["detector"]["settings"]["calibration"] for row in rows.values()} == {None}
+    clips = [str(path) for path in sorted((config.out.parent / "clips").glob("*.mp4"))]
+    asked = ["detect", *clips, "--detector", f"hf:{model}", "--set", "threshold=balanced", "--json"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    for verdict in map(Verdict.model_validate_json, done.stdout.splitlines()):
+        said = rows[f"v{Path(verdict.video).stem}-0"]
+        assert verdict.p_fake == pytest.approx(kept.apply(said["p_fake"]), abs=1e-4)
+        assert verdict.raw == said["raw"]
+        assert verdict.detector.settings["threshold"] == kept.thresholds["balanced"]
+        assert (verdict.label is Label.FAKE) == (verdict.p_fake >= kept.thresholds["balanced"])
 
 
 @pytest.mark.slow
@@ -112,7 +148,7 @@ def test_two_processes_do_what_one_does(folder: Path) -> None:
         assert a.keys() == b.keys()
         for name in ("reward", "loss", "kl", "gradient", "answer_tokens"):
             assert a[name] == pytest.approx(b[name], abs=2e-4), name
-    assert one[-1]["check"]["per_video"] == two[-1]["check"]["per_video"]
+    assert one[-1]["check"]["per_video"] == pytest.approx(two[-1]["check"]["per_video"], abs=1e-4)
     assert [row["video"] for row in read_log(outs[0] / ANSWERS)] == [
         row["video"] for row in read_log(outs[1] / ANSWERS)
     ]

@@ -13,7 +13,10 @@ pytest.importorskip("accelerate")
 from tests.detectors.transformers.tiny import save_tiny
 from tests.train.sft.made import config_fields, write_planted
 
+from deeptrace.data import read_reward_data, write_reward_data
+from deeptrace.detectors.calibration import read_calibration
 from deeptrace.evaluate.run import evaluate
+from deeptrace.trace import Label
 from deeptrace.train.sft.config import SftConfig
 from deeptrace.train.sft.run import train_sft
 
@@ -23,8 +26,30 @@ from deeptrace.train.sft.run import train_sft
 def test_planted_clips_are_learned_by_heart(kind: str, tmp_path: Path) -> None:
     base, data = save_tiny(kind, tmp_path / "base"), write_planted(tmp_path)
     changes = {"epochs": 90, "pack_tokens": 4000, "batch": 1, "learning_rate": 6e-3, "schedule": "linear"}
+    if kind == "qwen2_5_vl":
+        changes |= {"validation": {"path": str(many_times(data, 4)), "split": "val"}}
     trained = train_sft(SftConfig.model_validate(config_fields(base, data, tmp_path / "out", **changes)))
-    found = evaluate(data, split="all", detector=f"hf:{trained.folder}", bootstrap=0).result
-    assert found["per_video"]["accuracy"] == 100.0
-    assert found["paper"]["bbox_iou"] > 80.0
-    assert found["paper"]["time_distance"] < 10.0
+    settings = {"threshold": "balanced"} if kind == "qwen2_5_vl" else None
+    found = evaluate(data, split="all", detector=f"hf:{trained.folder}", settings=settings, bootstrap=0)
+    assert found.result["per_video"]["accuracy"] == 100.0
+    assert found.result["paper"]["bbox_iou"] > 80.0
+    assert found.result["paper"]["time_distance"] < 10.0
+    if kind == "qwen2_5_vl":
+        kept = read_calibration(trained.folder)
+        assert (kept.videos, kept.fitted_on) == (24, "validation, split val")
+        for verdict in found.verdicts:
+            assert verdict.detector.settings["calibration"] == kept.model_dump(mode="json")
+            assert verdict.detector.settings["threshold"] == kept.thresholds["balanced"]
+            assert (verdict.label is Label.FAKE) == (verdict.p_fake >= kept.thresholds["balanced"])
+
+
+def many_times(data: Path, count: int) -> Path:
+    """The clips as `count` times as many validation videos: fewer than 20 would calibrate nothing."""
+    samples = read_reward_data(data)
+    again = [
+        sample.model_copy(update={"video_id": f"{sample.video_id}-{k}", "split": "val"})
+        for k in range(count)
+        for sample in samples
+    ]
+    write_reward_data(again, data / "validation.json")
+    return data / "validation.json"

@@ -68,13 +68,35 @@ class Policy:
         found: torch.device = next(iter(self.model.parameters())).device
         return found
 
+    @torch.no_grad()
     def sample(self, encoded: Encoded, count: int, *, seed: int) -> Answers:
         """`count` answers, the same ones for the same seed and weights."""
-        return self._generate(encoded, count, seed, do_sample=True, temperature=self.temperature, top_k=0, top_p=1.0)
-
-    def greedy(self, encoded: Encoded) -> Answers:
-        """The likeliest answer, token by token."""
-        return self._generate(encoded, 1, 0, do_sample=False)
+        settings = GenerationConfig(
+            do_sample=True,
+            temperature=self.temperature,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=self.max_tokens,
+            repetition_penalty=1.0,
+            suppress_tokens=self._never or None,
+            eos_token_id=self._ends,
+            pad_token_id=self.encoder.pad_id,
+        )
+        batch = self._moved(collate([encoded] * count, pad_id=self.encoder.pad_id, side="left"))
+        training = self.model.training
+        self.model.eval()  # gradient checkpointing, which training may have on, forbids the cache
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), attention(base_model(self.model), "sdpa"):
+            torch.manual_seed(seed)
+            found = self.model.generate(**batch, generation_config=settings)
+        self.model.train(training)
+        said = [self._ended(row) for row in found[:, batch["input_ids"].shape[1] :].cpu()]
+        return Answers(
+            encoded,
+            tuple(tokens for tokens, _ in said),
+            tuple(self.encoder.tokenizer.decode(tokens, skip_special_tokens=True) for tokens, _ in said),
+            tuple(finished for _, finished in said),
+        )
 
     def logps(self, answers: Answers, rows: Sequence[int]) -> Tensor:
         """Log-probabilities (B, C) of the tokens of some answers, with gradient; 0 beyond an answer's end."""
@@ -108,32 +130,6 @@ class Policy:
 
     def _moved(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
-
-    @torch.no_grad()
-    def _generate(self, encoded: Encoded, count: int, seed: int, **how: Any) -> Answers:
-        settings = GenerationConfig(
-            max_new_tokens=self.max_tokens,
-            repetition_penalty=1.0,
-            suppress_tokens=self._never or None,
-            eos_token_id=self._ends,
-            pad_token_id=self.encoder.pad_id,
-            **how,
-        )
-        batch = self._moved(collate([encoded] * count, pad_id=self.encoder.pad_id, side="left"))
-        training = self.model.training
-        self.model.eval()  # gradient checkpointing, which training may have on, forbids the cache
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), attention(base_model(self.model), "sdpa"):
-            torch.manual_seed(seed)
-            found = self.model.generate(**batch, generation_config=settings)
-        self.model.train(training)
-        said = [self._ended(row) for row in found[:, batch["input_ids"].shape[1] :].cpu()]
-        return Answers(
-            encoded,
-            tuple(tokens for tokens, _ in said),
-            tuple(self.encoder.tokenizer.decode(tokens, skip_special_tokens=True) for tokens, _ in said),
-            tuple(finished for _, finished in said),
-        )
 
     def _ended(self, row: Tensor) -> tuple[Tensor, bool]:
         """A row of generated tokens up to its first end token, and whether it has one."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from deeptrace.data.jsonio import atomic_path, write_lines
 from deeptrace.detectors.transformers.encode import Encoder, load_encoder
 from deeptrace.errors import DataError, SettingsError
+from deeptrace.evaluate.calibrate import keep_calibration
 from deeptrace.train.grpo.check import check, grounded_overall
 from deeptrace.train.grpo.config import GrpoConfig
 from deeptrace.train.grpo.loop import LOG, Hooks, read_log, run_loop
@@ -25,6 +25,7 @@ from deeptrace.train.mllm.examples import Example, read_examples
 from deeptrace.train.mllm.frames import FrameStore, pixel_budget
 from deeptrace.train.mllm.models import complete_folder, load_trainable, merge_adapters, save_trained
 from deeptrace.train.mllm.settings import detector_settings
+from deeptrace.train.mllm.validation import ValidationVideos, calibration_at, keep_verdicts
 
 __all__ = ["ADAPTERS", "BEST", "CONFIG", "MODEL", "UNUSABLE", "train_grpo"]
 
@@ -46,6 +47,7 @@ class _Run:
     store: FrameStore
     videos: list[Example]
     unusable: dict[str, str]
+    validation: ValidationVideos | None
 
     @property
     def encoder(self) -> Encoder:
@@ -104,6 +106,9 @@ def _claim(config: GrpoConfig) -> None:
 
 def _prepared(config: GrpoConfig, processes: Processes, progress: Progress) -> _Run:
     """Load the model, decode the clips."""
+    validation = None
+    if config.validation is not None:
+        validation = ValidationVideos.read(config.validation, most=config.validation_videos, seed=config.seed)
     torch.manual_seed(config.seed)  # of new adapters
     model = load_trainable(config.model)
     reference = None
@@ -123,7 +128,7 @@ def _prepared(config: GrpoConfig, processes: Processes, progress: Progress) -> _
     if processes.is_main:
         rows = [{"video": name, "error": error} for name, error in unusable.items()]
         write_lines(rows, config.out / UNUSABLE)
-    return _Run(config, processes, policy, store, videos, unusable)
+    return _Run(config, processes, policy, store, videos, unusable, validation)
 
 
 def _decodable(
@@ -146,22 +151,19 @@ def _decodable(
 
 def _checker(run: _Run) -> Callable[[int], dict[str, Any]] | None:
     """What measures the policy on the validation videos, and keeps the best; None without any."""
-    config = run.config
-    if config.validation is None:
+    config, videos = run.config, run.validation
+    if videos is None:
         return None
-    videos = read_examples([config.validation], per="video")
-    if (most := config.validation_videos) is not None and most < len(videos):
-        drawn = np.random.default_rng(config.seed).permutation(len(videos))[:most]
-        videos = [videos[k] for k in sorted(drawn)]
-    questions = questions_of(videos, run.store, config.form.form)
-    samples = [video.sample for video in videos]
 
     def checked(step: int) -> dict[str, Any]:
-        result = check(run.policy, questions, samples, run.processes)
+        result, verdicts = check(run.policy, videos, config, run.processes)
+        if not run.processes.is_main:
+            return result
+        keep_verdicts(config.out, step, videos, verdicts)
         earlier = [row["check"] for row in read_log(config.out / LOG) if "check" in row and row["step"] + 1 < step]
-        if run.processes.is_main and all(grounded_overall(result) > grounded_overall(one) for one in earlier):
+        if all(grounded_overall(result) > grounded_overall(one) for one in earlier):
             save_trained(run.policy.model, config.model.base, run.encoder, _detector(config), config.out / BEST)
-            write_card(config.out / BEST, _facts(run, result, {"step": step}))
+            _describe(run, config.out / BEST, step, result, {})
         return result
 
     return checked
@@ -180,8 +182,20 @@ def _export(run: _Run) -> None:
     rows = read_log(config.out / LOG)
     curve = [{name: row.get(name) for name in ("step", "reward", "label_accuracy", "measured.box_iou")} for row in rows]
     checks = [{"step": row["step"] + 1, "check": row["check"]} for row in rows if "check" in row]
-    facts = _facts(run, checks[-1]["check"] if checks else None, {"step": len(rows), "curve": curve, "checks": checks})
-    write_card(folder, facts)
+    measured = checks[-1]["check"] if checks else None
+    for one in (folder, config.out / ADAPTERS):
+        if one.is_dir():
+            _describe(run, one, len(rows), measured, {"curve": curve, "checks": checks})
+
+
+def _describe(run: _Run, folder: Path, step: int, measured: dict[str, Any] | None, more: dict[str, Any]) -> None:
+    """Write a checkpoint's card, and the calibration that its answers to the validation videos give."""
+    videos, form = run.validation, _detector(run.config)["form"]
+    fitted = None if videos is None else calibration_at(run.config.out, step, videos, form=form)
+    if fitted is not None:
+        keep_calibration(fitted, folder)
+    calibration = None if fitted is None else fitted.model_dump(mode="json")
+    write_card(folder, _facts(run, measured, {"step": step, "calibration": calibration, **more}))
 
 
 def _detector(config: GrpoConfig) -> dict[str, Any]:

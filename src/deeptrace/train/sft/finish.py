@@ -9,13 +9,13 @@ from pathlib import Path
 
 from deeptrace.detectors.transformers.encode import Encoder
 from deeptrace.evaluate.calibrate import keep_calibration
-from deeptrace.train.mllm.calibrate import calibrate
 from deeptrace.train.mllm.card import data_facts, versions, write_card
 from deeptrace.train.mllm.examples import Example
 from deeptrace.train.mllm.models import complete_folder, merge_adapters
 from deeptrace.train.mllm.settings import detector_settings
+from deeptrace.train.mllm.validation import calibration_at
 from deeptrace.train.sft.config import SftConfig
-from deeptrace.train.sft.measure import Validation, measurement_of, verdicts_of
+from deeptrace.train.sft.measure import Validation, measurement_of
 
 __all__ = ["finish"]
 
@@ -55,12 +55,7 @@ def finish(
     step = int(chosen.name.rpartition("-")[2])
     calibration = None
     if validation is not None and config.evaluate:
-        calibration = calibrate(
-            validation.samples,
-            verdicts_of(config.out, step),
-            form=detector["form"],
-            fitted_on=validation.name,
-        )
+        calibration = calibration_at(config.out, step, validation.videos, form=detector["form"])
     facts = {
         "name": config.out.name,
         "base": base,

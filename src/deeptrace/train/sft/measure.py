@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from deeptrace.data.jsonio import iter_objects, write_lines
+from deeptrace.data.jsonio import iter_objects
 from deeptrace.detectors.transformers.encode import Encoder
-from deeptrace.evaluate.truth import read_truth
 from deeptrace.metrics import evaluate_pairs
-from deeptrace.trace import Sample, Verdict
+from deeptrace.trace import Verdict
 from deeptrace.train.mllm.judging import judge_samples
+from deeptrace.train.mllm.validation import ValidationVideos, keep_verdicts
 from deeptrace.train.sft.config import SftConfig
 
-__all__ = ["Validation", "measurement_of", "selection", "verdicts_of"]
+__all__ = ["Validation", "measurement_of", "selection"]
 
-FOLDER = "validation"
 MEASURED = "measurements.jsonl"
 _BLOCKS = ("grounded", "per_video", "paper", "traces", "outcomes", "counts")
 
@@ -55,28 +52,18 @@ class Validation:
     processes: int = 1
 
     def __post_init__(self) -> None:
-        part = self.config.validation
-        if part is None:
+        config = self.config
+        if config.validation is None:
             raise AssertionError("a training without validation is not measured")
-        truth = read_truth(part.path, split=part.split)
-        self.root, self.name = truth.root, f"{truth.name}, split {part.split}"
-        samples = truth.samples
-        if (most := self.config.validation_videos) is not None and most < len(samples):
-            drawn = np.random.default_rng(self.config.seed).permutation(len(samples))[:most]
-            samples = tuple(samples[k] for k in sorted(drawn))
-        self.samples: tuple[Sample, ...] = samples
+        self.videos = ValidationVideos.read(config.validation, most=config.validation_videos, seed=config.seed)
 
     def __call__(self, model: Any, step: int) -> dict[str, float]:
         """Measure, keep verdicts and numbers in the run's folder, and return `selection` and a few of them."""
         verdicts = self._verdicts(model)
-        result = evaluate_pairs(self.samples, verdicts, text=False)
+        result = evaluate_pairs(self.videos.samples, verdicts, text=False)
         chosen = selection(result, self.config)
         if self.process == 0:
-            lines = (
-                {"video_id": s.video_id, **v.model_dump(mode="json")}
-                for s, v in zip(self.samples, verdicts, strict=True)
-            )
-            write_lines(lines, self.config.out / FOLDER / f"step-{step}.jsonl")
+            keep_verdicts(self.config.out, step, self.videos, verdicts)
             kept = {"step": step, "selection": chosen, **{name: result[name] for name in _BLOCKS}}
             with open(self.config.out / MEASURED, "a", encoding="utf-8") as file:
                 file.write(json.dumps(kept) + "\n")
@@ -89,23 +76,14 @@ class Validation:
             self.encoder,
             config.view,
             config.form,
-            self.samples,
-            self.root,
+            self.videos.samples,
+            self.videos.root,
             name=f"{config.model.base} in training",
             answer_tokens=config.answer_tokens,
             process=self.process,
             processes=self.processes,
             alike=config.sharding == "fsdp" and self.processes > 1,
         )
-
-
-def verdicts_of(out: Path, step: int) -> dict[str, Verdict]:
-    """The kept answers of a checkpoint, by video id."""
-    found = {}
-    for _, fields in iter_objects(out / FOLDER / f"step-{step}.jsonl"):
-        video_id = fields.pop("video_id")
-        found[video_id] = Verdict.model_validate(fields)
-    return found
 
 
 def measurement_of(out: Path, step: int) -> dict[str, Any] | None:

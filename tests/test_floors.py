@@ -14,7 +14,7 @@ from deeptrace.errors import MissingExtraError
 
 ROOT = Path(deeptrace.__file__).parent
 FLOORS = [
-    {"errors", "geometry", "trace"},
+    {"errors", "folder_lock", "geometry", "trace"},
     {"video", "protocol", "metrics"},
     {"synth", "data", "detectors"},
     {"evaluate", "reward", "train"},

@@ -128,3 +128,27 @@ def test_audit_fix_writes_and_audits_the_copy(tmp_path: Path) -> None:
     for option in (("--fix",), ("--size", "96x64"), ("--fix", "--out", tmp_path / "c2", "--size", "big")):
         with pytest.raises(SettingsError):
             run("audit", shelf.root, *option)
+
+
+@pytest.mark.parametrize(
+    ("stopped_in", "options", "said"),
+    [
+        ("run.gather", (), "stopped: half an audit says nothing, so none is kept; run the same command again"),
+        ("run.gather", ("--fix",), "so none is kept; the copy in copy is whole; run the same command again"),
+        ("fix._fix_clip", ("--fix",), "stopped: the clips written are kept in copy; run the same command to go on"),
+    ],
+)
+def test_ctrl_c_says_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_in: str, options: tuple[str, ...], said: str
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    shelf = Shelf(tmp_path / "set")
+    for i in range(2):
+        shelf.add(f"v{i}", fake=i % 2 == 0, source="s", seed=i)
+    monkeypatch.setattr(f"deeptrace.data.audit.{stopped_in}", stop)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["audit", str(shelf.write()), *options, "--out", "copy"])
+    assert result.exit_code == 130
+    assert said in result.stderr

@@ -122,7 +122,7 @@ def test_every_fault_is_found_and_named(shelf: Shelf) -> None:
         ("fps_mismatch", "rate"),
         ("frames_mismatch", "rate"),
         ("unknown_tag", "tag"),
-        ("nonsense", "all_data.json, row 8, faketrace_duration"),
+        ("nonsense", f"{root.name}/all_data.json, row 8, faketrace_duration"),
         ("trace_on_real", "real"),
         ("missing_media", "gone"),
         ("corrupt", "bad"),
@@ -130,7 +130,7 @@ def test_every_fault_is_found_and_named(shelf: Shelf) -> None:
         ("unmatched_media", "videos/mad.mp4"),
         ("duplicate_across_splits", "twin1"),
         ("duplicate_across_labels", "lie"),
-        ("contradiction", "all_data.json, row 16, split"),
+        ("contradiction", f"{root.name}/all_data.json, row 16, split"),
     }
     assert [finding.severity for finding in result.findings] == sorted(
         (finding.severity for finding in result.findings), key=["error", "warning", "note"].index

@@ -18,6 +18,7 @@ from deeptrace.data.audit import audit, read_facts
 from deeptrace.data.audit.fix import fix_dataset
 from deeptrace.data.audit.plan import Crop, map_trace
 from deeptrace.errors import DataError, SettingsError
+from deeptrace.folder_lock import FolderLock
 from deeptrace.geometry import Box, Keyframe
 from deeptrace.trace import Trace
 from deeptrace.video import open_video
@@ -105,6 +106,8 @@ def test_a_stopped_run_goes_on_and_other_settings_need_another_folder(shelf: She
     assert {path: path.stat().st_mtime_ns for path in there} == there
     assert len(read_reward_data(out)) == 4
     assert fix_dataset(root, out).written == 0
+    with FolderLock(out), pytest.raises(SettingsError, match="another run is writing"):
+        fix_dataset(root, out)
     with pytest.raises(SettingsError, match="other settings"):
         fix_dataset(root, out, fps=4)
     with pytest.raises(SettingsError, match="is the dataset itself"):

@@ -141,7 +141,7 @@ def test_nonsense_is_named_by_file_row_and_field(tmp_path: Path, change: dict, f
     path = write(tmp_path / "all_data.json", [REAL, FAKE | change])
     with pytest.raises(DataError, match=problem) as caught:
         read_reward_data(path)
-    assert caught.value.subject == f"all_data.json, row 2, {field}"
+    assert caught.value.subject == f"{tmp_path.name}/all_data.json, row 2, {field}"
     problems: list[DataError] = []
     kept = read_reward_data(path, on_problem=problems.append)
     assert [sample.video_id for sample in kept] == ["0_30_s_1"]
@@ -150,7 +150,7 @@ def test_nonsense_is_named_by_file_row_and_field(tmp_path: Path, change: dict, f
 
 def test_rows_of_one_video_may_not_contradict_each_other(tmp_path: Path) -> None:
     path = write(tmp_path / "all_data.json", [FAKE, SECOND | {"split": "test"}])
-    with pytest.raises(DataError, match=r"row 2, split: 'test' contradicts 'train' in all_data.json, row 1"):
+    with pytest.raises(DataError, match=r"row 2, split: 'test' contradicts 'train' in .*/all_data.json, row 1"):
         read_reward_data(path)
 
 

@@ -10,7 +10,8 @@ import pytest
 from deeptrace.errors import ModelError, UnknownDetectorError
 from deeptrace.evaluate import Job
 from deeptrace.evaluate.detect_pool import WorkerPool
-from deeptrace.trace import Outcome
+from deeptrace.evaluate.wording import headline
+from deeptrace.trace import Outcome, Verdict
 
 
 @pytest.fixture
@@ -39,6 +40,9 @@ def test_crashes_and_hangs_cost_one_verdict_each(hostile: str, copies, capfd: py
         "exit.mp4": "the worker process ended with exit code 3 while working on this video",
         "hang.mp4": "took longer than the time limit of 3 s",
     }
+    assert {headline(found[name]) for name in ("segv.mp4", "killed.mp4", "exit.mp4")} == {"crashed"}
+    assert headline(found["hang.mp4"]) == "ran out of time"
+    assert headline(Verdict.failed("a.mp4", Outcome.DECODE_FAILED, "has no frames")) == "cannot be read"
     assert found["KeyError.mp4"].outcome is Outcome.MODEL_FAILED
     assert all(found[name].p_fake == 0.75 for name in ("a.mp4", "b.mp4", "c.mp4", "d.mp4"))
     assert all(verdict.detector == workers.info for verdict in found.values())

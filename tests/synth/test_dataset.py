@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from deeptrace.cli.synth import synth
 from deeptrace.data import read_reward_data
 from deeptrace.errors import SettingsError
+from deeptrace.folder_lock import FolderLock
 from deeptrace.synth.dataset import Made, Recipe, make_dataset, read_clip
 from deeptrace.trace import Category, Label
 from deeptrace.video import Frame, open_video, write_video
@@ -108,6 +109,8 @@ def test_another_recipe_or_a_full_folder_is_refused(made: tuple[Path, list[Made]
         make_dataset(sources, made[0], RECIPE)
     with pytest.raises(SettingsError, match="another seed"):
         make_dataset(sources, made[0], Recipe(seed=6, traces=(1, 2), severity=(0.8, 1.0)), resume=True)
+    with FolderLock(made[0]), pytest.raises(SettingsError, match="another run is writing"):
+        make_dataset(sources, made[0], RECIPE, resume=True)
     with pytest.raises(SettingsError, match="severity"):
         Recipe(severity=(0.9, 0.2))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, note, printable, stage_bars
+from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, interrupted, note, printable, stage_bars
 from deeptrace.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def audit(
     Exit code 0: no errors found; 1: rows or files are wrong (or, with --strict, metadata gives the label away);
     2: nothing could be done.
     """
-    from deeptrace.data.audit import audit as run_audit
     from deeptrace.data.audit import write_html
 
     if fix and out is None:
@@ -60,17 +59,8 @@ def audit(
     if fix and out is not None:
         _tell(_fix(path, out, root, size, fps, count))
         path, root = str(out), None
-    with stage_bars() as show:
-        result = run_audit(
-            path,
-            root=root,
-            split=split,
-            decode=decode,
-            workers=count,
-            shuffles=shuffles,
-            seed=seed,
-            on_file=lambda done, total: show("decoded" if decode else "read", done, total),
-        )
+    asked = {"root": root, "split": split, "decode": decode, "shuffles": shuffles, "seed": seed}
+    result = _audit(path, workers=count, kept=out if fix else None, **asked)
     found = result.as_json()
     if out is not None:
         write_html(result, out / "audit.html")
@@ -84,11 +74,27 @@ def audit(
         raise typer.Exit(EXIT_FAILED_INPUTS)
 
 
+def _audit(path: str, *, kept: Path | None, **asked: Any) -> Audit:
+    """The audit of `path`; stopped by Ctrl-C, nothing of it is kept, but the copy in `kept`, where there is one, is."""
+    from deeptrace.data.audit import audit as run_audit
+
+    stage = "decoded" if asked["decode"] else "read"
+    with stage_bars() as show:
+        try:
+            return run_audit(path, on_file=lambda done, total: show(stage, done, total), **asked)
+        except KeyboardInterrupt:
+            copy = "" if kept is None else f"; the copy in {kept} is whole"
+            interrupted(f"half an audit says nothing, so none is kept{copy}; run the same command again")
+
+
 def _fix(path: str, out: Path, root: Path | None, size: str | None, fps: int | None, workers: int) -> Fixed:
     from deeptrace.data.audit.fix import fix_dataset
 
     with stage_bars() as show:
-        return fix_dataset(path, out, root=root, size=_size(size), fps=fps, workers=workers, on_file=show)
+        try:
+            return fix_dataset(path, out, root=root, size=_size(size), fps=fps, workers=workers, on_file=show)
+        except KeyboardInterrupt:
+            interrupted(f"the clips written are kept in {out}; run the same command to go on")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, note, stage_bars
+from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, interrupted, note, stage_bars
 from deeptrace.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -85,16 +85,19 @@ def download(
     from deeptrace.data.download import Fetcher, download_release
 
     with stage_bars() as show:
-        download_release(
-            folder,
-            dataset=dataset,
-            revision=revision,
-            base_url=base_url,
-            unpacked=unpacked,
-            keep_archives=keep_archives,
-            fetcher=Fetcher(on_progress=show),
-            on_unpack=lambda _, done, total: show("unpacking", done, total),
-        )
+        try:
+            download_release(
+                folder,
+                dataset=dataset,
+                revision=revision,
+                base_url=base_url,
+                unpacked=unpacked,
+                keep_archives=keep_archives,
+                fetcher=Fetcher(on_progress=show),
+                on_unpack=lambda _, done, total: show("unpacking", done, total),
+            )
+        except KeyboardInterrupt:
+            interrupted(f"what was fetched is kept in {folder}; run the same command to go on")
     note(f"{folder} is whole; `deeptrace audit {folder}` looks it over")
 
 

@@ -84,7 +84,7 @@ def detect(
         )
         results, interrupted = _judge_all(run, stdout if json_lines else None)
     if interrupted:
-        note(f"stopped: {run.done} of {len(inputs)} done" + (f", kept in {out}" if out else ""))
+        note(f"stopped: {run.done} of {len(inputs)} done" + (f", kept in {out}; --resume goes on" if out else ""))
     _show(results, json_lines=json_lines, out=out, overlay=overlay, report=report)
     failed = sum(judged.verdict.label is None for judged in results)
     if interrupted:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_INTERRUPTED, note, parse_settings, stage_bars
+from deeptrace.cli.terminal import interrupted, note, parse_settings, stage_bars
 
 if TYPE_CHECKING:
     from deeptrace.evaluate.run import Evaluation
@@ -78,8 +78,7 @@ def evaluate(
                 on_done=show,
             )
         except KeyboardInterrupt:
-            note("stopped" + (f": what was done is kept in {out}; --resume goes on" if out else ""))
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            interrupted(f"what was done is kept in {out}; --resume goes on" if out else "nothing is kept without --out")
         if out is not None and report:
             from deeptrace.evaluate.bench_report import write_bench_report
 

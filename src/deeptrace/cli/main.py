@@ -72,6 +72,7 @@ def _common(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details to stderr.")] = False,
 ) -> None:
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(name)s: %(message)s")
+    logging.getLogger("huggingface_hub").propagate = False  # it writes its lines itself
 
 
 def main() -> None:

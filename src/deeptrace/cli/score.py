@@ -104,7 +104,7 @@ def score(
         print_scores(scored, picks, made, ranked)
     failed = sum(not clip.scored for clip in scored)
     if interrupted:
-        note(f"stopped: {len(scored)} of {len(inputs)} scored" + (f", kept in {out}" if out else ""))
+        note(f"stopped: {len(scored)} of {len(inputs)} scored" + (f", kept in {out}; --resume goes on" if out else ""))
         raise typer.Exit(EXIT_INTERRUPTED)
     if failed:
         note(f"{failed} of {len(scored)} could not be scored")

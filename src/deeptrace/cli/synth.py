@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, EXIT_INTERRUPTED, fail, note, progress_bar
+from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, fail, interrupted, note, progress_bar
 
 if TYPE_CHECKING:
     from deeptrace.trace import Category
@@ -70,8 +70,7 @@ def synth(
         try:
             make_dataset(sources, out, recipe, clips=clips, resume=resume, on_clip=after)
         except KeyboardInterrupt:
-            note(f"stopped: {len(made)} done, kept in {out}; go on with --resume")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            interrupted(f"{len(made)} done, kept in {out}; go on with --resume")
     good = [one for one in made if one.problem is None]
     kept = sum(one.kept for one in good)
     print(

@@ -13,7 +13,7 @@ from deeptrace.errors import SettingsError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["fail", "note", "parse_settings", "printable", "progress_bar", "stage_bars"]
+__all__ = ["fail", "interrupted", "note", "parse_settings", "printable", "progress_bar", "stage_bars"]
 
 EXIT_FAILED_INPUTS, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -32,6 +32,12 @@ def fail(text: str, code: int = EXIT_USAGE) -> NoReturn:
     """Say what is wrong in one line on stderr and leave."""
     note(f"error: {text}")
     sys.exit(code)
+
+
+def interrupted(text: str) -> NoReturn:
+    """After Ctrl-C: say in one line what is kept and how to go on, and leave."""
+    note(f"stopped: {text}")
+    sys.exit(EXIT_INTERRUPTED)
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_INTERRUPTED, fail, note, stage_bars
+from deeptrace.cli.terminal import interrupted, note, stage_bars
 from deeptrace.errors import MissingExtraError
 
 __all__ = ["train"]
@@ -71,7 +71,7 @@ def sft(
         note(f"left out: {path}: {why}")
     if trained.folder is None:
         done, steps = trained.steps
-        fail(f"stopped after step {done} of {steps}; run the same command to go on", EXIT_INTERRUPTED)
+        interrupted(f"{done} of {steps} steps are kept; run the same command to go on")
     note(f"the model and its card are in {trained.folder}")
     note(f"use it with: deeptrace detect --detector hf:{trained.folder} CLIP")
 
@@ -119,4 +119,4 @@ def _training() -> Iterator[Callable[[str, int, int | None], None]]:
         try:
             yield show
         except KeyboardInterrupt:
-            fail("stopped; run the same command to go on", EXIT_INTERRUPTED)
+            interrupted("run the same command to go on")

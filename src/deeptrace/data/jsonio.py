@@ -17,7 +17,7 @@ import fsspec
 
 from deeptrace.errors import DataError
 
-__all__ = ["atomic_path", "iter_objects", "open_text", "write_lines", "write_list"]
+__all__ = ["atomic_path", "iter_objects", "open_text", "short_name", "write_lines", "write_list"]
 
 CHUNK_CHARS = 1 << 20
 MAX_OBJECT_CHARS = 1 << 26
@@ -33,7 +33,7 @@ def iter_objects(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, 
         DataError: no such file, not UTF-8, not JSON, NaN or Infinity in it, or an item that is no object; the
             subject names file and row.
     """
-    name = _name(path)
+    name = short_name(path)
     with open_text(path) as file:
         yield from _objects(file, name)
 
@@ -166,5 +166,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.unlink(scratch)
 
 
-def _name(path: str | os.PathLike[str]) -> str:
-    return str(path).replace("\\", "/").rsplit("/", 1)[-1]
+def short_name(path: str | os.PathLike[str]) -> str:
+    """A file as messages name it: with its folder, because every dataset has an all_data.json."""
+    return "/".join(str(path).replace("\\", "/").split("/")[-2:])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -51,7 +50,7 @@ def read_passes(path: str | os.PathLike[str]) -> list[AnnotationPass]:
 
 def iter_passes(path: str | os.PathLike[str]) -> Iterator[AnnotationPass]:
     """As `read_passes`, one at a time."""
-    name = PurePosixPath(str(path)).name
+    name = jsonio.short_name(path)
     for number, fields in jsonio.iter_objects(path):
         where = f"{name}, row {number}"
         file, annotator = fields.get("file"), fields.get("annotator")

@@ -62,7 +62,7 @@ def iter_rows(path: str | os.PathLike[str]) -> Iterator[RewardRow]:
         DataError: the file cannot be read, or an item is no object.
     """
     path = annotations_path(path)
-    name = str(path).replace("\\", "/").rsplit("/", 1)[-1]
+    name = jsonio.short_name(path)
     if name.endswith(".parquet"):
         from deeptrace.data.export.parquet import iter_parquet_rows
 
@@ -87,8 +87,8 @@ def read_reward_data(
         on_problem: called with each row's problem instead of raising it; the row is then left out.
 
     Raises:
-        DataError: a row makes no sense ("all_data.json, row 12, faketrace_bbox: ..."), or rows of one video
-            contradict each other.
+        DataError: a row makes no sense ("RewardData/all_data.json, row 12, faketrace_bbox: ..."), or rows of one
+            video contradict each other.
     """
     samples = samples_of_rows(iter_rows(path), on_problem=on_problem)
     return [sample for sample in samples if split is None or sample.split == split]

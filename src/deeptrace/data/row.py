@@ -57,9 +57,9 @@ class RewardRow:
 
     Attributes:
         fields: the row as it stands in the file.
-        where: file and row, for messages: "all_data.json, row 12".
+        where: file and row, for messages: "RewardData/all_data.json, row 12".
 
-    Every property reads its field when asked and raises DataError ("all_data.json, row 12, faketrace_bbox: ...")
+    Every property reads its field when asked and raises DataError ("RewardData/all_data.json, row 12, split: ...")
     when what stands there makes no sense; a missing, null or (for text) blank field is None.
     """
 

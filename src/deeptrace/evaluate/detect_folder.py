@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from deeptrace.detectors import EvidenceCurves
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.evaluate.detect import Judged
-from deeptrace.evaluate.folder_lock import FolderLock
+from deeptrace.folder_lock import FolderLock
 from deeptrace.trace import DetectorInfo, Outcome, Verdict
 
 __all__ = ["RunFolder", "digest", "read_verdicts"]
@@ -75,11 +75,7 @@ class RunFolder:
 
     def __init__(self, folder: str | os.PathLike[str], *, resume: bool) -> None:
         self.path = Path(folder)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingsError(str(folder), f"cannot be used as a folder for results: {error.strerror}") from error
-        self._lock = FolderLock(self.path)
+        self._lock = FolderLock(folder)
         try:
             self._done = self._taken_over(resume)
             self._rewrite(self._done.values())

@@ -21,6 +21,7 @@ from typing import Any
 from deeptrace.detectors import load_detector
 from deeptrace.errors import DeeptraceError, ModelError
 from deeptrace.evaluate.detect import Job, Judged, failed_verdict, judge
+from deeptrace.evaluate.wording import DIED, over_time
 from deeptrace.trace import DetectorInfo, Outcome
 
 __all__ = ["WorkerPool", "how_it_died", "start_worker"]
@@ -189,7 +190,7 @@ class WorkerPool:
             if overdue and not worker.pipe.poll():
                 path = worker.path or ""
                 self._drop(worker)
-                yield self._lost(path, f"took longer than the time limit of {self._timeout_s:g} s")
+                yield self._lost(path, over_time(self._timeout_s))
 
     def _lost(self, path: str, why: str) -> tuple[str, Judged]:
         return path, Judged(failed_verdict(path, Outcome.DECODE_FAILED, why, info=self.info))
@@ -217,8 +218,8 @@ def how_it_died(process: SpawnProcess) -> str:
     """What became of a process that has ended, for people."""
     code = process.exitcode
     if code is not None and code < 0:
-        return f"the worker process was killed by {signal.Signals(-code).name}"
-    return f"the worker process ended with exit code {code}"
+        return f"{DIED} was killed by {signal.Signals(-code).name}"
+    return f"{DIED} ended with exit code {code}"
 
 
 def _serve(pipe: connection.Connection, detector: str, settings: dict[str, Any], job: Job) -> None:

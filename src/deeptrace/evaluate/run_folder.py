@@ -22,10 +22,10 @@ from pydantic import ValidationError
 
 from deeptrace.data.jsonio import atomic_path, iter_objects, write_lines
 from deeptrace.errors import DataError, SettingsError
-from deeptrace.evaluate.folder_lock import FolderLock
 from deeptrace.evaluate.journal import Journal
 from deeptrace.evaluate.judging import Judgement
 from deeptrace.evaluate.manifest import differences
+from deeptrace.folder_lock import FolderLock
 from deeptrace.trace import Sample, Verdict
 
 __all__ = ["EvaluationFolder", "SavedRun", "read_run"]
@@ -57,11 +57,7 @@ class EvaluationFolder:
         if earlier is not None and earlier.get("run") != manifest["run"]:
             other = ", ".join(differences(earlier, manifest)) or "format"
             raise SettingsError(str(folder), f"holds an evaluation with another {other}", "Name another folder.")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingsError(str(folder), f"cannot be used as a folder for results: {error.strerror}") from error
-        self._lock = FolderLock(self.path)
+        self._lock = FolderLock(folder)
         self.write_json(MANIFEST, manifest)
         self.journal = Journal(self.path / RESULTS)
 

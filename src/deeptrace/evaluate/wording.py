@@ -5,8 +5,9 @@ from __future__ import annotations
 from deeptrace.geometry import Box
 from deeptrace.trace import Label, Outcome, Trace, Verdict
 
-__all__ = ["headline", "place", "probability", "span", "trace_line"]
+__all__ = ["DIED", "headline", "over_time", "place", "probability", "span", "trace_line"]
 
+DIED, _OVERDUE = "the worker process", "took longer than the time limit"
 _OUTCOMES = {
     Outcome.DECODE_FAILED: "cannot be read",
     Outcome.MODEL_FAILED: "detector failed",
@@ -19,8 +20,16 @@ _OUTCOMES = {
 def headline(verdict: Verdict) -> str:
     """The verdict in a few words."""
     if verdict.label is None:
-        return _OUTCOMES[verdict.outcome]
+        why = verdict.error or ""
+        if why.startswith(_OVERDUE):  # the outcome has no word for these two, whose file may well be sound
+            return "ran out of time"
+        return "crashed" if why.startswith(DIED) else _OUTCOMES[verdict.outcome]
     return "looks AI-generated" if verdict.label is Label.FAKE else "looks real"
+
+
+def over_time(limit_s: float) -> str:
+    """What the error of a video says that was stopped at its time limit."""
+    return f"{_OVERDUE} of {limit_s:g} s"
 
 
 def probability(verdict: Verdict) -> str:

@@ -17,6 +17,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from deeptrace.data import write_reward_data
-from deeptrace.data.jsonio import write_lines
-from deeptrace.errors import DataError, SettingsError, SynthError, VideoError
+from deeptrace.data.jsonio import atomic_path, write_lines
+from deeptrace.errors import SettingsError, SynthError, VideoError
+from deeptrace.folder_lock import FolderLock
 from deeptrace.synth.compose import Composed, negative, positive
 from deeptrace.trace import Category, Label, Media, Sample
 from deeptrace.video import open_video, write_video
@@ -113,16 +115,16 @@ def make_dataset(
         One entry a clip, in order; clips that cannot be read or hold no trace carry a `problem`.
 
     Raises:
-        SettingsError: no sources, another recipe than the run to resume, or a folder that holds something.
-        DataError: the folder cannot be written.
+        SettingsError: no sources, another recipe than the run to resume, a folder that holds something or that
+            another run is writing into, or one that cannot be written.
     """
     if not sources:
         raise SettingsError("sources", "expected at least one real clip")
     folder = Path(out)
-    journal = _open_journal(folder, recipe, resume)
+    _check_folder(folder, recipe, resume)
     names = _names([str(source) for source in sources])
     made: list[Made] = []
-    try:
+    with _journal(folder, recipe) as journal:
         for number in range(len(sources) if clips is None else clips):
             source = str(sources[number % len(sources)])
             video_id = f"{names[source]}_{number // len(sources)}"
@@ -135,9 +137,6 @@ def make_dataset(
             made.append(done)
             if on_clip is not None:
                 on_clip(done)
-    finally:  # Ctrl-C too leaves a dataset that can be read
-        write_reward_data([_sample(row) for entry in journal.values() for row in entry["samples"]], folder / ROWS)
-        write_lines([tube for entry in journal.values() for tube in entry["tubes"]], folder / TUBES)
     return made
 
 
@@ -260,25 +259,40 @@ def _names(sources: list[str]) -> dict[str, str]:
     return names
 
 
-def _open_journal(folder: Path, recipe: Recipe, resume: bool) -> dict[str, Any]:
-    """What earlier runs finished, by id; the folder made ready."""
-    stated = json.loads(json.dumps(asdict(recipe)))
+def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
+    """Raise SettingsError unless the folder is new, or empty, or holds a run of the same recipe to go on with."""
     try:
-        if folder.is_dir() and any(folder.iterdir()):
-            if not resume:
-                raise SettingsError(str(folder), "the folder is not empty", "Choose another one, or resume.")
-            before = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-            if before != stated:
-                changed = sorted(key for key in stated if stated[key] != before.get(key))
-                raise SettingsError(str(folder), f"was made with another {', '.join(changed)}", "Use a new folder.")
-            return _read_journal(folder / JOURNAL)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RECIPE).write_text(json.dumps(stated, indent=2) + "\n", encoding="utf-8")
-    except FileNotFoundError as error:
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return
+        if not resume:
+            raise SettingsError(str(folder), "the folder is not empty", "Choose another one, or resume.")
+        before = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
         raise SettingsError(str(folder), "holds no run that could be resumed", "Use a new folder.") from error
-    except OSError as error:
-        raise DataError(str(folder), f"cannot be written: {error.strerror}") from error
-    return {}
+    stated = _stated(recipe)
+    if before != stated:
+        changed = sorted(key for key in stated if stated[key] != before.get(key))
+        raise SettingsError(str(folder), f"was made with another {', '.join(changed)}", "Use a new folder.")
+
+
+def _stated(recipe: Recipe) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    return plain
+
+
+@contextmanager
+def _journal(folder: Path, recipe: Recipe) -> Iterator[dict[str, Any]]:
+    """What earlier runs finished, by id, to be added to; in the end, however it comes, the rows and tubes of all."""
+    with FolderLock(folder):
+        with atomic_path(folder / RECIPE) as scratch:
+            scratch.write_text(json.dumps(_stated(recipe), indent=2) + "\n", encoding="utf-8")
+        journal = _read_journal(folder / JOURNAL)
+        try:
+            yield journal
+        finally:  # Ctrl-C too leaves a dataset that can be read
+            entries = journal.values()
+            write_reward_data([_sample(row) for entry in entries for row in entry["samples"]], folder / ROWS)
+            write_lines([tube for entry in entries for tube in entry["tubes"]], folder / TUBES)
 
 
 def _read_journal(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from deeptrace.data.jsonio import atomic_path
 from deeptrace.data.media import join_media
 from deeptrace.data.rewarddata import annotations_path, read_reward_data, write_reward_data
 from deeptrace.errors import DataError, SettingsError, VideoError
+from deeptrace.folder_lock import FolderLock
 from deeptrace.trace import Label, Media, Sample
 from deeptrace.video import Video, open_video
 
@@ -77,7 +78,8 @@ def fix_dataset(
 
     Raises:
         DataError: the dataset cannot be read, or no clip can be used.
-        SettingsError: `out` is the dataset itself, or holds a copy made with other settings.
+        SettingsError: `out` is the dataset itself, or holds a copy made with other settings, or one that another
+            run is writing.
     """
     file, target = annotations_path(path), Path(out)
     base = Path(file).parent if root is None else Path(root)
@@ -85,10 +87,11 @@ def fix_dataset(
         raise SettingsError(str(out), "is the dataset itself", "Write the copy to another folder.")
     samples = read_reward_data(file)
     join = join_media(samples, base)
-    plan = _planned(file, target, samples, join.found, (size, fps, bit_rate), workers, on_file)
-    chosen = [sample for sample in samples if sample.video_id in plan.frames]
-    made = _fix_clips(chosen, join.found, target, plan, workers, on_file)
-    write_reward_data((sample for sample, _ in made), target / "all_data.json")
+    with FolderLock(target):
+        plan = _planned(file, target, samples, join.found, (size, fps, bit_rate), workers, on_file)
+        chosen = [sample for sample in samples if sample.video_id in plan.frames]
+        made = _fix_clips(chosen, join.found, target, plan, workers, on_file)
+        write_reward_data((sample for sample, _ in made), target / "all_data.json")
     before = sum(len(sample.traces) for sample in chosen)
     after = sum(len(sample.traces) for sample, _ in made)
     return Fixed(

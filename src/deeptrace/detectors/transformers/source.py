@@ -68,8 +68,7 @@ def resolve(rest: str, settings: dict[str, Any]) -> Source:
             raise ModelError(rest, "no model there: it has neither config.json nor adapter_config.json")
         base = str(given.pop("base", None) or adapter.get("base_model_name_or_path") or "")
         given["adapter"] = rest
-        if not base or read_json(base, "config.json") is None:
-            raise ModelError(rest, f"its base model {base!r} is not there", "Name it: --set base=FOLDER_OR_ID.")
+        _check_base(rest, base)
     elif "base" in given:
         raise SettingsError("hf: base", "applies to adapters alone")
     kept = _kept(base) | (_kept(str(given["adapter"])) if given.get("adapter") else {})
@@ -81,6 +80,17 @@ def resolve(rest: str, settings: dict[str, Any]) -> Source:
     known = paper_model(base)
     sampling = known.sampling if known is not None else _SAMPLING.get(kind, PAPER_SAMPLING)
     return Source(rest, base, config, options.completed(space=_SPACES.get(kind, "resized_pixels"), sampling=sampling))
+
+
+def _check_base(adapter: str, base: str) -> None:
+    """Raise ModelError when the base of an adapter is not there."""
+    why = "has no config.json" if base else "is not stated"
+    try:
+        if base and read_json(base, "config.json") is not None:
+            return
+    except ModelError as error:
+        why = error.problem
+    raise ModelError(adapter, f"its base model {base!r}: {why}", "Name it: --set base=FOLDER_OR_ID.")
 
 
 def _check_adapter(adapter: str, folder: str | None) -> None:

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from deeptrace.errors import ModelError
 from deeptrace.evaluate.detect_pool import STOP_S, how_it_died, start_worker
+from deeptrace.evaluate.wording import over_time
 from deeptrace.studio.serve.child import live
 from deeptrace.studio.serve.queue import ClipQueue, Ticket
 from deeptrace.studio.serve.schemas import ClipResult, Reason
@@ -263,8 +264,7 @@ class _Round:
             ticket = self._open[index]
             if now - since >= self._limits.clip_s:
                 del self._open[index]
-                why = f"took longer than the time limit of {self._limits.clip_s:g} s"
-                ticket.answer(failed(ticket, Reason.TIMED_OUT, why))
+                ticket.answer(failed(ticket, Reason.TIMED_OUT, over_time(self._limits.clip_s)))
                 return self._kill("timed_out")
         if not self._begun and now - self._heard >= self._limits.clip_s:
             raise EOFError("a worker that begins nothing")

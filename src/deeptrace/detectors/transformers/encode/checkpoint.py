@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from transformers.utils.hub import cached_file
 
 from deeptrace.detectors.transformers.encode.prompt import CHATML
+from deeptrace.detectors.transformers.hub import hub_answers
 from deeptrace.detectors.transformers.original_layout import ORIGINAL_TYPES, native_config
 from deeptrace.errors import ModelError
 
@@ -126,14 +127,15 @@ def read_json(name: str, file: str) -> dict[str, Any] | None:
     """A small JSON file of a checkpoint in a folder or on the hub; None where it has none.
 
     Raises:
-        ModelError: no such folder or model, or the file is no JSON object.
+        ModelError: no such folder or model (see `hub_answers`), or the file is no JSON object.
     """
     path: str | Path | None = Path(name) / file
     if not Path(name).is_dir():
+        kept = {"local_files_only": True} if not hub_answers(name) else {}
         try:
-            path = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+            path = cached_file(name, file, _raise_exceptions_for_missing_entries=False, **kept)
         except OSError as error:
-            raise ModelError(name, f"no folder, and no model on the hub that can be read: {error}") from error
+            raise ModelError(name, f"{file} cannot be had from the hub: {error}") from error
     if path is None or not Path(path).is_file():
         return None
     try:

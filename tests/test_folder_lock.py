@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from deeptrace.errors import SettingsError
-from deeptrace.evaluate.folder_lock import FolderLock
+from deeptrace.folder_lock import FolderLock
 
-HOLD = (
-    "import sys; from deeptrace.evaluate.folder_lock import FolderLock; f = FolderLock(sys.argv[1]); print(1); input()"
-)
+HOLD = "import sys; from deeptrace.folder_lock import FolderLock; f = FolderLock(sys.argv[1]); print(1); input()"
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
@@ -33,6 +31,9 @@ def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
     FolderLock(tmp_path).release()
 
 
-def test_a_folder_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="cannot be used as a folder for results: No such file"):
-        FolderLock(tmp_path / "gone")
+def test_a_folder_is_made_unless_a_file_is_in_the_way(tmp_path: Path) -> None:
+    with FolderLock(tmp_path / "new/one"):
+        assert (tmp_path / "new/one").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="cannot be used as a folder for results: File exists"):
+        FolderLock(tmp_path / "file")

@@ -15,10 +15,10 @@ LOCK = ".lock"
 
 
 class FolderLock:
-    """A folder held by this run until `release`, or until its process ends, however it ends.
+    """A folder held by this run until `release`, or until its process ends, however it ends; a context manager.
 
     Args:
-        folder: exists.
+        folder: made when it does not exist.
 
     Raises:
         SettingsError: another run holds it, or it cannot be written.
@@ -26,6 +26,7 @@ class FolderLock:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
             self._file = (Path(folder) / LOCK).open("a")
         except OSError as error:
             raise SettingsError(str(folder), f"cannot be used as a folder for results: {error.strerror}") from error
@@ -39,6 +40,12 @@ class FolderLock:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
                 raise  # some network file systems know no locks: a run there goes without
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let others in; safe to call twice."""

@@ -10,9 +10,9 @@ million weights and frames of 112x168; such figures say that it runs, and nothin
 Every row is a process of its own: weights made anew, one step to warm up, then the median of the steps timed from the
 batch on the device to the end of the optimizer's step. Rounds over all rows take turns; a row shows its median round.
 Peak memory is the card's; without one, what the process took beyond Python and its libraries. Pixels are random and
-made beforehand; what preparing an example takes, by decoding and from the frame cache, is the second table. MFU counts
-6 FLOPs a weight of the language model and token, 2 more for attention by the usual formula, nothing for the vision
-tower and nothing for recomputation, over the card's peak in dense bfloat16. Rows:
+made beforehand; what batches cost (the frame cache, preparing ahead, padding) stands in tables of its own. MFU counts 6
+FLOPs a weight of the language model and token, 2 more for attention by the usual formula, nothing for the vision tower
+and nothing for recomputation, over the card's peak in dense bfloat16. Rows:
 
     plain             transformers: SDPA, the loss on all logits, gradient checkpointing, fused AdamW, one sample a step
     answer loss       plain, with the loss on answer positions in chunks
@@ -22,6 +22,8 @@ tower and nothing for recomputation, over the card's peak in dense bfloat16. Row
     ours              answer loss, varlen and packing
     ours, kept        ours, without gradient checkpointing
     padded / packed, mixed lengths    ours on four clips of 6, 2, 4 and 3 frames: a padded batch, and a packed row
+
+The peer is `plain`; of the rows with mixed lengths, whose samples are shorter, the padded batch.
 """
 
 from __future__ import annotations
@@ -32,7 +34,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ ROWS = (
     Row("packed, mixed lengths", answers=True, varlen=True, packed=True, frames=(6, 2, 4, 3)),
 )
 
+MIXED_PEER = "padded, mixed lengths"
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -103,19 +106,16 @@ def main() -> int:
     found = []
     for model in asked.models:
         for tuning in asked.tuning:
-            print(f"\n{model}, {tuning}\n\n| | samples/s | against plain | tokens/s | MFU | peak memory |")
+            print(f"\n{model}, {tuning}\n\n| | samples/s | against the peer | tokens/s | MFU | peak memory |")
             print("|---|---|---|---|---|---|")
             rounds = [[run_one(model, tuning, row.name, asked) for row in ROWS] for _ in range(asked.rounds)]
             for of_row in zip(*rounds, strict=True):
                 found.append(middle(of_row))
                 print(shown(found[-1], found), flush=True)
-    prepare = preparing(tiny)
-    print("\npreparing an example on one core (5 s of 1280x720, 10 frames)\n\n| | ms |\n|---|---|")
-    for name, value in prepare.items():
-        print(f"| {name} | {value:.0f} |")
+    tables = print_tables(tiny)
     if asked.json:
         facts = {"device": device_name(), "tiny": tiny, "torch": torch.__version__}
-        asked.json.write_text(json.dumps({**facts, "rows": found, "prepare_ms": prepare}, indent=1) + "\n")
+        asked.json.write_text(json.dumps({**facts, "rows": found, "tables": tables}, indent=1) + "\n")
     return 0
 
 
@@ -142,7 +142,8 @@ def middle(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def shown(one: dict[str, Any], found: list[dict[str, Any]]) -> str:
     if "failed" in one:
         return f"| {one['row']} | {one['failed']} | | | | |"
-    same = [r for r in found if (r["model"], r["tuning"], r["row"]) == (one["model"], one["tuning"], "plain")]
+    peer = MIXED_PEER if one["row"].endswith("mixed lengths") else ROWS[0].name
+    same = [r for r in found if (r["model"], r["tuning"], r["row"]) == (one["model"], one["tuning"], peer)]
     plain = same[0].get("samples_s") if same else None
     against = f"{one['samples_s'] / plain:.2f}x" if plain else "-"
     mfu = "-" if one["mfu"] is None else f"{one['mfu']:.1%}"
@@ -246,37 +247,20 @@ def model_flops(model: Any, samples: list[Encoded]) -> float:
     return 6.0 * weights * tokens + 6.0 * text.num_hidden_layers * text.hidden_size * pairs
 
 
-def preparing(tiny: bool) -> dict[str, float]:
-    """Milliseconds to have one clip's frames: decoded and resized, and from the cache."""
-    from deeptrace.detectors.transformers.encode import PixelBudget, Plan
-    from deeptrace.train.mllm.frames import FrameStore
-    from deeptrace.train.mllm.settings import ViewSettings
-    from video_decode import make_clip
+def print_tables(tiny: bool) -> dict[str, dict[str, float]]:
+    """What batches cost beside the model's work."""
+    from sft_prepare import clip_ms, padding_shares, step_ms  # the processes of the rows need none of it
 
-    class Sizes:
-        """The size of frame of the issue's shapes; nothing else of an encoder is needed here."""
-
-        budget = PixelBudget()
-
-        def plan(self, frames: int, _width: int, _height: int) -> Plan:
-            return Plan(frames, 1288, 728, (frames, 52, 92), frames * 1196)
-
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        clip = make_clip(Path(folder), 1280, 720)
-        for name, quality in (("decoded each time", None), ("frame cache, JPEG 95", 95), ("frame cache, PNG", 101)):
-            cache = None if quality is None else Path(folder) / name
-            store = FrameStore(ViewSettings(fps=2.0, cache=cache, cache_quality=quality or 95), Sizes())  # type: ignore[arg-type]
-            store.clip(str(clip))
-            times = []
-            for _ in range(2 if tiny else 5):
-                started = time.perf_counter()
-                store.clip(str(clip))
-                times.append(time.perf_counter() - started)
-            found[name] = 1000 * min(times)
-            if cache is not None:
-                found[f"{name}: MB a clip"] = sum(f.stat().st_size for f in cache.rglob("*.npz")) / 1e6
-    return found
+    tables = {
+        "preparing an example on one core (5 s of 1280x720, 10 frames), ms": clip_ms(2 if tiny else 5),
+        "a step of a tiny model on the CPU, batches prepared ahead or not, ms": step_ms(24),
+        "padding, % of a batch's tokens": {name: 100 * share for name, share in padding_shares().items()},
+    }
+    for title, rows in tables.items():
+        print(f"\n{title}\n\n| | |\n|---|---|")
+        for name, value in rows.items():
+            print(f"| {name} | {value:.0f} |")
+    return tables
 
 
 # -- the models -------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ pytest.importorskip("accelerate")
 
 from tests.detectors.transformers.tiny import save_tiny
 from tests.train.sft.made import config_fields, write_planted
+from tests.train.sft.small import LEARNED
 
 from deeptrace.data import read_reward_data, write_reward_data
 from deeptrace.detectors.calibration import read_calibration
@@ -25,7 +26,7 @@ from deeptrace.train.sft.run import train_sft
 @pytest.mark.parametrize("kind", ["qwen2_5_vl", "video_llama_3"])
 def test_planted_clips_are_learned_by_heart(kind: str, tmp_path: Path) -> None:
     base, data = save_tiny(kind, tmp_path / "base"), write_planted(tmp_path)
-    changes = {"epochs": 90, "pack_tokens": 4000, "batch": 1, "learning_rate": 6e-3, "schedule": "linear"}
+    changes = LEARNED | {"epochs": 90}
     if kind == "qwen2_5_vl":
         changes |= {"validation": {"path": str(many_times(data, 4)), "split": "val"}}
     trained = train_sft(SftConfig.model_validate(config_fields(base, data, tmp_path / "out", **changes)))

@@ -95,7 +95,7 @@ def test_two_processes_learn_as_one_with_twice_the_batch(
     sharding: str, bases: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
     base = bases["qwen2_5_vl"]
-    one = train(base, data, tmp_path / "one", batch=2)
+    one = train(base, data, tmp_path / "one", batch=2, sharding=sharding)
     file = tmp_path / "config.json"
     validation = {"path": str(data), "split": "train"}
     fields = config_fields(base, data, tmp_path / "two", batch=1, sharding=sharding, validation=validation)

@@ -46,7 +46,8 @@ class SftConfig(Settings):
         evaluate: measure each of these (but for the last case) on the validation split, and keep the best.
         keep: checkpoints kept, beside the best.
         answer_tokens: longest answer when measured.
-        sharding: over several processes: "ddp" keeps the whole model in each, "fsdp" a part (FSDP2).
+        sharding: over several processes: "ddp" keeps the whole model in each, "fsdp" a part (FSDP2). One process alone
+            keeps the whole model, whatever is asked for.
         merge: write adapters into the base's weights at the end.
         device: "cpu" to keep off the GPUs.
     """

@@ -57,7 +57,7 @@ class SftTrainer(Trainer):
             learn_answers_only(inner, chunk=config.loss_chunk)
         super().__init__(
             model=model,
-            args=training_arguments(config, inner, steps),
+            args=training_arguments(config, inner, steps, processes),
             train_dataset=batches,
             data_collator=_only,
             callbacks=[
@@ -85,10 +85,12 @@ class SftTrainer(Trainer):
         return metrics
 
 
-def training_arguments(config: SftConfig, model: PreTrainedModel, steps: int) -> TrainingArguments:
+def training_arguments(config: SftConfig, model: PreTrainedModel, steps: int, processes: int) -> TrainingArguments:
     """What transformers' Trainer is told."""
     on_gpu = config.device == "auto" and torch.cuda.is_available()
-    sharded: dict[str, Any] = {"fsdp": True, "fsdp_config": _fsdp(model)} if config.sharding == "fsdp" else {}
+    sharded: dict[str, Any] = {}
+    if config.sharding == "fsdp" and processes > 1:  # transformers refuses it in a process alone
+        sharded = {"fsdp": True, "fsdp_config": _fsdp(model)}
     args = TrainingArguments(
         output_dir=str(config.out / CHECKPOINTS),
         max_steps=steps,

@@ -103,7 +103,9 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 def _paper_table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table(title="The paper's baselines, run through a server (the open ones here, too: hf:MODEL)", title_justify="left")
+    table = Table(
+        title="The paper's baselines, run through a server (the open ones here, too: hf:MODEL)", title_justify="left"
+    )
     table.add_column("name", no_wrap=True)
     table.add_column("ask for it as; frames, boxes, licence, weights in bf16", overflow="fold")
     table.caption = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -11,7 +12,16 @@ from deeptrace.detectors.label_tokens import logit, probability
 from deeptrace.errors import SettingsError
 from deeptrace.trace import Label, Verdict
 
-__all__ = ["CALIBRATION_FILE", "Calibration", "calibrated", "calibration_of", "decided", "limit_of", "read_calibration"]
+__all__ = [
+    "CALIBRATION_FILE",
+    "Calibration",
+    "calibrated",
+    "calibration_facts",
+    "calibration_of",
+    "decided",
+    "limit_of",
+    "read_calibration",
+]
 
 CALIBRATION_FILE = "deeptrace_calibration.json"
 
@@ -25,8 +35,8 @@ class Calibration(BaseModel):
         fitted_on: name of the data and split.
         videos: how many.
         nll_before, nll_after: mean negative log-likelihood, in nats, on those videos.
-        thresholds: on the calibrated probability, by name (see `evaluate.thresholds`); `hf:` applies one where it is
-            asked to.
+        thresholds: on the calibrated probability, by name (see `evaluate.thresholds`); a detector applies one where it
+            is asked to.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -104,18 +114,23 @@ def calibrated(verdict: Verdict, calibration: Calibration | None, form: str) -> 
     return verdict.model_copy(update={"p_fake": calibration.apply(verdict.p_fake), "warnings": warnings})
 
 
-def limit_of(threshold: str | float | None, calibration: Calibration | None) -> float | None:
+def limit_of(threshold: str | float | None, calibration: Calibration | None, *, verify: bool = False) -> float | None:
     """The `p_fake` from which on a video is FAKE; None to leave the label to the model.
 
     Args:
         threshold: a number from 0 to 1, a name in `Calibration.thresholds`, or None.
         calibration: of the detector.
+        verify: whether answers are verified by an expert.
 
     Raises:
-        SettingsError: the number is out of range, or the calibration knows no such name.
+        SettingsError: the number is out of range, the calibration knows no such name, or `verify` decides already.
     """
     if threshold is None:
         return None
+    if verify:
+        raise SettingsError(
+            "threshold", "does not go with verify, which decides by two probabilities", "Leave one out."
+        )
     if isinstance(threshold, str):
         known = {} if calibration is None else calibration.thresholds
         if threshold not in known:
@@ -125,6 +140,19 @@ def limit_of(threshold: str | float | None, calibration: Calibration | None) -> 
     if not 0.0 <= threshold <= 1.0:
         raise SettingsError(f"threshold={threshold}", "expected a number from 0 to 1")
     return float(threshold)
+
+
+def calibration_facts(calibration: Calibration | None, threshold: str | float | None) -> dict[str, Any]:
+    """What records say of both: they change `p_fake` and label.
+
+    Raises:
+        SettingsError: as `limit_of`.
+    """
+    return {
+        "calibration": None if calibration is None else calibration.model_dump(mode="json"),
+        "threshold": limit_of(threshold, calibration),
+        "threshold_name": threshold if isinstance(threshold, str) else None,
+    }
 
 
 def decided(verdict: Verdict, limit: float | None) -> Verdict:

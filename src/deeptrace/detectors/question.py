@@ -30,6 +30,8 @@ class QuestionOptions(FusionOptions):
         frames: exactly so many, spread evenly, instead of `fps`.
         max_frame_pixels: largest area of a frame shown.
         max_total_pixels: largest area of all frames of a clip together; frames shrink to keep it.
+        threshold: where FAKE begins, on the calibrated probability: a name in the model's calibration ("balanced",
+            "fpr_1", "fpr_5"), or a number from 0 to 1; None for the label that the model writes.
     """
 
     form: Literal["zero-shot", "fine-tuning", "json"] = "zero-shot"
@@ -40,6 +42,7 @@ class QuestionOptions(FusionOptions):
     frames: int | None = Field(default=None, ge=1)
     max_frame_pixels: int = Field(default=602_112, ge=28 * 28)
     max_total_pixels: int = Field(default=12_845_056, ge=28 * 28)
+    threshold: float | str | None = None
 
     @property
     def sampling(self) -> Sampling:

@@ -10,6 +10,7 @@ import pytest
 from tests.detectors.openai.model_server import FAKE, Asked, Handler, ModelServer, completion, error, says, tokens
 
 from deeptrace.detectors import load_detector, load_planner
+from deeptrace.detectors.calibration import CALIBRATION_FILE, Calibration
 from deeptrace.detectors.frames import fit_size
 from deeptrace.detectors.openai.profiles import profile_of
 from deeptrace.errors import MissingExtraError, RefusalError, ServiceError, SettingsError
@@ -226,6 +227,8 @@ def test_settings_reach_the_request_and_the_manifest(server: ModelServer, clip) 
         ({"fps": 0}, "fps"),
         ({"api_key": "sk-oops-0123456789"}, r"these settings: api_key\. It takes: .*, key_env,"),
         ({"temperature": float("nan")}, "temperature"),
+        ({"threshold": "fpr_1"}, "no thresholds are kept"),
+        ({"threshold": 0.5, "verify": True}, "does not go with verify"),
     ],
 )
 def test_settings_that_make_no_sense(server: ModelServer, settings: dict[str, object], words: str) -> None:
@@ -298,6 +301,19 @@ def test_probability_of_fake_from_the_first_token_of_the_label(server: ModelServ
     verdict = ask(server, clip())
     assert verdict.p_fake == pytest.approx(0.7 / 0.9)
     assert server.asked[0].body["top_logprobs"] == 20
+
+
+def test_a_threshold_kept_with_the_temperature_decides(server: ModelServer, clip, tmp_path: Path) -> None:
+    top = {"FA": math.log(0.6), "REAL": math.log(0.3)}
+    server.mood = says(FAKE, logprobs=tokens(("FA", math.log(0.6), top), ("KE", -0.01), (" <", -0.01)))
+    kept = Calibration(temperature=2.0, form="zero-shot", thresholds={"fpr_1": 0.7})
+    (tmp_path / CALIBRATION_FILE).write_text(kept.text())
+    verdict = ask(server, clip(), calibration=str(tmp_path), threshold="fpr_1")
+    assert verdict.p_fake == pytest.approx(kept.apply(2 / 3))
+    assert (verdict.label, verdict.traces) == (Label.REAL, ())
+    assert verdict.detector.settings["threshold"] == 0.7
+    assert verdict.detector.settings["threshold_name"] == "fpr_1"
+    assert ask(server, clip(), calibration=str(tmp_path), threshold=0.5).label is Label.FAKE
 
 
 def test_usage_and_cost(server: ModelServer, clip) -> None:

@@ -6,7 +6,14 @@ import re
 from typing import Any
 
 from deeptrace.detectors.base import Estimate
-from deeptrace.detectors.calibration import Calibration, calibrated, calibration_of
+from deeptrace.detectors.calibration import (
+    Calibration,
+    calibrated,
+    calibration_facts,
+    calibration_of,
+    decided,
+    limit_of,
+)
 from deeptrace.detectors.fusion import expert_of, verified, with_findings
 from deeptrace.detectors.openai.client import ChatClient, Completion, HttpStatusError, run_blocking
 from deeptrace.detectors.openai.endpoint import open_endpoint, split_name
@@ -74,8 +81,7 @@ class ServedPlanner:
 
 
 def _info(model: str, base_url: str, options: Options, calibration: Calibration | None) -> DetectorInfo:
-    settings = {"base_url": base_url, **options.recorded()}
-    settings["calibration"] = None if calibration is None else calibration.model_dump(mode="json")
+    settings = {"base_url": base_url, **options.recorded(), **calibration_facts(calibration, options.threshold)}
     return DetectorInfo(name=f"openai:{model}", version=VERSION, settings=settings)
 
 
@@ -98,6 +104,7 @@ class ServedModel:
         self._left_out: dict[str, None] = {}
         self._expert = expert_of(options)
         self._calibration = calibration_of(options.calibration)
+        self._limit = limit_of(options.threshold, self._calibration, verify=options.verify)
         self.info = _info(model, base_url, options, self._calibration)
 
     def detect(self, video: Video) -> Verdict:
@@ -127,7 +134,7 @@ class ServedModel:
             info=self.info,
             warnings=tuple(f"the server does not take {name}: left out" for name in tuple(self._left_out)),
         )
-        verdict = calibrated(verdict, self._calibration, self.options.form)
+        verdict = decided(calibrated(verdict, self._calibration, self.options.form), self._limit)
         if measured is not None and self.options.verify:
             return verified(verdict, measured, weight=self.options.expert_weight)
         return verdict

@@ -25,8 +25,8 @@ class Options(QuestionOptions):
         max_tokens: longest answer.
         temperature, seed: of the model's choice of words; None to leave it to the server.
         logprobs: ask for the probabilities of the answer's words, for `p_fake`.
-        calibration: file or folder with a temperature for `p_fake`, as `deeptrace calibrate` writes it, or the
-            temperature itself; None to leave it as the model says.
+        calibration: file or folder with a temperature for `p_fake` and thresholds, as training and `deeptrace
+            calibrate` write it, or the temperature itself; None to leave it as the model says.
         schema: constrain a JSON answer by its schema.
         extra: further fields of the request; recorded, so no place for secrets.
         key_env: name of the environment variable with the key.
@@ -88,7 +88,7 @@ class Options(QuestionOptions):
 
 _NOT_RECORDED = {
     *("key_env", "concurrency", "requests_per_minute", "attempts", "attempt_s", "deadline_s", "backoff_s"),
-    *("give_up_after", "price_in", "price_out", "calibration"),
+    *("give_up_after", "price_in", "price_out", "calibration", "threshold"),
 }
 
 

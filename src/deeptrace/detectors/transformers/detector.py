@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from deeptrace.detectors.calibration import Calibration, calibrated, calibration_of, decided, limit_of
+from deeptrace.detectors.calibration import (
+    Calibration,
+    calibrated,
+    calibration_facts,
+    calibration_of,
+    decided,
+    limit_of,
+)
 from deeptrace.detectors.frames import decode_size, moments, take_frames
 from deeptrace.detectors.fusion import expert_of, verified, with_findings
 from deeptrace.detectors.transformers.answers import Said, Writer
@@ -18,7 +25,6 @@ from deeptrace.detectors.transformers.encode import Encoded, Encoder, PixelBudge
 from deeptrace.detectors.transformers.options import Options
 from deeptrace.detectors.transformers.source import Source, resolve
 from deeptrace.detectors.transformers.weights import load_model
-from deeptrace.errors import SettingsError
 from deeptrace.protocol import View, question, verdict_of_text
 from deeptrace.trace import DetectorInfo, Media, Usage, Verdict
 from deeptrace.video import Video
@@ -39,11 +45,7 @@ def load(rest: str, **settings: Any) -> LocalModel:
     source = resolve(rest, settings)
     options = source.options
     encoder, calibration = encoder_of(source), calibration_of(options.calibration, options.adapter, source.base)
-    if options.threshold is not None and options.verify:
-        raise SettingsError(
-            "hf: threshold", "does not go with verify, which decides by two probabilities", "Leave one out."
-        )
-    limit_of(options.threshold, calibration)  # a name that is not known is said before the weights are loaded
+    limit_of(options.threshold, calibration, verify=options.verify)  # what is wrong with it is said before loading
     model = load_model(source)
     return LocalModel(model, encoder, options, name=source.name, weights=source.digest, calibration=calibration)
 
@@ -114,11 +116,7 @@ class LocalModel:
         self._writer = Writer(model, encoder, options)
         dtype = str(model.dtype).removeprefix("torch.")
         settings = {**options.recorded(), "dtype": dtype, "weights": weights}
-        settings["calibration"] = None if calibration is None else calibration.model_dump(mode="json")
-        settings |= {
-            "threshold": self._limit,
-            "threshold_name": options.threshold if isinstance(options.threshold, str) else None,
-        }
+        settings |= calibration_facts(calibration, options.threshold)
         self.info = DetectorInfo(name=f"hf:{name}", version=VERSION, settings=settings)
 
     @property

@@ -33,8 +33,6 @@ class Options(QuestionOptions):
         strict: allow only answers that can be read.
         calibration: "auto" takes the one kept beside adapter or checkpoint, "none" none; a file or folder; or the
             temperature itself.
-        threshold: where FAKE begins, on the calibrated probability: a name in that calibration ("balanced", "fpr_1",
-            "fpr_5"), or a number from 0 to 1; None for the label that the model writes.
     """
 
     min_frame_pixels: int = Field(default=56 * 56, ge=28 * 28)
@@ -54,7 +52,6 @@ class Options(QuestionOptions):
     seed: int = 0
     strict: bool = False
     calibration: str | float = "auto"
-    threshold: float | str | None = None
 
     def recorded(self) -> dict[str, Any]:
         """What changes an answer, for verdicts and manifests; which device and how many at a time does not."""

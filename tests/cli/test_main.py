@@ -30,6 +30,13 @@ def test_help_answers_at_once() -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
 
 
+def test_help_says_defaults_and_flows() -> None:
+    shown = subprocess.run([sys.executable, "-m", "deeptrace.cli.main", "synth", "-h"], capture_output=True, text=True)
+    words = " ".join(shown.stdout.replace("│", " ").split())
+    assert "How many to make. [default: one a real clip]" in words
+    assert "each is named; 130: stopped, what was done is kept." in words
+
+
 def test_all_holds_the_truth() -> None:
     assert deeptrace.__all__ == sorted(deeptrace.__all__)
     for name in deeptrace.__all__:

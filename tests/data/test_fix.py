@@ -44,6 +44,7 @@ def test_the_fixed_copy_gives_nothing_away(balanced: Callable[..., Path], tmp_pa
     assert not after.shortcuts.found
     assert after.shortcuts.joint_auc is not None
     assert after.shortcuts.joint_auc < 0.7
+    assert ("clips are matched" in after.shortcuts.summary) == (after.shortcuts.joint_auc < 0.4)
     constant = {feature.name for feature in after.shortcuts.features if feature.constant}
     assert constant >= {
         "resolution", "aspect ratio", "frame rate", "codec", "pixel format", "audio track", "container",

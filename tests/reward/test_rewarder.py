@@ -128,6 +128,7 @@ def test_weights_change_the_reward_and_the_verdict_says_the_same() -> None:
         ([corner_clip(1)[0]], 8.0, r"\(T, H, W, 3\)"),
         ([corner_clip(1).astype(np.float32)], 8.0, "uint8"),
         ([12], 8.0, "got int"),
+        ("clip.mp4", None, "Put it into a list"),
     ],
 )
 def test_what_cannot_be_a_clip_is_an_error_and_no_reward(clips, fps, words: str) -> None:

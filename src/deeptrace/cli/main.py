@@ -39,6 +39,7 @@ app = typer.Typer(
     help="Is this video AI-generated, and where, when, which and why. A score is evidence, not proof.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(detect)

@@ -141,7 +141,7 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         "Explanations, by counting words",
-        "0 to 100 (CIDEr to 1000), no model involved",
+        "0 to 100, CIDEr to 1000, no model involved",
         (
             _c("text.bleu", "BLEU", "up", 1, "n-grams in common"),
             _c("text.rouge_l", "ROUGE-L", "up", 1, "longest common subsequence"),

@@ -114,7 +114,7 @@ class AsyncRewardClient:
         from deeptrace.reward.layouts import Unusable
         from deeptrace.reward.rewarder import rates_of
 
-        rates = rates_of(fps, len(videos))
+        rates = rates_of(fps, videos)
         for index, (clip, rate) in enumerate(zip(videos, rates, strict=True)):
             check_clip(clip, rate, index)
 

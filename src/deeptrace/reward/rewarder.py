@@ -79,9 +79,10 @@ class Reward:
             fps: frames a second of the clips given as arrays, one for all or one each; the others know theirs.
 
         Raises:
-            SettingsError: an array without `fps`, of another shape or dtype, or a wrong number of `fps`.
+            SettingsError: one clip that is not in a list, an array without `fps`, of another shape or dtype, or a wrong
+                number of `fps`.
         """
-        rates = rates_of(fps, len(videos))
+        rates = rates_of(fps, videos)
         clips = [_prepared(clip, rate, index) for index, (clip, rate) in enumerate(zip(videos, rates, strict=True))]
         if self._workers == 1 or len(clips) < 2:
             return [self._score_one(clip) for clip in clips]
@@ -190,12 +191,15 @@ def opened(clip: str | Video | Unusable) -> Iterator[Video]:
         yield video
 
 
-def rates_of(fps: float | Sequence[float] | None, count: int) -> list[float | None]:
-    """Frames a second of each of `count` clips.
+def rates_of(fps: float | Sequence[float] | None, clips: Sequence[Any]) -> list[float | None]:
+    """Frames a second of each of several clips.
 
     Raises:
-        SettingsError: another number of them.
+        SettingsError: another number of them, or one clip where several are expected.
     """
+    if isinstance(clips, (str, os.PathLike, Video)):  # a path is a sequence too: of letters
+        raise SettingsError("videos", "expected several clips but got one", "Put it into a list.")
+    count = len(clips)
     if fps is None or isinstance(fps, (int, float)):
         return [fps] * count
     if len(fps) != count:

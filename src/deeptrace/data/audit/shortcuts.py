@@ -25,7 +25,7 @@ __all__ = ["FeatureResult", "Shortcuts", "find_shortcuts"]
 
 MIN_CLIPS_A_CLASS = 8
 MIN_CLIPS_A_SOURCE = 5
-NOTABLE_AUC = 0.6
+WELL_BELOW, NOTABLE_AUC = 0.4, 0.6
 STRONG_AUC = 0.75
 DECISIVE_AUC = 0.9
 ALPHA = 0.02
@@ -307,8 +307,10 @@ def _with_summary(result: Shortcuts, enough: bool) -> Shortcuts:
         parts.append(f"Shortcuts: {', '.join(names)}." if names else "No single feature does; several together do.")
     else:
         parts.append(
-            f"No shortcut found: metadata alone reaches an AUC of {result.joint_auc:.2f}, shuffled labels too."
+            f"No shortcut found: metadata alone reaches an AUC of {result.joint_auc:.2f}; so do shuffled labels."
         )
+        if result.joint_auc < WELL_BELOW:
+            parts.append("Below 0.5, because clips are matched: the like of each is trained on with the other label.")
     if result.joint_auc_by_source is not None:
         parts.append(f"On sources left out of training it is {result.joint_auc_by_source:.2f}.")
     else:

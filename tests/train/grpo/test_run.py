@@ -26,6 +26,8 @@ from deeptrace.trace import Label, Verdict  # noqa: E402
 from deeptrace.train.grpo.config import GrpoConfig  # noqa: E402
 from deeptrace.train.grpo.loop import ANSWERS, LOG, STATE, question_order, read_log  # noqa: E402
 from deeptrace.train.grpo.run import train_grpo  # noqa: E402
+from deeptrace.train.mllm.settings import detector_settings  # noqa: E402
+from deeptrace.train.sft.config import SftConfig  # noqa: E402
 
 SHORT = {"group": 4, "rows": 3, "max_tokens": 40, "kl": 0.02}
 
@@ -211,8 +213,12 @@ def test_a_config_that_makes_no_sense_is_one_clear_line(tmp_path: Path, text: st
         GrpoConfig.read(tmp_path / "grpo.json")
 
 
-def test_the_recipes_are_configs() -> None:
+def test_the_recipes_go_on_where_those_of_fine_tuning_end() -> None:
     recipes = sorted(Path("examples").glob("grpo_*.json"))
     assert recipes
     for recipe in recipes:
-        assert GrpoConfig.read(recipe).questions % 2 == 0
+        config = GrpoConfig.read(recipe)
+        assert config.questions % 2 == 0
+        taught = SftConfig.read(recipe.with_name(recipe.name.replace("grpo_", "sft_")))
+        assert config.model.base == str(taught.out / "model")
+        assert detector_settings(config.view, config.form) == detector_settings(taught.view, taught.form)

@@ -12,6 +12,7 @@ from tests.evaluate.eval_sets import make_set
 from typer.testing import CliRunner
 
 from deeptrace.cli.main import app
+from deeptrace.data import read_reward_data
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.evaluate.compare import compare_runs
 from deeptrace.evaluate.compare_stats import paired_differences, run_columns
@@ -145,6 +146,20 @@ def test_two_runs_side_by_side(runs: dict[str, Path]) -> None:
     assert differences["paper.accuracy"].difference == 0
     assert differences["paper.bbox_iou"].difference == pytest.approx(100 * 4 / 6)
     assert json.loads(json.dumps(found.as_json()))["videos"] == 8
+
+
+def test_on_how_many_videos_auroc_stands_is_said(tmp_path: Path) -> None:
+    data = make_set(tmp_path / "set")
+    for name, missing in (("one", 0), ("two", 3)):
+        lines = []
+        for number, sample in enumerate(read_reward_data(data, split="test")):
+            known = {"video": sample.video_id, "outcome": "scored", "label": sample.label}
+            lines.append(json.dumps(known | {"p_fake": None if number < missing else number / 10}) + "\n")
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+        evaluate(data, predictions=tmp_path / f"{name}.jsonl", out=tmp_path / name, bootstrap=0)
+    args = ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--bootstrap", "20", "--permutations", "20"]
+    assert json.loads(CliRunner().invoke(app, [*args, "--json"]).stdout)["with_probability"] == {"two": 5}
+    assert "AUROC, AP: the 5 videos for which both" in CliRunner().invoke(app, args).stdout
 
 
 def test_other_data_is_refused(runs: dict[str, Path], tmp_path: Path) -> None:

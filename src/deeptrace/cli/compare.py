@@ -81,5 +81,7 @@ def _table(found: Comparison, title: str, table: Table) -> RichTable:
         limits = "" if one.interval is None else " to ".join(column.text(limit) for limit in one.interval)
         arrow = "↑" if column.better == "up" else "↓"
         cells = (column.text(one.a), column.text(one.b), f"{sign}{column.text(one.difference)}", limits)
+        if column.name == "per_video.auroc" and found.with_probability[title] < found.videos:
+            shown.caption = f"AUROC, AP: the {found.with_probability[title]} videos for which both state a probability"
         shown.add_row(f"{column.title}{arrow}", *(Text(cell, style=style) for cell in cells), f"{one.p_value:.4f}")
     return shown

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deeptrace.errors import DataError, SettingsError
-from deeptrace.evaluate.compare_stats import Difference, paired_differences, run_columns
+from deeptrace.evaluate.compare_stats import Difference, paired_differences, ranked_videos, run_columns
 from deeptrace.evaluate.run_folder import SavedRun, read_run
 from deeptrace.evaluate.table import run_title
 from deeptrace.evaluate.truth import sample_digest
@@ -26,6 +26,8 @@ class Comparison:
         videos: how many videos they were compared on.
         left_out: how many videos of each run the others do not have, in the order of `titles`.
         differences: of each run but the reference, by title: metric -> difference to the reference.
+        with_probability: of each run but the reference, by title: for how many videos both state a probability, which
+            are those of AUROC and average precision.
         outcomes: of each run, over all of its own videos.
     """
 
@@ -33,6 +35,7 @@ class Comparison:
     videos: int
     left_out: tuple[int, ...]
     differences: dict[str, dict[str, Difference]]
+    with_probability: dict[str, int]
     outcomes: dict[str, dict[str, int]]
 
     def as_json(self) -> dict[str, Any]:
@@ -79,6 +82,10 @@ def compare_runs(
         videos=len(samples),
         left_out=tuple(len(run.samples) - len(samples) for run in runs),
         differences=differences,
+        with_probability={
+            title: int(ranked_videos(samples, columns[0], other).sum())
+            for title, other in zip(titles[1:], columns[1:], strict=True)
+        },
         outcomes={title: run.evaluation["outcomes"] for title, run in zip(titles, runs, strict=True)},
     )
 

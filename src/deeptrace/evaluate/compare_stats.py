@@ -16,7 +16,7 @@ from deeptrace.metrics.columns import Bools, Floats
 from deeptrace.metrics.intervals import bootstrap_weights, ratio
 from deeptrace.trace import Label, Sample, Verdict
 
-__all__ = ["Difference", "RunColumns", "paired_differences", "run_columns"]
+__all__ = ["Difference", "RunColumns", "paired_differences", "ranked_videos", "run_columns"]
 
 Values = dict[str, Floats]
 _RANKED: dict[str, Callable[..., Floats]] = {
@@ -86,8 +86,7 @@ def paired_differences(
     Composite metrics (the overalls) are formed anew in every resample and permutation. AUROC and average precision
     are taken over the videos for which both runs state a probability.
     """
-    truth = np.array([{Label.FAKE: 1, Label.REAL: 0, None: -1}[sample.label] for sample in samples])
-    ranked = (truth >= 0) & ~np.isnan(a.p_fake) & ~np.isnan(b.p_fake)
+    truth, ranked = _truth(samples), ranked_videos(samples, a, b)
     ones = np.ones((1, len(samples)))
     at_a, at_b = (_weighted(run, ones, truth, ranked) for run in (a, b))
     known = [name for name, value in at_a.items() if not np.isnan(value[0]) and not np.isnan(at_b[name][0])]
@@ -107,6 +106,16 @@ def paired_differences(
         )
         for name in known
     }
+
+
+def ranked_videos(samples: Sequence[Sample], a: RunColumns, b: RunColumns) -> Bools:
+    """The videos (N,) whose truth is known and for which both runs state a probability."""
+    return (_truth(samples) >= 0) & ~np.isnan(a.p_fake) & ~np.isnan(b.p_fake)
+
+
+def _truth(samples: Sequence[Sample]) -> np.ndarray:
+    """1 generated, 0 real, -1 not known; (N,)."""
+    return np.array([{Label.FAKE: 1, Label.REAL: 0, None: -1}[sample.label] for sample in samples])
 
 
 def _weighted(run: RunColumns, weights: Floats, truth: np.ndarray, ranked: Bools) -> Values:

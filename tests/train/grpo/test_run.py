@@ -163,6 +163,13 @@ def test_a_folder_of_another_run_is_refused(untaught: Path) -> None:
         train_grpo(config.model_copy(update={"learning_rate": 1e-5}))
 
 
+def test_another_question_than_the_base_was_taught_is_refused(untaught: Path) -> None:
+    config = small_config(untaught, out="other", form={"per": "video", "space": "permille"})
+    with pytest.raises(SettingsError, match=r"was taught without \['explanation'\] and not \[\], space pixels and not"):
+        train_grpo(config)
+    assert not config.out.exists()
+
+
 def test_a_clip_that_does_not_decode_is_left_out_and_named(untaught: Path, tmp_path: Path) -> None:
     rows = json.loads((untaught / "clips" / "all_data.json").read_text())
     broken = {**rows[0], "video_id": "broken", "video_path": "broken.mp4"}

@@ -14,7 +14,7 @@ from deeptrace.detectors.transformers.encode.checkpoint import read_config, read
 from deeptrace.detectors.transformers.options import Options
 from deeptrace.errors import ModelError, SettingsError
 
-__all__ = ["SETTINGS_FILE", "Source", "resolve"]
+__all__ = ["SETTINGS_FILE", "Source", "kept_settings", "resolve"]
 
 SETTINGS_FILE = "deeptrace_detector.json"
 """Settings that a checkpoint or adapter was trained with, kept beside it: a JSON object of `--set` keys."""
@@ -71,7 +71,7 @@ def resolve(rest: str, settings: dict[str, Any]) -> Source:
         _check_base(rest, base)
     elif "base" in given:
         raise SettingsError("hf: base", "applies to adapters alone")
-    kept = _kept(base) | (_kept(str(given["adapter"])) if given.get("adapter") else {})
+    kept = kept_settings(base) | (kept_settings(str(given["adapter"])) if given.get("adapter") else {})
     options = read_settings(Options, "hf", {name: value for name, value in (kept | given).items() if name != "base"})
     if options.adapter is not None:
         _check_adapter(options.adapter, options.adapter_folder)
@@ -104,8 +104,12 @@ def _check_adapter(adapter: str, folder: str | None) -> None:
         raise ModelError(f"adapter {adapter}", f"has no {file}", "Name the adapter's folder, or its id on the hub.")
 
 
-def _kept(folder: str) -> dict[str, Any]:
-    """The settings kept beside a checkpoint; none for a model on the hub."""
+def kept_settings(folder: str) -> dict[str, Any]:
+    """The settings kept beside a checkpoint; none for a model on the hub.
+
+    Raises:
+        ModelError: the file is no JSON object.
+    """
     return (read_json(folder, SETTINGS_FILE) or {}) if Path(folder).is_dir() else {}
 
 

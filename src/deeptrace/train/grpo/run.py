@@ -12,6 +12,7 @@ import torch
 
 from deeptrace.data.jsonio import atomic_path, write_lines
 from deeptrace.detectors.transformers.encode import Encoder, load_encoder
+from deeptrace.detectors.transformers.source import kept_settings
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.evaluate.calibrate import keep_calibration
 from deeptrace.train.grpo.check import check, grounded_overall
@@ -69,6 +70,7 @@ def train_grpo(config: GrpoConfig, progress: Progress = lambda _what, _done, _to
     Raises:
         DataError, MissingExtraError, ModelError, SettingsError: as their parts.
     """
+    _check_question(config)
     processes = Processes(cpu=not torch.cuda.is_available())
     if processes.is_main:
         _claim(config)
@@ -83,6 +85,19 @@ def train_grpo(config: GrpoConfig, progress: Progress = lambda _what, _done, _to
         _export(run)
     processes.wait()
     return config.out / MODEL
+
+
+def _check_question(config: GrpoConfig) -> None:
+    """What is asked has to be what the base was taught: reinforcement sharpens answers, it teaches no other form.
+
+    Raises:
+        SettingsError: the settings kept beside the base are of another question.
+    """
+    taught, asked = kept_settings(config.model.base), _detector(config)
+    other = [name for name in ("form", "without", "space") if taught.get(name, asked[name]) != asked[name]]
+    if other:
+        words = ", ".join(f"{name} {taught[name]} and not {asked[name]}" for name in other)
+        raise SettingsError("form", f"{config.model.base} was taught {words}", "Ask what it was trained to answer.")
 
 
 def _claim(config: GrpoConfig) -> None:

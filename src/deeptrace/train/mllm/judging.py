@@ -12,6 +12,7 @@ from deeptrace.detectors.transformers.detector import LocalModel
 from deeptrace.detectors.transformers.encode import Encoder
 from deeptrace.detectors.transformers.options import Options
 from deeptrace.evaluate.detect import VERDICT_ONLY, judge
+from deeptrace.evaluate.detect_batches import BatchPool
 from deeptrace.trace import Sample, Verdict
 from deeptrace.train.mllm.attention import attention
 from deeptrace.train.mllm.models import base_model
@@ -36,6 +37,8 @@ def judge_samples(
 ) -> list[Verdict]:
     """The model's verdict on each sample, on every process; the model is afterwards as it was.
 
+    Clips are decoded ahead and asked about several at a time.
+
     Args:
         model: of `load_trainable`, in training or not.
         encoder: of it.
@@ -45,17 +48,23 @@ def judge_samples(
         name: of the model, for records.
         answer_tokens: longest answer.
         process, processes: each process asks about its share.
-        alike: every process asks about every sample: weights spread by FSDP come together only when all ask the same.
+        alike: every process asks about every sample, one after the other: weights spread by FSDP come together only
+            when all ask the same.
     """
     inner: Any = base_model(model)
     options = Options(**detector_settings(view, form), max_new_tokens=answer_tokens)
-    own = samples if alike else samples[process::processes]
+    own = [resolve_path(sample, root) for sample in (samples if alike else samples[process::processes])]
     training = inner.training
     inner.eval()
     try:
         with attention(inner, "sdpa"):
             detector = LocalModel(inner, encoder, options, name=name)
-            found = [judge(detector, resolve_path(sample, root), VERDICT_ONLY).verdict for sample in own]
+            if alike:
+                found = [judge(detector, path, VERDICT_ONLY).verdict for path in own]
+            else:
+                with BatchPool(detector, {}) as pool:
+                    said = {path: judged.verdict for path, judged in pool.run(dict.fromkeys(own))}
+                found = [said[path] for path in own]
     finally:
         inner.train(training)
     if alike or processes == 1:

@@ -15,6 +15,7 @@ from deeptrace.detectors.tracenet.stretches import Stretch, StretchKeeper
 from deeptrace.detectors.tracenet.tubes import FoundTube, TubeSettings, find_tubes, kinds_in, presence_tubes
 from deeptrace.detectors.tracenet.windows import Window, read_windows
 from deeptrace.errors import SettingsError
+from deeptrace.geometry import Tube
 from deeptrace.trace import Category, DetectorInfo, Label, Outcome, Trace, Verdict
 from deeptrace.video import Video
 
@@ -42,6 +43,16 @@ class _Judged:
     times_s: tuple[float, ...]
     window_p: list[tuple[float, float]]
     curves: EvidenceCurves
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A tube that may be named, not yet put into words."""
+
+    stretch: Stretch
+    found: FoundTube
+    named: list[Category]
+    score: float
 
 
 class TraceNet:
@@ -155,32 +166,42 @@ class TraceNet:
     def _traces(self, judged: _Judged, is_fake: bool) -> list[Trace]:
         if judged.p_fake is None:
             return []
-        power = self._model.card.calibration.sharpen
-        found: list[Trace] = []
+        found: list[_Found] = []
         for stretch in judged.stretches:
-            marked = find_tubes(stretch.where**power, stretch.times_s, stretch.end_s, self._tubes)
-            found += [self._marked(stretch, tube, judged.p_fake) for tube in marked]
-            edited = presence_tubes(stretch.present, stretch.times_s, stretch.end_s)
-            found += [self._edited(stretch, tube, judged.pooled) for tube in edited]
-        found.sort(key=lambda trace: -(trace.score or 0.0))
+            found += self._marked(stretch, judged.p_fake, is_fake)
+            found += self._edited(stretch, judged.pooled, is_fake)
+        found.sort(key=lambda trace: -trace.score)
         found = _apart(found)
-        strong = [trace for trace in found if (trace.score or 0.0) >= self._min_score][:_MOST_TRACES]
-        return strong or (found[:1] if is_fake else [])
+        strong = [trace for trace in found if trace.score >= self._min_score][:_MOST_TRACES]
+        return [_explained(trace) for trace in strong or (found[:1] if is_fake else [])]
 
-    def _marked(self, stretch: Stretch, found: FoundTube, p_fake: float) -> Trace:
-        """A trace where an annotator would mark a generated clip."""
+    def _marked(self, stretch: Stretch, p_fake: float, is_fake: bool) -> list[_Found]:
+        """Traces where an annotator would mark a generated clip."""
         calibration = self._model.card.calibration
-        presence = float(stretch.present[found.mask].mean())
-        chances = calibration.kinds_marked(kinds_in(stretch.kinds, found.mask))
-        limits = calibration.category_thresholds or (0.5,) * len(chances)
-        order = np.argsort(-chances)
-        named = [list(Category)[i] for i in order if chances[i] >= limits[i]][:3] or [list(Category)[order[0]]]
-        return _trace(stretch, found, named, calibration.trace_score(found.heat, presence, p_fake))
+        heat = stretch.where**calibration.sharpen
+        most = calibration.trace_score(float(heat.max()), float(stretch.present.max()), p_fake)
+        if not is_fake and most < self._min_score:
+            return []
+        found = []
+        for tube in find_tubes(heat, stretch.times_s, stretch.end_s, self._tubes):
+            presence = float(stretch.present[tube.mask].mean())
+            chances = calibration.kinds_marked(kinds_in(stretch.kinds, tube.mask))
+            limits = calibration.category_thresholds or (0.5,) * len(chances)
+            order = np.argsort(-chances)
+            named = [list(Category)[i] for i in order if chances[i] >= limits[i]][:3] or [list(Category)[order[0]]]
+            found.append(_Found(stretch, tube, named, calibration.trace_score(tube.heat, presence, p_fake)))
+        return found
 
-    def _edited(self, stretch: Stretch, found: FoundTube, pooled: float) -> Trace:
-        """A trace where something was done to footage."""
-        kind = list(Category)[int(kinds_in(stretch.kinds, found.mask).argmax())]
-        return _trace(stretch, found, [kind], self._model.card.calibration.local_score(found.heat, pooled))
+    def _edited(self, stretch: Stretch, pooled: float, is_fake: bool) -> list[_Found]:
+        """Traces where something was done to footage."""
+        calibration = self._model.card.calibration
+        if not is_fake and calibration.local_score(float(stretch.present.max()), pooled) < self._min_score:
+            return []
+        found = []
+        for tube in presence_tubes(stretch.present, stretch.times_s, stretch.end_s):
+            kind = list(Category)[int(kinds_in(stretch.kinds, tube.mask).argmax())]
+            found.append(_Found(stretch, tube, [kind], calibration.local_score(tube.heat, pooled)))
+        return found
 
 
 def load(
@@ -210,25 +231,22 @@ def _limit(model: TraceNetModel, threshold: Threshold | float) -> float:
     return float(threshold)
 
 
-def _trace(stretch: Stretch, found: FoundTube, named: list[Category], score: float) -> Trace:
-    why = explanation(stretch.evidence, stretch.times_s, found.mask, found.tube.box, named[0])
-    return Trace.from_tube(found.tube, categories=named, score=score, explanation=why)
+def _explained(trace: _Found) -> Trace:
+    stretch, tube = trace.stretch, trace.found.tube
+    why = explanation(stretch.evidence, stretch.times_s, trace.found.mask, tube.box, trace.named[0])
+    return Trace.from_tube(tube, categories=trace.named, score=trace.score, explanation=why)
 
 
-def _apart(traces: list[Trace]) -> list[Trace]:
+def _apart(traces: list[_Found]) -> list[_Found]:
     """Those that no better one (they come best first) says already: same place at the same time."""
-    kept: list[Trace] = []
+    kept: list[_Found] = []
     for trace in traces:
-        if not any(_same(trace, other) for other in kept):
+        if not any(_same(trace.found.tube, other.found.tube) for other in kept):
             kept.append(trace)
     return kept
 
 
-def _same(one: Trace, other: Trace) -> bool:
-    assert one.box is not None
-    assert other.box is not None
-    assert one.interval is not None
-    assert other.interval is not None
+def _same(one: Tube, other: Tube) -> bool:
     return one.box.iou(other.box) > _SAME_PLACE and one.interval.tiou(other.interval) > 0.0
 
 

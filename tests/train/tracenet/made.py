@@ -11,12 +11,12 @@ import numpy as np
 
 from deeptrace.detectors.tracenet.appearance import DIMENSIONS
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
+from deeptrace.detectors.tracenet.lives import coverage
 from deeptrace.detectors.tracenet.texture import texture_names
 from deeptrace.geometry import Box
 from deeptrace.trace import Category, Trace
 from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
-from deeptrace.train.tracenet.planted import coverage
 from deeptrace.video import write_video
 
 WIDTH, HEIGHT, FPS = 160, 120, 12.0

@@ -8,11 +8,11 @@ torch = pytest.importorskip("torch", reason="needs torch (pip install 'deeptrace
 from tests.train.tracenet.made import BOX, TRACE, write_measured  # noqa: E402
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID  # noqa: E402
+from deeptrace.detectors.tracenet.lives import coverage  # noqa: E402
 from deeptrace.trace import Category  # noqa: E402
 from deeptrace.train.tracenet.batches import ROLES, Batches, Role, target_heat  # noqa: E402
 from deeptrace.train.tracenet.clips import Clip  # noqa: E402
 from deeptrace.train.tracenet.config import TraceNetConfig  # noqa: E402
-from deeptrace.train.tracenet.planted import coverage  # noqa: E402
 
 RESIDUAL, MOTION_X = CHANNELS.index("residual"), CHANNELS.index("motion_x")
 

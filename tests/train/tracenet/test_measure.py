@@ -10,6 +10,7 @@ from tests.train.tracenet.made import make_data
 
 from deeptrace.detectors.tracenet.appearance import DIMENSIONS
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
+from deeptrace.detectors.tracenet.lives import coverage
 from deeptrace.detectors.tracenet.texture import texture_names
 from deeptrace.geometry import Box
 from deeptrace.train.tracenet.clips import Clip, Kind, read_clips
@@ -21,7 +22,6 @@ from deeptrace.train.tracenet.measure import (
     measure_all,
     planted_sets,
 )
-from deeptrace.train.tracenet.planted import coverage
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch", reason="needs torch (pip install 'deeptrace
 
 from tests.train.tracenet.made import BOX, evidence, write_measured  # noqa: E402
 
+from deeptrace.detectors.tracenet.lives import coverage  # noqa: E402
 from deeptrace.train.tracenet.config import TraceNetConfig  # noqa: E402
 from deeptrace.train.tracenet.nets import POOLED, pooled_maps  # noqa: E402
-from deeptrace.train.tracenet.planted import coverage  # noqa: E402
 from deeptrace.train.tracenet.spots import SpotExamples, fit_spot_net, spot_loss  # noqa: E402
 
 

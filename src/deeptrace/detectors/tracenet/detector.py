@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -38,6 +39,7 @@ class _Judged:
     """Everything one pass over a video gives."""
 
     p_fake: float | None
+    p_generated: float
     pooled: float
     stretches: list[Stretch]
     times_s: tuple[float, ...]
@@ -156,12 +158,13 @@ class TraceNet:
             times.extend(float(t) for t in window.times_s[window.fresh :])
             keeper.add(window, scores)
         pooled = max(clips, default=0.0)  # an edit in one stretch is an edit
-        p_fake = None
+        p_fake, p_generated = None, 0.0
         if judged:
             texture, appearance = np.mean(judged, axis=0).tolist()
             p_fake = calibration.p_fake(texture, appearance, pooled)
+            p_generated = calibration.p_generated(texture, appearance)
         end_s = max(video.media.duration_s, times[-1] if times else 0.0)
-        return _Judged(p_fake, pooled, keeper.stretches(end_s), tuple(times), window_p, curves)
+        return _Judged(p_fake, p_generated, pooled, keeper.stretches(end_s), tuple(times), window_p, curves)
 
     def _traces(self, judged: _Judged, is_fake: bool) -> list[Trace]:
         if judged.p_fake is None:
@@ -169,7 +172,7 @@ class TraceNet:
         found: list[_Found] = []
         for stretch in judged.stretches:
             found += self._marked(stretch, judged.p_fake, is_fake)
-            found += self._edited(stretch, judged.pooled, is_fake)
+            found += self._edited(stretch, judged, is_fake)
         found.sort(key=lambda trace: -trace.score)
         found = _apart(found)
         strong = [trace for trace in found if trace.score >= self._min_score][:_MOST_TRACES]
@@ -189,18 +192,21 @@ class TraceNet:
             limits = calibration.category_thresholds or (0.5,) * len(chances)
             order = np.argsort(-chances)
             named = [list(Category)[i] for i in order if chances[i] >= limits[i]][:3] or [list(Category)[order[0]]]
-            found.append(_Found(stretch, tube, named, calibration.trace_score(tube.heat, presence, p_fake)))
+            score = calibration.trace_score(tube.heat, presence, p_fake)
+            if calibration.lives is not None:
+                tube = calibration.lives.narrowed(tube, stretch.evidence, stretch.present, stretch.times_s)
+            found.append(_Found(stretch, tube, named, score))
         return found
 
-    def _edited(self, stretch: Stretch, pooled: float, is_fake: bool) -> list[_Found]:
+    def _edited(self, stretch: Stretch, judged: _Judged, is_fake: bool) -> list[_Found]:
         """Traces where something was done to footage."""
-        calibration = self._model.card.calibration
-        if not is_fake and calibration.local_score(float(stretch.present.max()), pooled) < self._min_score:
+        score = partial(self._model.card.calibration.local_score, pooled=judged.pooled, p_generated=judged.p_generated)
+        if not is_fake and score(float(stretch.present.max())) < self._min_score:
             return []
         found = []
         for tube in presence_tubes(stretch.present, stretch.times_s, stretch.end_s):
             kind = list(Category)[int(kinds_in(stretch.kinds, tube.mask).argmax())]
-            found.append(_Found(stretch, tube, [kind], calibration.local_score(tube.heat, pooled)))
+            found.append(_Found(stretch, tube, [kind], score(tube.heat)))
         return found
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deeptrace.detectors.tracenet.appearance import DIMENSIONS
 from deeptrace.detectors.tracenet.evidence import CHANNELS
+from deeptrace.detectors.tracenet.lives import Lives
 from deeptrace.detectors.tracenet.sessions import open_session, shipped_folder
 from deeptrace.detectors.tracenet.texture import texture_names
 from deeptrace.detectors.tracenet.windows import Window
@@ -38,13 +39,14 @@ class Calibration(BaseModel):
             trace_generated * logit(p_fake) + trace_bias): the chance that an annotator marked a trace there
             (box IoU at least 0.3).
         local, local_edited, local_bias: a presence tube's score = sigmoid(local * logit(its mean presence) +
-            local_edited * pooled logit + local_bias): the chance that an edit lies there (box IoU at least 0.3), with
-            one edited clip in five.
+            local_edited * pooled logit + local_bias), the chance that an edit lies there (box IoU at least 0.3) with
+            one edited clip in five, times the chance that the clip is footage.
         sharpen: power applied to the heat before boxes are read off.
         kinds_trust, kinds_prior: chances of the categories of a tube where annotators mark = kinds ** trust * prior,
             made to add up to 1; `kinds` are those of edits, each as likely.
         category_thresholds: there a category is named from this chance on; 1 for those told too badly to be named
             unless they are the likeliest.
+        lives: when a marked trace is there; None: all the time that it was found in.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,19 +70,24 @@ class Calibration(BaseModel):
     kinds_trust: float = 1.0
     kinds_prior: tuple[float, ...] = ()
     category_thresholds: tuple[float, ...] = ()
+    lives: Lives | None = None
 
     def p_fake(self, texture: float, appearance: float, pooled: float) -> float:
         """Calibrated probability that the clip is generated, or that a part of it is."""
-        whole = _sigmoid(self.texture * texture + self.appearance * appearance + self.bias)
-        return 1.0 - (1.0 - whole) * (1.0 - self.p_edited(pooled))
+        return 1.0 - (1.0 - self.p_generated(texture, appearance)) * (1.0 - self.p_edited(pooled))
+
+    def p_generated(self, texture: float, appearance: float) -> float:
+        """Chance that the clip as a whole is generated."""
+        return _sigmoid(self.texture * texture + self.appearance * appearance + self.bias)
 
     def p_edited(self, pooled: float) -> float:
         """Chance that footage was edited in one place."""
         return _sigmoid(self.edited * pooled + self.edited_bias)
 
-    def local_score(self, presence: float, pooled: float) -> float:
+    def local_score(self, presence: float, pooled: float, p_generated: float) -> float:
         """See the class."""
-        return _sigmoid(self.local * _logit(presence) + self.local_edited * pooled + self.local_bias)
+        edited = _sigmoid(self.local * _logit(presence) + self.local_edited * pooled + self.local_bias)
+        return edited * (1.0 - p_generated)
 
     def kinds_marked(self, kinds: np.ndarray) -> np.ndarray:
         """Chances (9,) of the categories that an annotator would name, see the class."""

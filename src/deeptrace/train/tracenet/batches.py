@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
+from deeptrace.detectors.tracenet.lives import coverage
 from deeptrace.trace import Category, Trace
 from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.measure import AS_IS, Measured, load_measured, planted_sets
-from deeptrace.train.tracenet.planted import coverage
 
 __all__ = ["ROLES", "Batch", "Batches", "Role", "target_heat", "weight_by_group"]
 

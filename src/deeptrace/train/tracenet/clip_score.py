@@ -98,8 +98,10 @@ def rates_without_fold(scored: list[ScoredClip], folds: dict[str, int]) -> dict[
     }
 
 
-def logistic(features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, float]:
-    """Coefficients (F,) and intercept of a logistic regression.
+def logistic(
+    features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, *, penalty: float = 1.0
+) -> tuple[np.ndarray, float]:
+    """Coefficients (F,) and intercept of a logistic regression, from features (N, F), labels (N,) and weights (N,).
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
@@ -108,7 +110,7 @@ def logistic(features: np.ndarray, labels: np.ndarray, weights: np.ndarray | Non
         from sklearn.linear_model import LogisticRegression
     except ImportError:
         raise MissingExtraError("train tracenet", "train") from None
-    model: Any = LogisticRegression(C=1.0, max_iter=1000).fit(features, labels, sample_weight=weights)
+    model: Any = LogisticRegression(C=1.0 / penalty, max_iter=1000).fit(features, labels, sample_weight=weights)
     return model.coef_[0], float(model.intercept_[0])
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from deeptrace.detectors.tracenet.evidence import GRID, evidence_of
+from deeptrace.detectors.tracenet.lives import coverage
 from deeptrace.detectors.tracenet.windows import RATE_FPS, analysis_size
 from deeptrace.errors import DeeptraceError, SynthError
-from deeptrace.geometry import Box
 from deeptrace.synth import AFTER, BEFORE, REGION, Injection, Scene, decoy, inject
 from deeptrace.trace import Category
 from deeptrace.video import Frame, Video
 
-__all__ = ["PlantedSet", "coverage", "measure_set", "seeded"]
+__all__ = ["PlantedSet", "measure_set", "seeded"]
 
 FRAMES = 16
 """Neighbouring frames of a set."""
@@ -120,14 +120,6 @@ def measure_set(
         "severities": np.array([levels for _, levels in found]).reshape(-1, 2),
         "decoys": np.array(2),
     }
-
-
-def coverage(box: Box) -> np.ndarray:
-    """The share of each grid cell (GRID, GRID) that `box` covers."""
-    edges = np.arange(GRID + 1) / GRID
-    across = np.clip(np.minimum(edges[1:], box.x1) - np.maximum(edges[:-1], box.x0), 0, None) * GRID
-    down = np.clip(np.minimum(edges[1:], box.y1) - np.maximum(edges[:-1], box.y0), 0, None) * GRID
-    return np.asarray(down[:, None] * across[None, :], np.float32)
 
 
 def seeded(*parts: object) -> np.random.Generator:

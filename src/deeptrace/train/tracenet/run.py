@@ -25,6 +25,7 @@ from deeptrace.train.tracenet.export import export_model
 from deeptrace.train.tracenet.figures import figures_of
 from deeptrace.train.tracenet.fit import fit_trace_net
 from deeptrace.train.tracenet.kernel_fit import KernelMachine, Trait, fit_kernel_machine
+from deeptrace.train.tracenet.lives import fit_lives
 from deeptrace.train.tracenet.measure import AS_IS, ONE_ENCODING, load_measured, measure_all
 from deeptrace.train.tracenet.nets import TraceNet
 
@@ -75,7 +76,10 @@ def train_tracenet(config: TraceNetConfig, progress: Progress) -> Path:
     card = _card(config, clips, figures, problems)
     for fold in range(config.folds):  # for benchmarks: models that never saw these clips' generators and sources
         held_out = [clip.name for clip, number in zip(clips, folds, strict=True) if number == fold]
-        export_model(*_load_fit(config, fold), calibration, card | {"held_out": held_out}, config.out / f"fold{fold}")
+        seen = {v: [s for s in group if fold_of[s.clip.name] != fold] for v, group in scored.items()}
+        of_fold = calibration.model_copy(update={"lives": fit_lives(seen, config)})
+        export_model(*_load_fit(config, fold), of_fold, card | {"held_out": held_out}, config.out / f"fold{fold}")
+    calibration = calibration.model_copy(update={"lives": fit_lives(scored, config)})
     export_model(*_load_fit(config, _ALL), calibration, card, config.out / "model")
     return config.out / "model"
 

@@ -1,0 +1,140 @@
+"""When a marked trace lives: moment by moment, the chance that an annotator would say it is there.
+
+*Where* annotators mark hardly depends on the moment, so the heat that tubes are found in says little of *when*. That is
+read off the evidence in the tube's box: how each measurement there departs from its own average over time, in itself
+and against the whole picture. A logistic regression turns it into chances; the life is the stretch of time with the
+highest expected IoU, as boxes are read off heat (see `tubes`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
+from deeptrace.detectors.tracenet.tubes import FoundTube
+from deeptrace.geometry import Box, Keyframe, Tube
+
+__all__ = ["LIFE_FEATURES", "Lives", "coverage", "life_features", "likeliest_life"]
+
+LIFE_FEATURES = 5 + 2 * len(CHANNELS) + 1
+_LONGEST_S = 6.0  # of the clips that lives were learned from; a longer video's times say no more than this
+_BEGINNING_S = 1.0
+_EPS = 1e-3
+_OUTLIER = 4.0
+_SMOOTH = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0
+
+
+class Lives(BaseModel):
+    """A logistic regression on `life_features`.
+
+    Attributes:
+        mean, spread: (LIFE_FEATURES,) of the features where it was fitted.
+        weights, bias: on the standardised features, which are cut off at 4.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float
+
+    def chances(self, features: np.ndarray) -> np.ndarray:
+        """The chance (T,) that the trace is there, from its features (T, LIFE_FEATURES)."""
+        logits = self.standardised(features) @ np.array(self.weights) + self.bias
+        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0))))
+
+    def standardised(self, features: np.ndarray) -> np.ndarray:
+        """`features` (T, LIFE_FEATURES) by their mean and spread, outliers cut off."""
+        standard = (features - np.array(self.mean)) / np.array(self.spread)
+        return np.asarray(np.clip(standard, -_OUTLIER, _OUTLIER))
+
+    def narrowed(self, found: FoundTube, evidence: np.ndarray, present: np.ndarray, times_s: np.ndarray) -> FoundTube:
+        """The tube over its likeliest life within the time that it was found in.
+
+        Args:
+            found: a tube of the stretch.
+            evidence, present, times_s: of the stretch, see `Stretch`.
+        """
+        alive = np.flatnonzero(found.mask.any(axis=(1, 2)))
+        span = slice(int(alive[0]), int(alive[-1]) + 1)
+        end = found.tube.offset_s
+        features = life_features(evidence[span], present[span], found.tube.box, times_s[span], end)
+        life = likeliest_life(self.chances(features), times_s[span], end)
+        first, stop = span.start + life.start, span.start + life.stop
+        offset_s = float(times_s[stop]) if stop < span.stop else end
+        mask = found.mask.copy()
+        mask[:first] = mask[stop:] = False
+        return replace(found, tube=_cut(found.tube, float(times_s[first]), offset_s), mask=mask)
+
+
+def life_features(evidence: np.ndarray, present: np.ndarray, box: Box, times_s: np.ndarray, end_s: float) -> np.ndarray:
+    """What tells when a trace in `box` is there, (T, LIFE_FEATURES).
+
+    The moment, as a share of the time searched and in seconds; each channel in the box and its excess over the whole
+    picture, less their averages over time, by the channel's spread; the presence in the box likewise.
+
+    Args:
+        evidence: (T, channels, GRID, GRID) of the time searched.
+        present: (T, GRID, GRID) chance that a trace lies there.
+        box: where.
+        times_s: (T,) rising.
+        end_s: when the last frame leaves the screen.
+    """
+    share = coverage(box)
+    share /= share.sum()
+    maps = np.asarray(evidence, np.float32)
+    inside = (maps * share).sum(axis=(2, 3))
+    spread = maps.std(axis=(0, 2, 3)) + 0.1
+    excess = inside - maps.mean(axis=(2, 3))
+    marks = np.log((np.asarray(present, np.float32) * share).sum(axis=(1, 2)) + _EPS)
+    since = times_s - times_s[0]
+    length = max(end_s - float(times_s[0]), _EPS)
+    through = since / length
+    seconds = np.minimum(since, _LONGEST_S)
+    known = np.full(len(times_s), min(length, _LONGEST_S))
+    moment = np.stack([through, through**2, seconds, np.minimum(since, _BEGINNING_S), known], axis=1)
+    changes = [_smoothed(rows - rows.mean(axis=0)) / spread for rows in (inside, excess)]
+    return np.concatenate([moment, *changes, (marks - marks.mean())[:, None]], axis=1)
+
+
+def likeliest_life(chances: np.ndarray, times_s: np.ndarray, end_s: float) -> slice:
+    """The run of frames with the highest expected temporal IoU.
+
+    Args:
+        chances: (T,) that the trace is there.
+        times_s: (T,) rising.
+        end_s: when the last frame leaves the screen.
+    """
+    edges = np.append(times_s, max(end_s, float(times_s[-1]) + _EPS))
+    shown = np.diff(edges)
+    mass = np.append(0.0, np.cumsum(chances * shown))
+    starts, stops = np.triu_indices(len(edges), 1)
+    inside = mass[stops] - mass[starts]
+    expected = inside / (edges[stops] - edges[starts] + mass[-1] - inside)
+    best = int(expected.argmax())
+    return slice(int(starts[best]), int(stops[best]))
+
+
+def coverage(box: Box) -> np.ndarray:
+    """The share of each grid cell (GRID, GRID) that `box` covers."""
+    edges = np.arange(GRID + 1) / GRID
+    across = np.clip(np.minimum(edges[1:], box.x1) - np.maximum(edges[:-1], box.x0), 0, None) * GRID
+    down = np.clip(np.minimum(edges[1:], box.y1) - np.maximum(edges[:-1], box.y0), 0, None) * GRID
+    return np.asarray(down[:, None] * across[None, :], np.float32)
+
+
+def _smoothed(rows: np.ndarray) -> np.ndarray:
+    """(T, F) over time, by five frames."""
+    padded = np.pad(rows, ((2, 2), (0, 0)), mode="edge")
+    return np.asarray(sum(weight * padded[k : k + len(rows)] for k, weight in enumerate(_SMOOTH)))
+
+
+def _cut(tube: Tube, onset_s: float, offset_s: float) -> Tube:
+    """The tube over a part of its life."""
+    inner = [key for key in tube.keyframes if onset_s < key.time_s < offset_s]
+    first = Keyframe(time_s=onset_s, box=Box.from_fractions(*tube.corners_at([onset_s])[0]))
+    return Tube(onset_s=onset_s, offset_s=offset_s, keyframes=(first, *inner))

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
+from deeptrace.detectors.tracenet.lives import LIFE_FEATURES, Lives, coverage, life_features, likeliest_life
+from deeptrace.detectors.tracenet.tubes import FoundTube
+from deeptrace.geometry import Box, Interval, Keyframe, Tube
+
+STEP_S = 0.125
+FRAMES = 32
+BOX = Box(x0=0.25, y0=0.25, x1=0.75, y1=0.5)
+RESIDUAL = 5 + CHANNELS.index("residual")
+
+
+def lives(**weights: float) -> Lives:
+    """Lives that look at some features, named `f0`, `f1`, ..."""
+    given = [weights.get(f"f{k}", 0.0) for k in range(LIFE_FEATURES)]
+    return Lives(mean=(0.0,) * LIFE_FEATURES, spread=(1.0,) * LIFE_FEATURES, weights=tuple(given), bias=0.0)
+
+
+def stretch(alive: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Evidence whose residual rises in BOX while `alive`, presence that says nothing, and times from 3 s on."""
+    evidence = np.zeros((FRAMES, len(CHANNELS), GRID, GRID), np.float32)
+    evidence[alive, CHANNELS.index("residual")] += 2.0 * coverage(BOX)
+    return evidence, np.full((FRAMES, GRID, GRID), 0.1, np.float32), 3.0 + np.arange(FRAMES) * STEP_S
+
+
+def found(first: int, stop: int, times: np.ndarray) -> FoundTube:
+    mask = np.zeros((FRAMES, GRID, GRID), bool)
+    mask[first:stop, 8:16, 8:24] = True
+    keys = tuple(Keyframe(time_s=float(times[k]), box=BOX) for k in range(first, stop, 4))
+    tube = Tube(onset_s=float(times[first]), offset_s=float(times[stop - 1]) + STEP_S, keyframes=keys)
+    return FoundTube(tube, 0.5, mask)
+
+
+@given(arrays(np.float64, st.integers(1, 9), elements=st.floats(0.0, 1.0)), st.data())
+@settings(max_examples=60)
+def test_the_likeliest_life_is_the_one_that_trying_all_finds(chances: np.ndarray, data: st.DataObject) -> None:
+    steps = data.draw(arrays(np.float64, len(chances), elements=st.floats(0.05, 1.0)))
+    times = np.cumsum(steps) - steps[0]
+    end_s = float(times[-1] + steps[0])
+    shown = np.diff(np.append(times, end_s))
+
+    def expected(a: int, b: int) -> float:
+        inside = (chances * shown)[a:b].sum()
+        return inside / (shown[a:b].sum() + (chances * shown).sum() - inside)
+
+    life = likeliest_life(chances, times, end_s)
+    best = max(expected(a, b) for a in range(len(chances)) for b in range(a + 1, len(chances) + 1))
+    assert expected(life.start, life.stop) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("alive", [slice(0, 32), slice(6, 20), slice(12, 32), slice(0, 9)])
+def test_a_tube_is_narrowed_to_when_its_evidence_shows(alive: slice) -> None:
+    evidence, present, times = stretch(alive)
+    tube = found(0, FRAMES, times)
+    narrowed = lives(**{f"f{RESIDUAL}": 20.0}).narrowed(tube, evidence, present, times)
+    if alive == slice(0, 32):  # nothing changes over time, and so nothing says that it is not there
+        assert narrowed.tube == tube.tube
+        return
+    wanted = Interval(onset_s=3.0 + alive.start * STEP_S, offset_s=3.0 + alive.stop * STEP_S)
+    assert narrowed.tube.interval.tiou(wanted) > 0.8
+    kept = narrowed.mask.any(axis=(1, 2))
+    assert times[kept][0] == narrowed.tube.onset_s
+    assert narrowed.tube.offset_s == pytest.approx(times[kept][-1] + STEP_S)
+    assert narrowed.heat == tube.heat
+    assert narrowed.tube.box.iou(BOX) == pytest.approx(1.0)
+
+
+def test_nothing_outside_the_time_it_was_found_in_is_looked_at() -> None:
+    evidence, present, times = stretch(slice(0, 32))
+    tube = found(8, 20, times)
+    evidence[:8] = evidence[20:] = 1e3
+    narrowed = lives(f0=1.0).narrowed(tube, evidence, present, times)
+    assert tube.tube.onset_s <= narrowed.tube.onset_s < narrowed.tube.offset_s <= tube.tube.offset_s
+    assert not narrowed.mask[:8].any()
+    assert not narrowed.mask[20:].any()
+
+
+def test_later_moments_count_more_where_traces_come_late() -> None:
+    evidence, present, times = stretch(slice(0, 32))
+    tube = found(0, FRAMES, times)
+    late = lives(f0=40.0).model_copy(update={"bias": -20.0}).narrowed(tube, evidence, present, times)
+    assert late.tube.onset_s == pytest.approx(5.0, abs=2 * STEP_S)  # half way, where chances pass one half
+    assert late.tube.offset_s == tube.tube.offset_s
+
+
+@given(st.floats(-3, 3), st.floats(0, 100))
+@settings(max_examples=20)
+def test_what_is_the_same_all_the_time_says_nothing(level: float, start_s: float) -> None:
+    evidence, present, times = stretch(slice(0, 32))
+    plain = life_features(evidence, present, BOX, times, 7.0)
+    shifted = life_features(evidence + np.float32(level), present, BOX, times - 3.0 + start_s, 4.0 + start_s)
+    np.testing.assert_allclose(shifted, plain, atol=1e-4)
+
+
+def test_one_frame_is_a_life() -> None:
+    evidence, present, times = stretch(slice(0, 32))
+    tube = found(3, 4, times)
+    assert lives(f0=1.0).narrowed(tube, evidence, present, times).tube.interval == tube.tube.interval
+
+
+def test_features_are_as_many_as_said() -> None:
+    evidence, present, times = stretch(slice(4, 9))
+    features = life_features(evidence, present, BOX, times, 7.0)
+    assert features.shape == (FRAMES, LIFE_FEATURES)
+    assert np.isfinite(features).all()
+    assert features[:, RESIDUAL].argmax() in range(4, 9)

@@ -279,7 +279,8 @@ def table_traces(data: Path, clips: list[Clip], verdicts: dict[str, Verdict]) ->
     called = [verdicts[name] for name in names]
     ways: dict[str, list[Verdict | None]] = {
         "tracenet, as called": [as_called(v) for v in called],
-        "tracenet, told FAKE": [as_called(told_fake(v)) for v in called],
+        "tracenet, told FAKE": (told := [as_called(told_fake(v)) for v in called]),
+        "same boxes, whole clip": [all_the_time(v) for v in told],
         **{name: list(rows) for name, rows in boxed.items()},
     }
     print(f"\nTraces seen by eye: {len(truth)} generated clips of generators never seen\n")
@@ -313,6 +314,13 @@ def as_called(verdict: Verdict) -> Verdict:
     """The verdict with the traces that the detector names by default: those scored high, and the best one of a FAKE."""
     strong = tuple(trace for trace in verdict.traces if (trace.score or 0.0) >= NAMED_FROM)
     return verdict.model_copy(update={"traces": strong or (verdict.traces[:1] if verdict.label == "FAKE" else ())})
+
+
+def all_the_time(verdict: Verdict) -> Verdict:
+    """The verdict with its boxes alone, each over the whole clip: what its times are worth."""
+    assert verdict.media is not None
+    times = {"tube": None, "onset_s": 0.0, "offset_s": verdict.media.duration_s}
+    return verdict.model_copy(update={"traces": tuple(t.model_copy(update=times) for t in verdict.traces)})
 
 
 def ceiling(data: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,14 +9,22 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
-from deeptrace.detectors.tracenet.lives import LIFE_FEATURES, Lives, coverage, life_features, likeliest_life
+from deeptrace.detectors.tracenet.lives import (
+    LIFE_FEATURES,
+    MOMENT_FEATURES,
+    Lives,
+    coverage,
+    life_features,
+    likeliest_life,
+)
 from deeptrace.detectors.tracenet.tubes import FoundTube
 from deeptrace.geometry import Box, Interval, Keyframe, Tube
 
 STEP_S = 0.125
+END_S = 7.0
 FRAMES = 32
 BOX = Box(x0=0.25, y0=0.25, x1=0.75, y1=0.5)
-RESIDUAL = 5 + CHANNELS.index("residual")
+RESIDUAL = MOMENT_FEATURES + CHANNELS.index("residual")
 
 
 def lives(**weights: float) -> Lives:
@@ -55,39 +65,45 @@ def test_the_likeliest_life_is_the_one_that_trying_all_finds(chances: np.ndarray
     assert expected(life.start, life.stop) == pytest.approx(best)
 
 
-@pytest.mark.parametrize("alive", [slice(0, 32), slice(6, 20), slice(12, 32), slice(0, 9)])
-def test_a_tube_is_narrowed_to_when_its_evidence_shows(alive: slice) -> None:
+@pytest.mark.parametrize("alive", [slice(6, 20), slice(12, 32), slice(0, 9)])
+@pytest.mark.parametrize("seen", [slice(0, 32), slice(10, 14)])
+def test_a_tube_lives_as_long_as_its_evidence_shows(alive: slice, seen: slice) -> None:
     evidence, present, times = stretch(alive)
-    tube = found(0, FRAMES, times)
-    narrowed = lives(**{f"f{RESIDUAL}": 20.0}).narrowed(tube, evidence, present, times)
-    if alive == slice(0, 32):  # nothing changes over time, and so nothing says that it is not there
-        assert narrowed.tube == tube.tube
-        return
+    tube = found(seen.start, seen.stop, times)
+    lived = lives(**{f"f{RESIDUAL}": 20.0}).over_life(tube, evidence, present, times, END_S)
     wanted = Interval(onset_s=3.0 + alive.start * STEP_S, offset_s=3.0 + alive.stop * STEP_S)
-    assert narrowed.tube.interval.tiou(wanted) > 0.8
-    kept = narrowed.mask.any(axis=(1, 2))
-    assert times[kept][0] == narrowed.tube.onset_s
-    assert narrowed.tube.offset_s == pytest.approx(times[kept][-1] + STEP_S)
-    assert narrowed.heat == tube.heat
-    assert narrowed.tube.box.iou(BOX) == pytest.approx(1.0)
+    assert lived.tube.interval.tiou(wanted) > 0.8
+    moments = lived.mask.any(axis=(1, 2))
+    assert times[moments][0] == lived.tube.onset_s
+    assert lived.tube.offset_s == pytest.approx(times[moments][-1] + STEP_S)
+    assert lived.heat == tube.heat
+    assert lived.tube.box.iou(BOX) == pytest.approx(1.0)
+    assert (lived.mask.any(axis=0) == tube.mask.any(axis=0)).all()
 
 
-def test_nothing_outside_the_time_it_was_found_in_is_looked_at() -> None:
+def test_what_does_not_change_is_there_all_the_time() -> None:
     evidence, present, times = stretch(slice(0, 32))
-    tube = found(8, 20, times)
-    evidence[:8] = evidence[20:] = 1e3
-    narrowed = lives(f0=1.0).narrowed(tube, evidence, present, times)
-    assert tube.tube.onset_s <= narrowed.tube.onset_s < narrowed.tube.offset_s <= tube.tube.offset_s
-    assert not narrowed.mask[:8].any()
-    assert not narrowed.mask[20:].any()
+    lived = lives(**{f"f{RESIDUAL}": 20.0}).over_life(found(8, 20, times), evidence, present, times, END_S)
+    assert lived.tube.interval == Interval(onset_s=3.0, offset_s=END_S)
+
+
+def test_a_long_stretch_is_searched_around_the_tube_only() -> None:
+    frames = 160
+    times = np.arange(frames) * STEP_S
+    evidence = np.zeros((frames, len(CHANNELS), GRID, GRID), np.float32)
+    mask = np.zeros((frames, GRID, GRID), bool)
+    mask[80:88, 8:16, 8:24] = True
+    tube = FoundTube(Tube.constant(BOX, Interval(onset_s=10.0, offset_s=11.0)), 0.5, mask)
+    lived = lives().over_life(tube, evidence, np.full((frames, GRID, GRID), 0.1), times, 20.0)
+    assert lived.tube.interval == Interval(onset_s=7.0, offset_s=14.0)  # 3 s before its first and after its last frame
 
 
 def test_later_moments_count_more_where_traces_come_late() -> None:
     evidence, present, times = stretch(slice(0, 32))
-    tube = found(0, FRAMES, times)
-    late = lives(f0=40.0).model_copy(update={"bias": -20.0}).narrowed(tube, evidence, present, times)
-    assert late.tube.onset_s == pytest.approx(5.0, abs=2 * STEP_S)  # half way, where chances pass one half
-    assert late.tube.offset_s == tube.tube.offset_s
+    late = lives(f0=40.0).model_copy(update={"bias": -20.0})
+    lived = late.over_life(found(0, FRAMES, times), evidence, present, times, END_S)
+    assert lived.tube.onset_s == pytest.approx(5.0, abs=2 * STEP_S)  # half way, where chances pass one half
+    assert lived.tube.offset_s == END_S
 
 
 @given(st.floats(-3, 3), st.floats(0, 100))
@@ -100,9 +116,10 @@ def test_what_is_the_same_all_the_time_says_nothing(level: float, start_s: float
 
 
 def test_one_frame_is_a_life() -> None:
-    evidence, present, times = stretch(slice(0, 32))
-    tube = found(3, 4, times)
-    assert lives(f0=1.0).narrowed(tube, evidence, present, times).tube.interval == tube.tube.interval
+    evidence, present, times = (part[:1] for part in stretch(slice(0, 32)))
+    tube = found(0, 1, times)
+    lived = lives(f0=1.0).over_life(replace(tube, mask=tube.mask[:1]), evidence, present, times, 3.5)
+    assert lived.tube.interval == Interval(onset_s=3.0, offset_s=3.5)
 
 
 def test_features_are_as_many_as_said() -> None:

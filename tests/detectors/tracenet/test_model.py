@@ -144,7 +144,7 @@ def test_signs_of_an_edit_only_raise_p_fake(
     assert CALIBRATION.p_fake(texture, appearance, pooled) - 1e-9 <= p <= 1.0
     assert edits.p_fake(texture, appearance, pooled + more) >= p - 1e-9
     assert p >= edits.p_edited(pooled) - 1e-9
-    assert edits.local_score(presence, pooled + more, 0.0) >= edits.local_score(presence, pooled, 0.0)
+    assert edits.local_score(presence, pooled + more) >= edits.local_score(presence, pooled)
 
 
 def test_kinds_are_weighed_by_what_annotators_name() -> None:

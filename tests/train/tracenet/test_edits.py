@@ -36,7 +36,7 @@ def calibrated(planted: PlantedScores | None) -> Calibration:
 def test_strong_signs_count_and_usual_footage_hardly_does() -> None:
     calibration = calibrated(planted_scores(4.0))
     assert calibration.p_edited(0.0) < 0.05 < 0.5 < calibration.p_edited(5.0)
-    assert calibration.local_score(0.5, 0.0, 0.0) < 0.2 < 0.8 < calibration.local_score(0.99, 5.0, 0.0)
+    assert calibration.local_score(0.5, 0.0) < 0.2 < 0.8 < calibration.local_score(0.99, 5.0)
 
 
 def test_a_net_that_sees_nothing_says_the_prior() -> None:
@@ -51,5 +51,5 @@ def test_without_planted_traces_nothing_is_ever_called_edited(edits: str) -> Non
     without = PlantedScores(**{**vars(scores), "category": np.full(1000, NO_TRACE)})
     calibration = calibrated(None if edits == "none" else without)
     assert calibration.p_edited(20.0) < 1e-20
-    assert calibration.local_score(1.0, 20.0, 0.0) < 1e-20
+    assert calibration.local_score(1.0, 20.0) < 1e-20
     assert calibration.p_fake(0.0, 0.0, 20.0) == 0.5

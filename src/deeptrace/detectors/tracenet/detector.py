@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from deeptrace.detectors.base import EvidenceCurves
 from deeptrace.detectors.tracenet.evidence import CHANNELS
 from deeptrace.detectors.tracenet.explain import explanation
+from deeptrace.detectors.tracenet.lives import Lives
 from deeptrace.detectors.tracenet.model import TraceNetModel
 from deeptrace.detectors.tracenet.stretches import Stretch, StretchKeeper
 from deeptrace.detectors.tracenet.tubes import FoundTube, TubeSettings, find_tubes, kinds_in, presence_tubes
@@ -39,7 +39,6 @@ class _Judged:
     """Everything one pass over a video gives."""
 
     p_fake: float | None
-    p_generated: float
     pooled: float
     stretches: list[Stretch]
     times_s: tuple[float, ...]
@@ -158,13 +157,12 @@ class TraceNet:
             times.extend(float(t) for t in window.times_s[window.fresh :])
             keeper.add(window, scores)
         pooled = max(clips, default=0.0)  # an edit in one stretch is an edit
-        p_fake, p_generated = None, 0.0
+        p_fake = None
         if judged:
             texture, appearance = np.mean(judged, axis=0).tolist()
             p_fake = calibration.p_fake(texture, appearance, pooled)
-            p_generated = calibration.p_generated(texture, appearance)
         end_s = max(video.media.duration_s, times[-1] if times else 0.0)
-        return _Judged(p_fake, p_generated, pooled, keeper.stretches(end_s), tuple(times), window_p, curves)
+        return _Judged(p_fake, pooled, keeper.stretches(end_s), tuple(times), window_p, curves)
 
     def _traces(self, judged: _Judged, is_fake: bool) -> list[Trace]:
         if judged.p_fake is None:
@@ -172,7 +170,7 @@ class TraceNet:
         found: list[_Found] = []
         for stretch in judged.stretches:
             found += self._marked(stretch, judged.p_fake, is_fake)
-            found += self._edited(stretch, judged, is_fake)
+            found += self._edited(stretch, judged.pooled, is_fake)
         found.sort(key=lambda trace: -trace.score)
         found = _apart(found)
         strong = [trace for trace in found if trace.score >= self._min_score][:_MOST_TRACES]
@@ -193,20 +191,19 @@ class TraceNet:
             order = np.argsort(-chances)
             named = [list(Category)[i] for i in order if chances[i] >= limits[i]][:3] or [list(Category)[order[0]]]
             score = calibration.trace_score(tube.heat, presence, p_fake)
-            if calibration.lives is not None:
-                tube = calibration.lives.narrowed(tube, stretch.evidence, stretch.present, stretch.times_s)
-            found.append(_Found(stretch, tube, named, score))
+            found.append(_Found(stretch, _alive(tube, stretch, calibration.lives_marked), named, score))
         return found
 
-    def _edited(self, stretch: Stretch, judged: _Judged, is_fake: bool) -> list[_Found]:
+    def _edited(self, stretch: Stretch, pooled: float, is_fake: bool) -> list[_Found]:
         """Traces where something was done to footage."""
-        score = partial(self._model.card.calibration.local_score, pooled=judged.pooled, p_generated=judged.p_generated)
-        if not is_fake and score(float(stretch.present.max())) < self._min_score:
+        calibration = self._model.card.calibration
+        if not is_fake and calibration.local_score(float(stretch.present.max()), pooled) < self._min_score:
             return []
         found = []
         for tube in presence_tubes(stretch.present, stretch.times_s, stretch.end_s):
             kind = list(Category)[int(kinds_in(stretch.kinds, tube.mask).argmax())]
-            found.append(_Found(stretch, tube, [kind], score(tube.heat)))
+            score = calibration.local_score(tube.heat, pooled)
+            found.append(_Found(stretch, _alive(tube, stretch, calibration.lives_edited), [kind], score))
         return found
 
 
@@ -235,6 +232,12 @@ def _limit(model: TraceNetModel, threshold: Threshold | float) -> float:
     if not 0.0 <= threshold <= 1.0:
         raise SettingsError("threshold", f"expected a number from 0 to 1 but got {threshold}")
     return float(threshold)
+
+
+def _alive(tube: FoundTube, stretch: Stretch, lives: Lives | None) -> FoundTube:
+    if lives is None:
+        return tube
+    return lives.over_life(tube, stretch.evidence, stretch.present, stretch.times_s, stretch.end_s)
 
 
 def _explained(trace: _Found) -> Trace:

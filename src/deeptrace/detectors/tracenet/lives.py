@@ -1,4 +1,4 @@
-"""When a marked trace lives: moment by moment, the chance that an annotator would say it is there.
+"""When a trace is there, given where: moment by moment, the chance that it is.
 
 *Where* annotators mark hardly depends on the moment, so the heat that tubes are found in says little of *when*. That is
 read off the evidence in the tube's box: how each measurement there departs from its own average over time, in itself
@@ -17,9 +17,13 @@ from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.detectors.tracenet.tubes import FoundTube
 from deeptrace.geometry import Box, Keyframe, Tube
 
-__all__ = ["LIFE_FEATURES", "Lives", "coverage", "life_features", "likeliest_life"]
+__all__ = ["LIFE_FEATURES", "MOMENT_FEATURES", "Lives", "coverage", "life_features", "likeliest_life"]
 
-LIFE_FEATURES = 5 + 2 * len(CHANNELS) + 1
+MOMENT_FEATURES = 5
+"""The first features, which say which moment it is and nothing of the picture."""
+LIFE_FEATURES = MOMENT_FEATURES + 2 * len(CHANNELS) + 1
+
+_AROUND_S = 3.0
 _LONGEST_S = 6.0  # of the clips that lives were learned from; a longer video's times say no more than this
 _BEGINNING_S = 1.0
 _EPS = 1e-3
@@ -52,23 +56,28 @@ class Lives(BaseModel):
         standard = (features - np.array(self.mean)) / np.array(self.spread)
         return np.asarray(np.clip(standard, -_OUTLIER, _OUTLIER))
 
-    def narrowed(self, found: FoundTube, evidence: np.ndarray, present: np.ndarray, times_s: np.ndarray) -> FoundTube:
-        """The tube over its likeliest life within the time that it was found in.
+    def over_life(
+        self, found: FoundTube, evidence: np.ndarray, present: np.ndarray, times_s: np.ndarray, end_s: float
+    ) -> FoundTube:
+        """The tube over its likeliest life, searched in the time that it was found in and 3 s around.
 
         Args:
             found: a tube of the stretch.
-            evidence, present, times_s: of the stretch, see `Stretch`.
+            evidence, present, times_s, end_s: of the stretch, see `Stretch`.
         """
         alive = np.flatnonzero(found.mask.any(axis=(1, 2)))
-        span = slice(int(alive[0]), int(alive[-1]) + 1)
-        end = found.tube.offset_s
+        around = times_s[alive[0]] - _AROUND_S, times_s[alive[-1]] + _AROUND_S
+        near = np.flatnonzero((times_s >= around[0]) & (times_s <= around[1]))
+        ends = np.append(times_s[1:], end_s)
+        first, last = int(near[0]), int(near[-1])
+        span, end = slice(first, last + 1), float(ends[last])
         features = life_features(evidence[span], present[span], found.tube.box, times_s[span], end)
         life = likeliest_life(self.chances(features), times_s[span], end)
-        first, stop = span.start + life.start, span.start + life.stop
-        offset_s = float(times_s[stop]) if stop < span.stop else end
-        mask = found.mask.copy()
-        mask[:first] = mask[stop:] = False
-        return replace(found, tube=_cut(found.tube, float(times_s[first]), offset_s), mask=mask)
+        kept = slice(first + life.start, first + life.stop)
+        mask = np.zeros_like(found.mask)
+        mask[kept] = found.mask.any(axis=0)
+        tube = _within(found.tube, float(times_s[kept.start]), float(ends[kept.stop - 1]))
+        return replace(found, tube=tube, mask=mask)
 
 
 def life_features(evidence: np.ndarray, present: np.ndarray, box: Box, times_s: np.ndarray, end_s: float) -> np.ndarray:
@@ -133,8 +142,8 @@ def _smoothed(rows: np.ndarray) -> np.ndarray:
     return np.asarray(sum(weight * padded[k : k + len(rows)] for k, weight in enumerate(_SMOOTH)))
 
 
-def _cut(tube: Tube, onset_s: float, offset_s: float) -> Tube:
-    """The tube over a part of its life."""
+def _within(tube: Tube, onset_s: float, offset_s: float) -> Tube:
+    """The tube over another life; its box stands still where it was not known."""
     inner = [key for key in tube.keyframes if onset_s < key.time_s < offset_s]
     first = Keyframe(time_s=onset_s, box=Box.from_fractions(*tube.corners_at([onset_s])[0]))
     return Tube(onset_s=onset_s, offset_s=offset_s, keyframes=(first, *inner))

@@ -39,14 +39,15 @@ class Calibration(BaseModel):
             trace_generated * logit(p_fake) + trace_bias): the chance that an annotator marked a trace there
             (box IoU at least 0.3).
         local, local_edited, local_bias: a presence tube's score = sigmoid(local * logit(its mean presence) +
-            local_edited * pooled logit + local_bias), the chance that an edit lies there (box IoU at least 0.3) with
-            one edited clip in five, times the chance that the clip is footage.
+            local_edited * pooled logit + local_bias): the chance that an edit lies there (box IoU at least 0.3), with
+            one edited clip in five.
         sharpen: power applied to the heat before boxes are read off.
         kinds_trust, kinds_prior: chances of the categories of a tube where annotators mark = kinds ** trust * prior,
             made to add up to 1; `kinds` are those of edits, each as likely.
         category_thresholds: there a category is named from this chance on; 1 for those told too badly to be named
             unless they are the likeliest.
-        lives: when a marked trace is there; None: all the time that it was found in.
+        lives_marked, lives_edited: when a trace that an annotator would mark is there, and when an edit is; None: all
+            the time that it was found in.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,24 +71,21 @@ class Calibration(BaseModel):
     kinds_trust: float = 1.0
     kinds_prior: tuple[float, ...] = ()
     category_thresholds: tuple[float, ...] = ()
-    lives: Lives | None = None
+    lives_marked: Lives | None = None
+    lives_edited: Lives | None = None
 
     def p_fake(self, texture: float, appearance: float, pooled: float) -> float:
         """Calibrated probability that the clip is generated, or that a part of it is."""
-        return 1.0 - (1.0 - self.p_generated(texture, appearance)) * (1.0 - self.p_edited(pooled))
-
-    def p_generated(self, texture: float, appearance: float) -> float:
-        """Chance that the clip as a whole is generated."""
-        return _sigmoid(self.texture * texture + self.appearance * appearance + self.bias)
+        whole = _sigmoid(self.texture * texture + self.appearance * appearance + self.bias)
+        return 1.0 - (1.0 - whole) * (1.0 - self.p_edited(pooled))
 
     def p_edited(self, pooled: float) -> float:
         """Chance that footage was edited in one place."""
         return _sigmoid(self.edited * pooled + self.edited_bias)
 
-    def local_score(self, presence: float, pooled: float, p_generated: float) -> float:
+    def local_score(self, presence: float, pooled: float) -> float:
         """See the class."""
-        edited = _sigmoid(self.local * _logit(presence) + self.local_edited * pooled + self.local_bias)
-        return edited * (1.0 - p_generated)
+        return _sigmoid(self.local * _logit(presence) + self.local_edited * pooled + self.local_bias)
 
     def kinds_marked(self, kinds: np.ndarray) -> np.ndarray:
         """Chances (9,) of the categories that an annotator would name, see the class."""

@@ -17,7 +17,7 @@ from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.measure import planted_sets
 from deeptrace.train.tracenet.nets import PresenceNet
 
-__all__ = ["NO_TRACE", "PlantedScores", "score_planted"]
+__all__ = ["NO_TRACE", "PlantedScores", "box_of", "score_planted"]
 
 NO_TRACE = -1
 
@@ -91,12 +91,12 @@ def _scored(net: PresenceNet, evidence: np.ndarray, truth: np.ndarray | None) ->
         return float(pooled[0]), 0.0, 0.0, 0
     best = tubes[0]
     told = kinds_in(kinds[0].softmax(1).numpy(), best.mask).argmax()
-    iou = 0.0 if truth is None else best.tube.box.iou(_box_of(truth))
+    iou = 0.0 if truth is None else best.tube.box.iou(box_of(truth))
     return float(pooled[0]), best.heat, iou, int(told)
 
 
-def _box_of(truth: np.ndarray) -> Box:
-    """The box around the cells that the trace ever covers at least a third of."""
+def box_of(truth: np.ndarray) -> Box:
+    """The box around the cells that a trace (T, GRID, GRID) ever covers at least a third of."""
     covered = truth.max(axis=0) >= min(1 / 3, float(truth.max()))
     rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
     height, width = covered.shape

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
+from deeptrace.detectors.tracenet.model import Calibration
 from deeptrace.errors import DataError
 from deeptrace.train.tracenet.calibrate import calibrate
 from deeptrace.train.tracenet.clips import Clip, Kind, fold_numbers, read_clips
@@ -25,7 +26,7 @@ from deeptrace.train.tracenet.export import export_model
 from deeptrace.train.tracenet.figures import figures_of
 from deeptrace.train.tracenet.fit import fit_trace_net
 from deeptrace.train.tracenet.kernel_fit import KernelMachine, Trait, fit_kernel_machine
-from deeptrace.train.tracenet.lives import fit_lives
+from deeptrace.train.tracenet.lives import LifeExamples, fit_lives, marked_examples, planted_examples
 from deeptrace.train.tracenet.measure import AS_IS, ONE_ENCODING, load_measured, measure_all
 from deeptrace.train.tracenet.nets import TraceNet
 
@@ -77,11 +78,21 @@ def train_tracenet(config: TraceNetConfig, progress: Progress) -> Path:
     for fold in range(config.folds):  # for benchmarks: models that never saw these clips' generators and sources
         held_out = [clip.name for clip, number in zip(clips, folds, strict=True) if number == fold]
         seen = {v: [s for s in group if fold_of[s.clip.name] != fold] for v, group in scored.items()}
-        of_fold = calibration.model_copy(update={"lives": fit_lives(seen, config)})
+        of_fold = _with_lives(calibration, seen, [k for k in range(config.folds) if k != fold], config)
         export_model(*_load_fit(config, fold), of_fold, card | {"held_out": held_out}, config.out / f"fold{fold}")
-    calibration = calibration.model_copy(update={"lives": fit_lives(scored, config)})
+    calibration = _with_lives(calibration, scored, range(config.folds), config)
     export_model(*_load_fit(config, _ALL), calibration, card, config.out / "model")
     return config.out / "model"
+
+
+def _with_lives(
+    calibration: Calibration, scored: dict[int, list[ScoredClip]], folds: Iterable[int], config: TraceNetConfig
+) -> Calibration:
+    """The calibration with what clips, by variant, and the planted traces of `folds` teach of lives."""
+    marked = LifeExamples.joined([marked_examples(group, variant, config) for variant, group in scored.items()])
+    planted = LifeExamples.joined([LifeExamples.load(_planted_lives_path(config, fold)) for fold in folds])
+    lives = {"lives_marked": fit_lives(marked, moments=True), "lives_edited": fit_lives(planted, moments=False)}
+    return calibration.model_copy(update=lives)
 
 
 def load_scored(config: TraceNetConfig, clips: list[Clip], variant: int) -> list[ScoredClip]:
@@ -130,6 +141,9 @@ def _fit_fold(config: TraceNetConfig, clips: list[Clip], folds: np.ndarray, fold
         planted := score_planted(models[0].presence, mine, config)
     ):
         planted.save(path)
+    if fold != _ALL and not (path := _planted_lives_path(config, fold)).is_file():
+        path.parent.mkdir(exist_ok=True)
+        planted_examples(models[0].presence, mine, config).save(path)
 
 
 def _load_fit(config: TraceNetConfig, fold: int) -> tuple[TraceNet, KernelMachine, KernelMachine]:
@@ -169,6 +183,10 @@ def _scores_path(config: TraceNetConfig, clip: Clip, variant: int) -> Path:
 
 def _planted_scores_path(config: TraceNetConfig, fold: int) -> Path:
     return config.out / "scores" / f"fold{fold}.planted.npz"
+
+
+def _planted_lives_path(config: TraceNetConfig, fold: int) -> Path:
+    return config.out / "scores" / f"fold{fold}.lives.npz"
 
 
 def _write(path: Path, text: str) -> None:

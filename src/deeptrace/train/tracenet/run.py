@@ -32,7 +32,7 @@ from deeptrace.train.tracenet.nets import TraceNet
 
 __all__ = ["VERSION", "train_tracenet"]
 
-VERSION = "1"
+VERSION = "2"
 _ALL = -1
 _SCORED_VARIANTS = (AS_IS, ONE_ENCODING)
 

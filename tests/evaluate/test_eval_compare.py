@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy import stats
 from tests.evaluate.eval_sets import make_set
 from typer.testing import CliRunner
 
+from deeptrace.cli.eval_table import print_evaluation
 from deeptrace.cli.main import app
 from deeptrace.data import read_reward_data
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.evaluate.compare import compare_runs
 from deeptrace.evaluate.compare_stats import paired_differences, run_columns
 from deeptrace.evaluate.run import evaluate
+from deeptrace.evaluate.table import tables_of
 from deeptrace.geometry import Box
 from deeptrace.metrics import auroc, metric_sums, paired_permutation
 from deeptrace.trace import Label, Media, Outcome, Sample, Trace, Verdict
@@ -146,6 +151,20 @@ def test_two_runs_side_by_side(runs: dict[str, Path]) -> None:
     assert differences["paper.accuracy"].difference == 0
     assert differences["paper.bbox_iou"].difference == pytest.approx(100 * 4 / 6)
     assert json.loads(json.dumps(found.as_json()))["videos"] == 8
+
+
+@pytest.mark.parametrize("width", [50, 80, 100])
+def test_a_narrow_terminal_cuts_no_number_short(runs: dict[str, Path], width: int) -> None:
+    result = json.loads((runs["box"] / "evaluation.json").read_text())
+    result["per_video"]["brier"] = 0.12345
+    console = Console(width=width, file=io.StringIO())
+    print_evaluation(result, console)
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    assert max(len(line) for line in shown.splitlines()) <= width
+    assert "0.123" in shown.split()
+    heads = [column.title.split()[0] for table, _ in tables_of(result) for column in table.columns]
+    assert [head for head in heads if not re.search(rf"{re.escape(head)}( s)?[↑↓]", shown)] == []
 
 
 def test_on_how_many_videos_auroc_stands_is_said(tmp_path: Path) -> None:

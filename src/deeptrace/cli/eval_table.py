@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -35,7 +35,8 @@ def print_evaluation(result: Mapping[str, Any], console: Console | None = None) 
         )
     )
     for table, rows in tables_of(result):
-        console.print(_rich(table, rows))
+        for part in _parts(table, rows, console):
+            console.print(part)
     missing = [f"{title}: {why}" for title, why in unavailable(result)]
     if missing:
         console.print(Text(f"Not to be had: {'; '.join(missing)}.", style="dim"))
@@ -43,12 +44,26 @@ def print_evaluation(result: Mapping[str, Any], console: Console | None = None) 
     console.print(Text(_explanation_note(result), style="dim"))
 
 
-def _rich(table: Table, rows: list[Row]) -> RichTable:
+def _parts(table: Table, rows: list[Row], console: Console) -> Iterator[RichTable]:
+    """The table, its columns in as many parts as the console is narrow: a number cut short would be another one."""
+    left, title = table.columns, f"{table.title} ({table.unit})"
+    while left:
+        taken = next(n for n in range(len(left), 0, -1) if n == 1 or _fits(_rich(title, left[:n], rows), console))
+        yield _rich(title, left[:taken], rows)
+        left, title = left[taken:], f"{table.title}, continued"
+
+
+def _fits(shown: RichTable, console: Console) -> bool:
+    return console.measure(shown, options=console.options.update(width=1000)).minimum <= console.width
+
+
+def _rich(title: str, columns: Sequence[Column], rows: list[Row]) -> RichTable:
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
-    shown.title = f"{table.title} ({table.unit})"
-    shown.add_column("", overflow="fold", min_width=20, max_width=30)
-    for column in table.columns:
-        shown.add_column(f"{column.title}{'↑' if column.better == 'up' else '↓'}", justify="right", no_wrap=True)
+    shown.title = title
+    shown.add_column("", overflow="fold", min_width=16, max_width=30)
+    for column in columns:
+        head = f"{column.title}{'↑' if column.better == 'up' else '↓'}"
+        shown.add_column(head, justify="right", no_wrap=True, min_width=len(head))
     before = rows[0].kind
     for row in rows:
         if row.kind == "published" and row.note not in PUBLISHED_SHOWN:
@@ -56,12 +71,12 @@ def _rich(table: Table, rows: list[Row]) -> RichTable:
         if row.kind != before:
             shown.add_section()
             before = row.kind
-        cells = [column.text(row.values.get(column.name)) for column in table.columns]
+        cells = [column.text(row.values.get(column.name)) for column in columns]
         shown.add_row(Text(printable(row.title)), *cells, style=_STYLES[row.kind])
         if row.kind == "run":
             if row.intervals:
-                shown.add_row("  95 %", *(_interval(column, row) for column in table.columns), style="dim")
-            shown.add_row("  stands on", *(_support(column, row) for column in table.columns), style="dim")
+                shown.add_row("  95 %", *(_interval(column, row) for column in columns), style="dim")
+            shown.add_row("  stands on", *(_support(column, row) for column in columns), style="dim")
     return shown
 
 

@@ -38,12 +38,11 @@ def show_plan(planned: Iterable[Planned], info: DetectorInfo, *, json_lines: boo
 def _print_table(rows: list[Planned], info: DetectorInfo) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(printable(info.name)))
     table.caption = Text("Nothing was loaded or sent. Memory and time are estimates, for one clip at a time.")
-    table.add_column("video", overflow="fold")
-    for name in ("frames", "size", "visual tokens", "prompt tokens", "memory", "time"):
+    table.add_column("video", overflow="fold", min_width=16)
+    for name in ("frames", "size", "visual\ntokens", "prompt\ntokens", "memory", "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("note")
     for row in rows:
-        table.add_row(Text(printable(row.path)), *_cells(row))
+        table.add_row(_named(row), *_cells(row))
     table.add_section()
     known = [row.estimate for row in rows if row.estimate is not None]
     seconds = [estimate.seconds for estimate in known if estimate.seconds is not None]
@@ -58,14 +57,20 @@ def _print_table(rows: list[Planned], info: DetectorInfo) -> None:
         str(sum(prompts)) if prompts else "",
         f"{max(memory):.1f} GiB" if memory else "",
         _duration(sum(seconds)) if seconds else "",
-        "",
     )
     Console().print(table)
 
 
-def _cells(row: Planned) -> list[Text | str]:
+def _named(row: Planned) -> Text:
+    """The clip, and below it what the reader should know of it."""
+    why = row.error or "" if row.estimate is None else "; ".join(row.estimate.warnings)
+    text = Text(printable(row.path))
+    return text.append(f"\n{printable(why)}", style="yellow" if row.estimate is None else "dim") if why else text
+
+
+def _cells(row: Planned) -> list[str]:
     if row.estimate is None:
-        return ["", "", "", "", "", "", Text(printable(row.error or ""), style="yellow")]
+        return []
     found = row.estimate
     return [
         str(found.frames),
@@ -74,7 +79,6 @@ def _cells(row: Planned) -> list[Text | str]:
         "" if found.prompt_tokens is None else str(found.prompt_tokens),
         "" if found.memory_gib is None else f"{found.memory_gib:.1f} GiB",
         "" if found.seconds is None else _duration(found.seconds),
-        Text(printable("; ".join(found.warnings))),
     ]
 
 

@@ -42,6 +42,7 @@ from deeptrace.detectors.transformers.source import Source, resolve
 from deeptrace.evaluate.detect_batches import BatchPool
 from deeptrace.protocol import question
 from deeptrace.video import open_video, write_video
+from sft_speed import qwen2_5_vl
 
 SIZE, FPS = (640, 360), 24.0
 LARGE_BYTES = 24 << 30
@@ -106,12 +107,7 @@ def random_model(folder: Path, settings: dict[str, Any]) -> tuple[Any, Source]:
     config = tiny_config("qwen2_5_vl", tokenizer)
     large = torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory > LARGE_BYTES
     if large:
-        text, vision = config.text_config, config.vision_config
-        text.hidden_size, text.intermediate_size, text.num_hidden_layers = 3584, 18944, 28
-        text.num_attention_heads, text.num_key_value_heads, text.vocab_size = 28, 4, 152064
-        text.rope_parameters = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
-        vision.hidden_size, vision.intermediate_size, vision.depth, vision.num_heads = 1280, 3420, 32, 16
-        vision.out_hidden_size, vision.fullatt_block_indexes = 3584, [7, 15, 23, 31]
+        config = with_7b_weights(config, tokenizer)
     torch.manual_seed(0)
     device, dtype = ("cuda", torch.bfloat16) if large else ("cpu", torch.float32)
     with torch.device(device):
@@ -120,6 +116,17 @@ def random_model(folder: Path, settings: dict[str, Any]) -> tuple[Any, Source]:
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return model, resolve(str(folder), settings)
+
+
+def with_7b_weights(tiny: Any, tokenizer: Any) -> Any:
+    """The config of Qwen2.5-VL 7B with the tokens of a tiny one, whose tokenizer gets a word for each of the others."""
+    config = qwen2_5_vl(tiny=False)
+    tokenizer.add_tokens([f"\u27e6{k}\u27e7" for k in range(len(tokenizer), config.text_config.vocab_size)])
+    for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
+        setattr(config, name, getattr(tiny, name))
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(config.text_config, name, getattr(tiny.text_config, name, None))
+    return config
 
 
 def given(name: str, settings: dict[str, Any]) -> tuple[Any, Source]:

@@ -80,8 +80,14 @@ def _audit(path: str, *, kept: Path | None, **asked: Any) -> Audit:
 
     stage = "decoded" if asked["decode"] else "read"
     with stage_bars() as show:
+
+        def on_file(done: int, total: int) -> None:
+            show(stage, done, total)
+            if done == total:
+                show("looking for shortcuts", 0, None)
+
         try:
-            return run_audit(path, on_file=lambda done, total: show(stage, done, total), **asked)
+            return run_audit(path, on_file=on_file, **asked)
         except KeyboardInterrupt:
             copy = "" if kept is None else f"; the copy in {kept} is whole"
             interrupted(f"half an audit says nothing, so none is kept{copy}; run the same command again")

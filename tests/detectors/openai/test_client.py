@@ -100,7 +100,7 @@ def test_requests_at_fault_are_no_failure_of_the_server(server: ModelServer, cod
 
 def test_nobody_listening_is_said_in_one_line() -> None:
     (found,) = ask(ModelServer(url="http://127.0.0.1:9/v1"), manners=replace(QUICK, attempts=2))
-    assert str(found).startswith("ConnectError")
+    assert str(found).startswith("no server answers at http://127.0.0.1:9/v1: ")
     assert "(after 2 tries)" in str(found)
 
 

@@ -241,6 +241,8 @@ class ChatClient:
                     body = await _body(response)
         except TimeoutError:
             raise _TransientError(f"no answer within {self._manners.attempt_s:g} s") from None
+        except httpx.ConnectError as error:
+            raise _TransientError(f"no server answers at {self._endpoint.base_url}: {error}") from error
         except httpx.HTTPError as error:
             raise _TransientError(f"{type(error).__name__} {error}".rstrip()) from error
         text = self._endpoint.cleaned(body.decode("utf-8", "replace"))

@@ -22,6 +22,7 @@ from tests.data.hub_server import Hub, serve
 from deeptrace.data import join_media, read_reward_data
 from deeptrace.data.download import Fetcher, JoinedFile, download_release, list_release, unpack
 from deeptrace.errors import DataError, ServiceError, SettingsError
+from deeptrace.folder_lock import FolderLock
 
 ROWS = [{"video_id": f"f{i}", "video_type": "fake_video", "video_path": f"videos/f{i}.mp4"} for i in range(6)] + [
     {"video_id": f"r{i}", "video_type": "real_video", "video_path": f"real_videos/r{i}.mp4"} for i in range(3)
@@ -201,6 +202,8 @@ def test_another_dataset_or_address_is_refused(hub: Hub, tmp_path: Path) -> None
         download_release(tmp_path, dataset="someone/else", base_url=hub.url, fetcher=quick())
     with pytest.raises(SettingsError, match="base URL"):
         download_release(tmp_path, base_url="ftp://x", fetcher=quick())
+    with FolderLock(tmp_path), pytest.raises(SettingsError, match="another run is writing"):
+        download_release(tmp_path, base_url=hub.url, fetcher=quick())
 
 
 def test_a_missing_part_is_named(hub: Hub, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from deeptrace.data.download.hub import DEFAULT_BASE_URL, DEFAULT_DATASET, Remot
 from deeptrace.data.download.unpack import unpack
 from deeptrace.data.jsonio import atomic_path
 from deeptrace.errors import DataError, ServiceError
+from deeptrace.folder_lock import FolderLock
 
 __all__ = ["RELEASE_FILES", "STATE_NAME", "download_release"]
 
@@ -59,28 +60,29 @@ def download_release(
     Raises:
         ServiceError: the hub cannot be reached, or a file is wrong even after a fresh start.
         DataError: no file matches, a part of a zip is missing, a zip is damaged, or the disk is full.
+        SettingsError: another download is writing into `folder`, or it cannot be written.
     """
     base, fetch = Path(folder), fetcher or Fetcher()
-    base.mkdir(parents=True, exist_ok=True)
-    state = _state(base, dataset)
-    pinned = state["commit"] if state.get("revision") == revision else revision
-    commit, found = list_release(dataset, revision=pinned, base_url=base_url, fetcher=fetch)
-    wanted = [file for file in found if any(fnmatch.fnmatchcase(file.path, pattern) for pattern in files)]
-    if not wanted:
-        raise DataError(dataset, f"has no file like {', '.join(files)}")
-    _safe(wanted)
-    if state.get("commit") != commit:
-        state = {"dataset": dataset, "revision": revision, "commit": commit, "files": {}, "unpacked": []}
-    todo = [file for file in wanted if _archive_of(file.path) not in state["unpacked"] or keep_archives]
-    _check_space(todo, base)
-    for file in todo:
-        fetch.file(file.url, base / file.path, size=file.size, checksum=file.checksum)
-        state["files"][file.path] = {"size": file.size, "checksum": file.checksum and file.checksum.value}
-        _write_state(base, state)
-    if unpacked:
-        for archive, parts in _archives(wanted).items():
-            if archive not in state["unpacked"]:
-                _unpack_one(base, archive, parts, state, keep=keep_archives, on_unpack=on_unpack)
+    with FolderLock(base):
+        state = _state(base, dataset)
+        pinned = state["commit"] if state.get("revision") == revision else revision
+        commit, found = list_release(dataset, revision=pinned, base_url=base_url, fetcher=fetch)
+        wanted = [file for file in found if any(fnmatch.fnmatchcase(file.path, pattern) for pattern in files)]
+        if not wanted:
+            raise DataError(dataset, f"has no file like {', '.join(files)}")
+        _safe(wanted)
+        if state.get("commit") != commit:
+            state = {"dataset": dataset, "revision": revision, "commit": commit, "files": {}, "unpacked": []}
+        todo = [file for file in wanted if _archive_of(file.path) not in state["unpacked"] or keep_archives]
+        _check_space(todo, base)
+        for file in todo:
+            fetch.file(file.url, base / file.path, size=file.size, checksum=file.checksum)
+            state["files"][file.path] = {"size": file.size, "checksum": file.checksum and file.checksum.value}
+            _write_state(base, state)
+        if unpacked:
+            for archive, parts in _archives(wanted).items():
+                if archive not in state["unpacked"]:
+                    _unpack_one(base, archive, parts, state, keep=keep_archives, on_unpack=on_unpack)
     return base
 
 

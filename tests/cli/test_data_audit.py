@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from deeptrace.cli.main import app
 from deeptrace.data import iter_rows, read_reward_data
-from deeptrace.errors import DataError, SettingsError
+from deeptrace.errors import DataError, MissingExtraError, SettingsError
 
 ROWS = [
     {
@@ -128,6 +129,13 @@ def test_audit_fix_writes_and_audits_the_copy(tmp_path: Path) -> None:
     for option in (("--fix",), ("--size", "96x64"), ("--fix", "--out", tmp_path / "c2", "--size", "big")):
         with pytest.raises(SettingsError):
             run("audit", shelf.root, *option)
+
+
+def test_audit_without_its_extra_says_so_before_the_work(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.tree", None)
+    monkeypatch.setattr("deeptrace.data.audit.run.gather", lambda *_, **__: pytest.fail("files were read"))
+    with pytest.raises(MissingExtraError, match=r"shortcut audit.*deeptrace\[bench\]"):
+        run("audit", data)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ class Family:
 
     def _imported(self, target: str) -> Callable[..., Any]:
         if self.missing and self.extra:
-            raise MissingExtraError(f"detector {self.prefix}:", self.extra)
+            raise MissingExtraError(f"detector {self.prefix}", self.extra)
         module, _, attribute = target.partition(":")
         try:
             found = importlib.import_module(module)

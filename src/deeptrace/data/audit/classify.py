@@ -16,7 +16,15 @@ from scipy.stats import rankdata
 
 from deeptrace.errors import MissingExtraError
 
-__all__ = ["auc", "cross_validated_auc", "fit_model", "folds_by_clip", "folds_by_source", "shuffled_by_source"]
+__all__ = [
+    "auc",
+    "check_installed",
+    "cross_validated_auc",
+    "fit_model",
+    "folds_by_clip",
+    "folds_by_source",
+    "shuffled_by_source",
+]
 
 Model = Literal["tree", "forest"]
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -118,6 +126,11 @@ def fit_model(matrix: NDArray[np.float64], truth: NDArray[np.bool_], model: Mode
         n_estimators=30, max_depth=8, min_samples_leaf=max(leaf // 2, 1), random_state=seed, n_jobs=1
     )
     return forest.fit(matrix, truth)
+
+
+def check_installed() -> None:
+    """Raise MissingExtraError when scikit-learn is not installed."""
+    _sklearn("tree")
 
 
 def _sklearn(module: str) -> Any:

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deeptrace.data.audit import integrity
+from deeptrace.data.audit import classify, integrity
 from deeptrace.data.audit.facts import FileFacts, gather
 from deeptrace.data.audit.integrity import Finding, Severity
-from deeptrace.data.audit.shortcuts import Shortcuts, find_shortcuts
+from deeptrace.data.audit.shortcuts import MIN_CLIPS_A_CLASS, Shortcuts, find_shortcuts
 from deeptrace.data.media import join_media
 from deeptrace.data.rewarddata import annotations_path, iter_rows, samples_of_rows
 from deeptrace.data.row import RewardRow
@@ -107,6 +107,9 @@ def audit(
         samples = [sample for sample in samples if sample.split == split]
     if not samples:
         raise DataError(file, "holds not one readable video" + (f" in split {split!r}" if split else ""))
+    labels = Counter(sample.label for sample in samples)
+    if min(labels[Label.FAKE], labels[Label.REAL]) >= MIN_CLIPS_A_CLASS:
+        classify.check_installed()  # said before every file is decoded, not after
     join = join_media(samples, Path(file).parent if root is None else root)
     findings += integrity.check_join(join) if split is None else ()
     facts = _facts(

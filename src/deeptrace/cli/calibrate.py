@@ -18,7 +18,7 @@ def calibrate(
 ) -> None:
     """Fit temperature and thresholds to a language model's p_fake on videos not trained on; keep them beside the model.
 
-    Probabilities become as sure as they are right. Labels stay the model's own, unless hf: is run with
+    Probabilities become as sure as they are right. Labels stay the model's own, unless a detector is run with
     --set threshold=balanced (fpr_1, fpr_5). Detectors hf: read the file from their folder, openai: with --set
     calibration=FOLDER.
     """

@@ -22,6 +22,7 @@ from deeptrace.cli.main import app  # noqa: E402
 from deeptrace.data import read_reward_data, write_reward_data  # noqa: E402
 from deeptrace.detectors.calibration import read_calibration  # noqa: E402
 from deeptrace.errors import DataError, SettingsError  # noqa: E402
+from deeptrace.folder_lock import FolderLock  # noqa: E402
 from deeptrace.trace import Label, Verdict  # noqa: E402
 from deeptrace.train.grpo.config import GrpoConfig  # noqa: E402
 from deeptrace.train.grpo.loop import ANSWERS, LOG, STATE, question_order, read_log  # noqa: E402
@@ -154,6 +155,12 @@ def test_two_processes_do_what_one_does(folder: Path) -> None:
     assert [row["video"] for row in read_log(outs[0] / ANSWERS)] == [
         row["video"] for row in read_log(outs[1] / ANSWERS)
     ]
+
+
+def test_a_folder_that_another_run_writes_into_is_refused(untaught: Path) -> None:
+    config = small_config(untaught, out="held", learn=SHORT, steps=1, validation=None)
+    with FolderLock(config.out), pytest.raises(SettingsError, match="another run is writing"):
+        train_grpo(config)
 
 
 def test_a_folder_of_another_run_is_refused(untaught: Path) -> None:

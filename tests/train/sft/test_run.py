@@ -22,6 +22,7 @@ from tests.train.sft.made import config_fields, write_clips  # noqa: E402
 
 from deeptrace.detectors.transformers.models import load_model  # noqa: E402
 from deeptrace.errors import DataError, MissingExtraError, SettingsError  # noqa: E402
+from deeptrace.folder_lock import FolderLock  # noqa: E402
 from deeptrace.train.sft.config import SftConfig  # noqa: E402
 from deeptrace.train.sft.run import train_sft  # noqa: E402
 from deeptrace.train.sft.trainer import last_checkpoint  # noqa: E402
@@ -148,6 +149,11 @@ def test_every_ablation_trains_and_reports(dropped: int, bases: dict[str, Path],
     kept = json.loads((tmp_path / "model" / "deeptrace_detector.json").read_text())
     assert kept["without"] == [part for part in parts if not form[part]]
     assert "2 validation videos" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_a_folder_that_another_run_writes_into_is_refused(bases: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    with FolderLock(tmp_path), pytest.raises(SettingsError, match="another run is writing"):
+        train(bases["qwen2_5_vl"], data, tmp_path)
 
 
 def test_another_config_or_other_data_need_another_folder(bases: dict[str, Path], data: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from deeptrace.detectors.transformers.encode import Encoder, load_encoder
 from deeptrace.detectors.transformers.source import kept_settings
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.evaluate.calibrate import keep_calibration
+from deeptrace.folder_lock import FolderLock
 from deeptrace.train.grpo.check import check, grounded_overall
 from deeptrace.train.grpo.config import GrpoConfig
 from deeptrace.train.grpo.loop import LOG, Hooks, read_log, run_loop
@@ -68,10 +70,15 @@ def train_grpo(config: GrpoConfig, progress: Progress = lambda _what, _done, _to
         the best one by the checks on `config.validation`.
 
     Raises:
-        DataError, MissingExtraError, ModelError, SettingsError: as their parts.
+        DataError, MissingExtraError, ModelError, SettingsError: as their parts; another run writes into the folder.
     """
     _check_question(config)
     processes = Processes(cpu=not torch.cuda.is_available())
+    with FolderLock(config.out) if processes.is_main else nullcontext():
+        return _train(config, processes, progress)
+
+
+def _train(config: GrpoConfig, processes: Processes, progress: Progress) -> Path:
     if processes.is_main:
         _claim(config)
     processes.wait()
@@ -106,7 +113,6 @@ def _claim(config: GrpoConfig) -> None:
     Raises:
         SettingsError: another run has it.
     """
-    config.out.mkdir(parents=True, exist_ok=True)
     stated = config.model_dump(mode="json")
     file = config.out / CONFIG
     if file.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from transformers import set_seed
 from deeptrace.data.jsonio import atomic_path
 from deeptrace.detectors.transformers.encode import Encoder, load_encoder
 from deeptrace.errors import DataError, DeeptraceError, SettingsError
+from deeptrace.folder_lock import FolderLock
 from deeptrace.trace import Media
 from deeptrace.train.mllm.encoding import estimated_lengths
 from deeptrace.train.mllm.examples import Example, read_examples
@@ -65,9 +67,14 @@ def train_sft(config: SftConfig, progress: Progress = lambda _what, _done, _tota
         progress: called on the first process with what is done ("decoded", "trained"), how much, and of how much.
 
     Raises:
-        DataError, ModelError, MissingExtraError, SettingsError: as their parts.
+        DataError, ModelError, MissingExtraError, SettingsError: as their parts; another run writes into the folder.
     """
     state = PartialState(cpu=config.device == "cpu")
+    with FolderLock(config.out) if state.is_main_process else nullcontext():
+        return _train(config, state, progress)
+
+
+def _train(config: SftConfig, state: PartialState, progress: Progress) -> Trained:
     first, processes = state.is_main_process, state.num_processes
     told: Progress = progress if first else (lambda _what, _done, _total: None)
     set_seed(config.seed)

@@ -20,7 +20,7 @@ __all__ = ["compare"]
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of evaluations; the first one leads.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of evaluations; the first one leads.")],
     common: Annotated[
         bool, typer.Option("--common", help="Runs on different videos: compare on those that all have.")
     ] = False,

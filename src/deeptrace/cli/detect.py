@@ -28,7 +28,7 @@ DEFAULT_OUT = Path("deeptrace-out")
 
 
 def detect(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, patterns or URLs.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, patterns or URLs.")],
     detector: Annotated[str, typer.Option(help="See `deeptrace detectors`.")] = "tracenet",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector; may be repeated.")

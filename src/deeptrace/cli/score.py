@@ -42,9 +42,7 @@ class FolderIs(StrEnum):
 
 
 def score(
-    paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH...]", help="Files, folders, patterns or URLs.")
-    ] = None,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Files, folders, patterns or URLs.")] = None,
     clips: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="CSV, JSON or JSONL with video, prompt, generator; or a RewardData folder."),

@@ -16,7 +16,7 @@ __all__ = ["synth"]
 
 
 def synth(
-    paths: Annotated[list[str], typer.Argument(metavar="REAL...", help="Real clips: files, folders, patterns, URLs.")],
+    paths: Annotated[list[str], typer.Argument(metavar="REAL", help="Real clips: files, folders, patterns, URLs.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the dataset to.")],
     clips: Annotated[int | None, typer.Option(min=1, help="How many to make. [default: one a real clip]")] = None,
     traces: Annotated[str, typer.Option(metavar="N..M", help="Traces in a clip, fewest..most.")] = "1..3",

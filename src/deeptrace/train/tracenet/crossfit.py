@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from deeptrace.detectors.tracenet.windows import LENGTH
+from deeptrace.train.tracenet.arrays import KeptArrays
 from deeptrace.train.tracenet.clips import Clip
 from deeptrace.train.tracenet.kernel_fit import KernelMachine
 from deeptrace.train.tracenet.measure import Measured
@@ -18,7 +18,7 @@ __all__ = ["ScoredClip", "Scores", "score_clip", "windows_of"]
 
 
 @dataclass(frozen=True)
-class Scores:
+class Scores(KeptArrays):
     """What the models say of one variant of one clip.
 
     Attributes:
@@ -36,18 +36,6 @@ class Scores:
     present: np.ndarray
     kinds: np.ndarray
     times_s: np.ndarray
-
-    def save(self, path: Path) -> None:
-        """Write to an .npz file."""
-        np.savez_compressed(path, **vars(self))
-
-    @classmethod
-    def load(cls, path: Path) -> Scores:
-        """Read from an .npz file."""
-        with np.load(path) as data:
-            arrays = {name: data[name] for name in data.files}
-        texture, appearance, clip = (float(arrays.pop(name)) for name in ("texture", "appearance", "clip"))
-        return cls(texture, appearance, clip, **arrays)
 
 
 @dataclass(frozen=True)

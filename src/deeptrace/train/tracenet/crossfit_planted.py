@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ import torch
 from deeptrace.detectors.tracenet.tubes import kinds_in, presence_tubes
 from deeptrace.geometry import Box
 from deeptrace.trace import Category
+from deeptrace.train.tracenet.arrays import KeptArrays
 from deeptrace.train.tracenet.clips import Clip
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.measure import planted_sets
@@ -23,7 +23,7 @@ NO_TRACE = -1
 
 
 @dataclass(frozen=True)
-class PlantedScores:
+class PlantedScores(KeptArrays):
     """One row for each stretch of camera footage, as it was, with a trace, or after a decoy.
 
     Attributes:
@@ -41,18 +41,6 @@ class PlantedScores:
     severity: np.ndarray
     category: np.ndarray
     told: np.ndarray
-
-    def save(self, path: Path) -> None:
-        """Write to an .npz file, whole or not at all."""
-        part = path.with_suffix(".part.npz")
-        np.savez(part, **vars(self))
-        part.replace(path)
-
-    @classmethod
-    def load(cls, path: Path) -> PlantedScores:
-        """Read from an .npz file."""
-        with np.load(path) as data:
-            return cls(**{name: data[name] for name in data.files})
 
     @classmethod
     def joined(cls, parts: list[PlantedScores]) -> PlantedScores:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from deeptrace.errors import DataError, MissingExtraError
+from deeptrace.train.tracenet.arrays import KeptArrays
 from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.measure import load_measured
@@ -32,7 +32,7 @@ CLIP = 2.5
 
 
 @dataclass(frozen=True)
-class KernelMachine:
+class KernelMachine(KeptArrays):
     """score(x) = sum over k of weights[k] * exp(-gamma * |z - support[k]|^2) + bias.
 
     Here z = clip((x - center) * scale) @ projection.
@@ -60,20 +60,6 @@ class KernelMachine:
         z = _standard(rows, self.center, self.scale) @ self.projection
         distance = ((z[:, None, :] - self.support[None, :, :]) ** 2).sum(axis=-1)
         return float((np.exp(-self.gamma * distance) @ self.weights + self.bias).mean())
-
-    def save(self, path: Path) -> None:
-        """Write to an .npz file, whole or not at all."""
-        part = path.with_suffix(".part.npz")
-        np.savez(part, **vars(self))
-        part.replace(path)
-
-    @classmethod
-    def load(cls, path: Path) -> KernelMachine:
-        """Read from an .npz file."""
-        with np.load(path) as data:
-            arrays = {name: data[name] for name in data.files}
-        gamma, bias = float(arrays.pop("gamma")), float(arrays.pop("bias"))
-        return cls(**arrays, gamma=gamma, bias=bias)
 
 
 def fit_kernel_machine(clips: list[Clip], config: TraceNetConfig, trait: Trait) -> KernelMachine:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from deeptrace.detectors.tracenet.lives import LIFE_FEATURES, MOMENT_FEATURES, Lives, life_features
 from deeptrace.detectors.tracenet.windows import RATE_FPS
+from deeptrace.train.tracenet.arrays import KeptArrays
 from deeptrace.train.tracenet.clip_score import logistic
 from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
@@ -27,7 +27,7 @@ _FEWEST_OF_A_CLIP = 4
 
 
 @dataclass(frozen=True)
-class LifeExamples:
+class LifeExamples(KeptArrays):
     """Moments of traces.
 
     Attributes:
@@ -52,18 +52,6 @@ class LifeExamples:
         none = cls(np.zeros((0, LIFE_FEATURES), np.float32), np.zeros(0, bool), np.zeros(0))
         columns = zip(*((p.features, p.alive, p.weights) for p in (none, *parts)), strict=True)
         return cls(*(np.concatenate(column) for column in columns))
-
-    def save(self, path: Path) -> None:
-        """Write to an .npz file, whole or not at all."""
-        part = path.with_suffix(".part.npz")
-        np.savez(part, **vars(self))
-        part.replace(path)
-
-    @classmethod
-    def load(cls, path: Path) -> LifeExamples:
-        """Read from an .npz file."""
-        with np.load(path) as data:
-            return cls(**{name: data[name] for name in data.files})
 
 
 def fit_lives(examples: LifeExamples, *, moments: bool) -> Lives | None:

@@ -96,6 +96,11 @@ class Box(_Value):
             return f"{down} {across}"
         return f"{across or down} half" if across or down else "centre"
 
+    @property
+    def nearly_everywhere(self) -> bool:
+        """Whether it takes up so much of the frame that no place says where it lies."""
+        return self.area > 0.7
+
     def overlap(self, other: Box) -> float:
         """Area shared with `other`, as a fraction of the frame."""
         w = min(self.x1, other.x1) - max(self.x0, other.x0)

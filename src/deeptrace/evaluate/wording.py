@@ -65,4 +65,4 @@ def place(box: Box | None) -> str:
     """Where, in words, with the share of the frame."""
     if box is None:
         return "place not stated"
-    return f"{'nearly everywhere' if box.area > 0.7 else box.place} ({100 * box.area:.0f} % of the frame)"
+    return f"{'nearly everywhere' if box.nearly_everywhere else box.place} ({100 * box.area:.0f} % of the frame)"

@@ -94,3 +94,9 @@ def test_it_is_one_plain_sentence_that_names_the_place(kind: Category | None) ->
     assert text.startswith("The region in the upper left ")
     assert text.endswith(".")
     assert text.count(". ") == 0
+
+
+def test_a_trace_nearly_everywhere_is_in_no_region() -> None:
+    wide = Box(x0=0.0, y0=0.1, x1=1.0, y1=0.9)
+    text = explanation(evidence_with(), TIMES, MASK, wide, Category.SUDDEN_BLURRING)
+    assert text.startswith("Nearly the whole picture loses sharpness")

@@ -50,7 +50,8 @@ def explanation(evidence: np.ndarray, times_s: np.ndarray, mask: np.ndarray, box
         kind: the likeliest category; None when none is likely.
     """
     looks = _LOOKS[kind] if kind else "changes in a way that footage hardly does"
-    first = f"The region in the {box.place} {looks}"
+    where = "Nearly the whole picture" if box.nearly_everywhere else f"The region in the {box.place}"
+    first = f"{where} {looks}"
     facts = sorted(_facts(evidence, times_s, mask), key=lambda fact: -fact.strength)[:2]
     if not facts:
         return f"{first}; no single measurement stands out there, the pattern as a whole does."

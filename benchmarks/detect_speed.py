@@ -1,7 +1,7 @@
 """`deeptrace detect` against ffmpeg merely decoding the same file, one thread each, in the same run; and its memory.
 
     python benchmarks/detect_speed.py [--detector tracenet] [--rounds 5] [--seconds 2 5 20] [--memory 5 60 300]
-        [--clips FOLDER]
+        [--clips FOLDER] [--core 0]
 
 Five seconds of camera movement over photographs with sensor noise are made at 1280x720 and 1920x1080 (x264, preset
 medium, crf 23, 24 fps; see `video_decode.py`); other lengths are that file cut or repeated without encoding it anew.
@@ -54,7 +54,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, nargs="*", default=[2, 5, 20], help="lengths of the clips")
     parser.add_argument("--memory", type=int, nargs="*", default=[5, 60, 300], help="lengths to measure memory at")
     parser.add_argument("--clips", type=Path, metavar="FOLDER", help="keep the made clips here, and use them again")
+    parser.add_argument("--core", type=int, help="run everything on this core, so that all meet the same neighbours")
     asked = parser.parse_args()
+    if asked.core is not None:
+        os.sched_setaffinity(0, {asked.core})
     if shutil.which("ffmpeg") is None:
         print("the peer of this benchmark, the ffmpeg command, is not installed", file=sys.stderr)
         return 2

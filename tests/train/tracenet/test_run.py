@@ -14,7 +14,8 @@ pytest.importorskip("onnxscript", reason="needs onnxscript (pip install 'deeptra
 pytest.importorskip("sklearn", reason="needs scikit-learn (pip install 'deeptrace[train]')")
 
 from deeptrace.detectors import load_detector
-from deeptrace.errors import DataError
+from deeptrace.errors import DataError, SettingsError
+from deeptrace.folder_lock import FolderLock
 from deeptrace.trace import Outcome
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.run import train_tracenet
@@ -34,6 +35,12 @@ def test_too_few_generators_are_said_before_anything_is_measured(tmp_path: Path)
     with pytest.raises(DataError, match="fewer than 2 generators"):
         train_tracenet(config_for(root), lambda *_: None)
     assert not (root / "out" / "measured").exists()
+
+
+def test_two_trainings_in_one_folder_are_refused(tmp_path: Path) -> None:
+    config = config_for(tmp_path)
+    with FolderLock(config.out), pytest.raises(SettingsError, match="another run is writing"):
+        train_tracenet(config, lambda *_: None)
 
 
 @pytest.mark.slow

@@ -47,11 +47,26 @@ def export_model(
         ModelError: the exported file differs from torch, or is larger than 10 MB.
     """
     module = Exported(net.eval(), texture, appearance).eval()
-    example = (
-        torch.randn(7, len(CHANNELS), GRID, GRID),
-        torch.rand(len(texture.center)),
-        torch.rand(len(appearance.center)),
-    )
+    weights = _onnx_of(module)
+    _check(module, weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "name": "tracenet",
+        **card,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "channels": list(CHANNELS),
+        "texture_statistics": len(texture.center),
+        "appearance_statistics": len(appearance.center),
+        "calibration": calibration.model_dump(),
+    }
+    for name, content in ((MODEL_NAME, weights), (CARD_NAME, json.dumps(facts, indent=1).encode() + b"\n")):
+        part = folder / f"{name}.part"
+        part.write_bytes(content)
+        part.replace(folder / name)
+
+
+def _onnx_of(module: Exported) -> bytes:
+    example = (torch.randn(7, len(CHANNELS), GRID, GRID), module.texture.example(), module.appearance.example())
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401 - what torch.onnx.export needs
@@ -72,24 +87,9 @@ def export_model(
                 external_data=False,
                 verbose=False,
             )
-            weights = _without_notes(path.read_bytes())
+            return _without_notes(path.read_bytes())
     except ImportError:
         raise MissingExtraError("export of TraceNet", "train") from None
-    _check(module, weights)
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = {
-        "name": "tracenet",
-        **card,
-        "sha256": hashlib.sha256(weights).hexdigest(),
-        "channels": list(CHANNELS),
-        "texture_statistics": len(texture.center),
-        "appearance_statistics": len(appearance.center),
-        "calibration": calibration.model_dump(),
-    }
-    for name, content in ((MODEL_NAME, weights), (CARD_NAME, json.dumps(facts, indent=1).encode() + b"\n")):
-        part = folder / f"{name}.part"
-        part.write_bytes(content)
-        part.replace(folder / name)
 
 
 def _without_notes(weights: bytes) -> bytes:

@@ -17,6 +17,7 @@ import torch
 
 from deeptrace.detectors.tracenet.model import Calibration
 from deeptrace.errors import DataError
+from deeptrace.folder_lock import FolderLock
 from deeptrace.train.tracenet.calibrate import calibrate
 from deeptrace.train.tracenet.clips import Clip, Kind, fold_numbers, read_clips
 from deeptrace.train.tracenet.config import TraceNetConfig
@@ -51,9 +52,13 @@ def train_tracenet(config: TraceNetConfig, progress: Progress) -> Path:
         Beside it lie the models of the folds, each with the names of the clips it never saw (`held_out`).
 
     Raises:
-        DataError, MissingExtraError, ModelError, SettingsError: as their parts.
+        DataError, MissingExtraError, ModelError, SettingsError: as their parts; another run is in the folder.
     """
-    config.out.mkdir(parents=True, exist_ok=True)
+    with FolderLock(config.out):
+        return _train(config, progress)
+
+
+def _train(config: TraceNetConfig, progress: Progress) -> Path:
     _write(config.out / "config.json", config.model_dump_json(indent=1))
     clips = read_clips(config.data, config.edited)
     if len({clip.group for clip in clips if clip.kind is Kind.GENERATED}) < config.folds:

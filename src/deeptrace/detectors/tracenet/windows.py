@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -24,6 +25,7 @@ RATE_FPS = 8.0
 SHORT_SIDE = 256
 LENGTH = 24
 _WIDEST = 4.0
+_AHEAD = 8  # frames decoded before they are measured: decoder and measurements need the processor's caches in turn
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def read_windows(video: Video, *, fast: bool = True, stride: int = LENGTH) -> It
     held: deque[tuple[Frame, np.ndarray]] = deque(maxlen=LENGTH)
     fresh = 0
     sampled = video.frames(max_fps=RATE_FPS, size=analysis_size(video.media), fast=fast)
-    for seen, frame in enumerate(sampled, start=1):
+    for seen, frame in enumerate(_read_ahead(sampled), start=1):
         held.append((frame, extractor.feed(frame).maps))
         fresh += 1
         if len(held) == LENGTH and (seen - LENGTH) % stride == 0:
@@ -76,6 +78,11 @@ def read_windows(video: Video, *, fast: bool = True, stride: int = LENGTH) -> It
             fresh = 0
     if fresh:
         yield _window(held, fresh)
+
+
+def _read_ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
+    while batch := list(islice(frames, _AHEAD)):
+        yield from batch
 
 
 def _window(held: deque[tuple[Frame, np.ndarray]], fresh: int) -> Window:

@@ -38,11 +38,15 @@ def adapted_detector(checkpoints: list[Path], folder: Path, *, clips: int, steps
     data = folder / "data"
     if not (data / "all_data.json").is_file():
         _write_clips(checkpoints, data, clips)
-    config = TraceNetConfig(
-        data=data, edited="", out=folder / "tracenet", variants=2, injections=3, planted_variants=1, folds=2,
+    return f"tracenet:{train_tracenet(training_of(data, folder / 'tracenet', steps), lambda *_: None)}"
+
+
+def training_of(data: Path, out: Path, steps: int) -> TraceNetConfig:
+    """The training: smaller than the shipped one's."""
+    return TraceNetConfig(
+        data=data, edited="", out=out, variants=2, injections=3, planted_variants=(0,), folds=2,
         steps=steps, generated=4, real=3, planted=3, frames=8, texture_dimensions=40,
     )  # fmt: skip
-    return f"tracenet:{train_tracenet(config, lambda *_: None)}"
 
 
 def _write_clips(checkpoints: list[Path], data: Path, clips: int) -> None:

@@ -48,6 +48,14 @@ def test_checks_are_perfect_for_the_render_and_fall_with_every_flaw(scene):
     assert all(check(flawed, right)["consistency"] < 0.9 for flawed in (gone, shifted, blurred))
 
 
+def test_the_training_of_the_adapted_reward_is_one_that_tracenet_takes(tmp_path):
+    from closing_the_loop.adapt import training_of
+
+    config = training_of(tmp_path / "data", tmp_path / "out", steps=3)
+    assert config.steps == 3
+    assert set(config.planted_variants) <= set(range(config.variants))
+
+
 def test_frechet_distance_is_zero_for_the_same_clips_and_grows_with_blur():
     from closing_the_loop.measures import frechet
     from closing_the_loop.world import draw_prompt, render

@@ -158,3 +158,8 @@ def test_kinds_are_those_inside_the_tube() -> None:
     np.testing.assert_allclose(kinds_in(kinds, mask), kinds.mean(axis=(0, 2, 3)))  # without a tube, everywhere
     mask[1:3, 4:8, 4:8] = True
     np.testing.assert_allclose(kinds_in(kinds, mask), np.eye(9)[5])
+
+
+@pytest.mark.parametrize("level", [0.0, 1.5e-8])
+def test_a_sure_no_holds_no_tube(level: float) -> None:
+    assert tubes_of(np.full((12, GRID, GRID), level)) == []

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from tests.train.tracenet.made import write_measured
 
 torch = pytest.importorskip("torch", reason="needs torch (pip install 'deeptrace[train]')")
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID  # noqa: E402
 from deeptrace.train.tracenet.batches import ROLES, Batch, Role  # noqa: E402
-from deeptrace.train.tracenet.fit import losses_of  # noqa: E402
+from deeptrace.train.tracenet.config import TraceNetConfig  # noqa: E402
+from deeptrace.train.tracenet.fit import fit_trace_net, losses_of  # noqa: E402
 from deeptrace.train.tracenet.nets import TraceNet  # noqa: E402
 
 KINDS = (*ROLES, Role.FOOTAGE, Role.MARKED)
@@ -117,3 +122,15 @@ def test_neighbouring_frames_inform_each_other_and_clips_do_not() -> None:
     assert moved[0, 4] > 0
     assert not moved[1].any()
     assert before[0][1] == after[0][1]
+
+
+def test_where_no_clip_is_marked_no_place_is_named(tmp_path: Path) -> None:
+    config = TraceNetConfig(
+        data=tmp_path, out=tmp_path, variants=2, planted_variants=(0,), spots=2, steps=2, planted=1, real=1, frames=4
+    )
+    clips = [replace(clip, traces=()) for clip in write_measured(config)]
+    net = fit_trace_net(clips, config, seed=0, log=lambda _: None)
+    with torch.no_grad():
+        _, where, present, _ = net(torch.randn(1, 6, len(CHANNELS), GRID, GRID))
+    assert where.sigmoid().max() < 1e-7
+    assert present.sigmoid().max() > 1e-3

@@ -17,6 +17,7 @@ from deeptrace.geometry import Box, Keyframe, Tube
 __all__ = ["FoundTube", "TubeSettings", "best_box", "find_tubes", "kinds_in", "presence_tubes"]
 
 _PRESENCE_SHARPEN = 1.4
+_NOTHING = 1e-6  # what sigmoids leave of a sure no
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def find_tubes(heat: np.ndarray, times_s: np.ndarray, end_s: float, settings: Tu
     found: list[FoundTube] = []
     left = np.array(heat, np.float64)
     for _ in range(settings.most):
-        if left.max() <= 0.0:
+        if left.max() <= _NOTHING:
             break
         box, life = _hottest(left, settings)
         rows, columns = _cells(box, left.shape[1])

@@ -25,6 +25,7 @@ POOLED = 3 * len(CHANNELS)
 _SPOT_WIDTH = 16
 _WIDTHS = (28, 44, 60)
 _SHIFTED = 4  # a quarter of the channels comes from the frame before, a quarter from the one after
+_NOWHERE = -100.0  # a logit
 _SEVERAL = 4  # cells a side of the regions whose presence is pooled, at half resolution
 
 Heads = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -71,6 +72,12 @@ class SpotNet(nn.Module):
         to1 = self.up1(torch.cat([_double(to2), at1], 1))
         heat: Tensor = self.heat(self.drop(torch.cat([_double(to1), at0], 1)))
         return heat[:, 0]
+
+    def mark_nowhere(self) -> None:
+        """Say of every picture that no trace lies anywhere: where no clip is marked, nothing can be learned."""
+        with torch.no_grad():
+            self.heat.weight.zero_()
+            self.heat.bias.fill_(_NOWHERE)  # type: ignore[union-attr]
 
 
 class PresenceNet(nn.Module):

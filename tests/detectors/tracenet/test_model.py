@@ -117,6 +117,11 @@ def test_the_shipped_model_loads_and_says_what_it_is() -> None:
     np.testing.assert_array_equal(first.where, again.where)
 
 
+def test_the_shipped_files_do_not_tell_where_they_were_made() -> None:
+    for path in shipped_folder().glob("*.onnx"):
+        assert b'File "' not in path.read_bytes(), path.name
+
+
 LOGITS = st.floats(-1e4, 1e4)
 CALIBRATION = Calibration(
     texture=0.7, appearance=0.3, bias=-0.1, threshold_fpr_1=0.9, threshold_fpr_5=0.7, threshold_balanced=0.5,

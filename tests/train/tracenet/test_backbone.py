@@ -47,6 +47,7 @@ def test_the_packed_file_says_nearly_what_torch_says(tmp_path: Path) -> None:
         wanted = net.eval()(torch.from_numpy(pictures(2))).numpy()
     path = write_backbone(net, tmp_path)
     assert 2 * 2**20 < path.stat().st_size < 4 * 2**20
+    assert b'File "' not in path.read_bytes()
     (got,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"pictures": pictures(2)})
     assert got.shape == (DIMENSIONS,)
     assert np.abs(got - wanted).mean() < 0.05 * np.abs(wanted - wanted.mean()).mean()

@@ -24,6 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from deeptrace.detectors.tracenet.appearance import BACKBONE_NAME, SIDE
 from deeptrace.errors import DeeptraceError, MissingExtraError, ModelError
+from deeptrace.train.tracenet.onnx_notes import without_notes
 
 __all__ = ["Backbone", "main", "write_backbone"]
 
@@ -172,7 +173,7 @@ def write_backbone(net: Backbone, folder: Path) -> Path:
     _pack(model)
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{BACKBONE_NAME}.part"
-    part.write_bytes(model.SerializeToString())
+    part.write_bytes(without_notes(model.SerializeToString()))
     part.replace(folder / BACKBONE_NAME)
     return folder / BACKBONE_NAME
 

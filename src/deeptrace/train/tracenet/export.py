@@ -16,6 +16,7 @@ from deeptrace.detectors.tracenet.model import CARD_NAME, MODEL_NAME, Calibratio
 from deeptrace.errors import MissingExtraError, ModelError
 from deeptrace.train.tracenet.kernel_fit import KernelMachine
 from deeptrace.train.tracenet.nets import Exported, TraceNet
+from deeptrace.train.tracenet.onnx_notes import without_notes
 
 __all__ = ["export_model"]
 
@@ -87,25 +88,9 @@ def _onnx_of(module: Exported) -> bytes:
                 external_data=False,
                 verbose=False,
             )
-            return _without_notes(path.read_bytes())
+            return without_notes(path.read_bytes())
     except ImportError:
         raise MissingExtraError("export of TraceNet", "train") from None
-
-
-def _without_notes(weights: bytes) -> bytes:
-    """The model without the exporter's notes: where each node came from, with paths of the machine it was made on."""
-    import onnx
-
-    model = onnx.load_model_from_string(weights)
-    for part in (model.graph, *model.functions):
-        for item in (part, *part.node):
-            item.doc_string = ""
-            del item.metadata_props[:]
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
-        value.doc_string = ""
-        del value.metadata_props[:]
-    del model.metadata_props[:]
-    return bytes(model.SerializeToString())
 
 
 def _check(module: Exported, weights: bytes) -> None:

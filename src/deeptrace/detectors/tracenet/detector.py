@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -48,12 +48,13 @@ class _Judged:
 
 @dataclass(frozen=True)
 class _Found:
-    """A tube that may be named, not yet put into words."""
+    """A tube that may be named, its life not yet looked for (with `lives`) and not yet put into words."""
 
     stretch: Stretch
     found: FoundTube
     named: list[Category]
     score: float
+    lives: Lives | None
 
 
 class TraceNet:
@@ -172,9 +173,9 @@ class TraceNet:
             found += self._marked(stretch, judged.p_fake, is_fake)
             found += self._edited(stretch, judged.pooled, is_fake)
         found.sort(key=lambda trace: -trace.score)
-        found = _apart(found)
-        strong = [trace for trace in found if trace.score >= self._min_score][:_MOST_TRACES]
-        return [_explained(trace) for trace in strong or (found[:1] if is_fake else [])]
+        strong = [trace for trace in found if trace.score >= self._min_score]
+        named = [_alive(trace) for trace in strong or (found[:1] if is_fake else [])]
+        return [_explained(trace) for trace in _apart(named)[:_MOST_TRACES]]
 
     def _marked(self, stretch: Stretch, p_fake: float, is_fake: bool) -> list[_Found]:
         """Traces where an annotator would mark a generated clip."""
@@ -191,7 +192,7 @@ class TraceNet:
             order = np.argsort(-chances)
             named = [list(Category)[i] for i in order if chances[i] >= limits[i]][:3] or [list(Category)[order[0]]]
             score = calibration.trace_score(tube.heat, presence, p_fake)
-            found.append(_Found(stretch, _alive(tube, stretch, calibration.lives_marked), named, score))
+            found.append(_Found(stretch, tube, named, score, calibration.lives_marked))
         return found
 
     def _edited(self, stretch: Stretch, pooled: float, is_fake: bool) -> list[_Found]:
@@ -203,7 +204,7 @@ class TraceNet:
         for tube in presence_tubes(stretch.present, stretch.times_s, stretch.end_s):
             kind = list(Category)[int(kinds_in(stretch.kinds, tube.mask).argmax())]
             score = calibration.local_score(tube.heat, pooled)
-            found.append(_Found(stretch, _alive(tube, stretch, calibration.lives_edited), [kind], score))
+            found.append(_Found(stretch, tube, [kind], score, calibration.lives_edited))
         return found
 
 
@@ -234,10 +235,13 @@ def _limit(model: TraceNetModel, threshold: Threshold | float) -> float:
     return float(threshold)
 
 
-def _alive(tube: FoundTube, stretch: Stretch, lives: Lives | None) -> FoundTube:
-    if lives is None:
-        return tube
-    return lives.over_life(tube, stretch.evidence, stretch.present, stretch.times_s, stretch.end_s)
+def _alive(trace: _Found) -> _Found:
+    """The trace over its likeliest life."""
+    if trace.lives is None:
+        return trace
+    stretch = trace.stretch
+    lived = trace.lives.over_life(trace.found, stretch.evidence, stretch.present, stretch.times_s, stretch.end_s)
+    return replace(trace, found=lived)
 
 
 def _explained(trace: _Found) -> Trace:

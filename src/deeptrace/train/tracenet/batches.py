@@ -65,7 +65,7 @@ class Batches:
         self._config, self._rng = config, np.random.default_rng(seed)
         usable = [clip for clip in clips if load_measured(clip, AS_IS, config) is not None]
         self._real = [clip for clip in usable if clip.kind is Kind.REAL]
-        self._marked = [clip for clip in usable if clip.kind is Kind.GENERATED and clip.traces]
+        self._marked = [clip for clip in usable if clip.is_marked]
         self._share = {kind: weight_by_group(found) for kind, found in ((0, self._real), (1, self._marked))}
         sets = [one for clip in self._real for one in planted_sets(clip, config)]
         # by kind, so that kinds that few clips allow are seen as often as the others

@@ -48,7 +48,7 @@ def calibrate(scored: list[ScoredClip], planted: PlantedScores | None) -> Calibr
 
 def _best_sharpening(scored: list[ScoredClip]) -> float:
     """The power on the heat whose one best box agrees most with every trace row (the paper's protocol)."""
-    known = [s for s in scored if s.clip.kind is Kind.GENERATED and s.clip.traces]
+    known = [s for s in scored if s.clip.is_marked]
 
     def mean_iou(power: float) -> float:
         ious = []

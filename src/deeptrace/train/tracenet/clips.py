@@ -49,6 +49,11 @@ class Clip:
     split: str
     traces: tuple[Trace, ...] = ()
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether it is a generated clip with traces seen by eye."""
+        return self.kind is Kind.GENERATED and bool(self.traces)
+
 
 def read_clips(root: Path, edited: str = "") -> list[Clip]:
     """All clips of a RewardData folder, and the edited versions of its matched pairs.

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeptrace.train.tracenet.batches import ROLES, Batch, Batches, Role
-from deeptrace.train.tracenet.clips import Clip, Kind
+from deeptrace.train.tracenet.clips import Clip
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.nets import PresenceNet, TraceNet
 from deeptrace.train.tracenet.spots import SpotExamples, fit_spot_net
@@ -38,7 +38,7 @@ def fit_trace_net(clips: list[Clip], config: TraceNetConfig, *, seed: int, log: 
         log: gets a record every 50 steps: step, seconds, and each loss, averaged.
     """
     net = TraceNet(config.spots)
-    if any(clip.kind is Kind.GENERATED and clip.traces for clip in clips):
+    if any(clip.is_marked for clip in clips):
         examples = SpotExamples(clips, config)
         for index in range(config.spots):
             net.spots[index] = fit_spot_net(examples, config, seed=seed + 100 * index, log=log)

@@ -12,7 +12,7 @@ from deeptrace.detectors.tracenet.lives import LIFE_FEATURES, MOMENT_FEATURES, L
 from deeptrace.detectors.tracenet.windows import RATE_FPS
 from deeptrace.train.tracenet.arrays import KeptArrays
 from deeptrace.train.tracenet.clip_score import logistic
-from deeptrace.train.tracenet.clips import Clip, Kind
+from deeptrace.train.tracenet.clips import Clip
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.crossfit import ScoredClip
 from deeptrace.train.tracenet.crossfit_planted import box_of
@@ -93,7 +93,7 @@ def planted_examples(net: PresenceNet, clips: list[Clip], config: TraceNetConfig
 
 def _marked(s: ScoredClip, variant: int, config: TraceNetConfig) -> Iterator[LifeExamples]:
     times = s.scores.times_s
-    if s.clip.kind is not Kind.GENERATED or len(times) < _FEWEST_OF_A_CLIP:
+    if not s.clip.is_marked or len(times) < _FEWEST_OF_A_CLIP:
         return
     measured = load_measured(s.clip, variant, config)
     if measured is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.train.tracenet.batches import target_heat, weight_by_group
-from deeptrace.train.tracenet.clips import Clip, Kind
+from deeptrace.train.tracenet.clips import Clip
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.crossfit import windows_of
 from deeptrace.train.tracenet.measure import load_measured
@@ -34,7 +34,7 @@ class SpotExamples:
     """
 
     def __init__(self, clips: list[Clip], config: TraceNetConfig) -> None:
-        marked = [clip for clip in clips if clip.kind is Kind.GENERATED and clip.traces]
+        marked = [clip for clip in clips if clip.is_marked]
         maps, heat, chances = [], [], []
         for clip, chance in zip(marked, weight_by_group(marked), strict=True):
             for variant in range(config.variants):

@@ -2,13 +2,15 @@
 #
 #   make demo     install, judge the example clips, draw overlays, write a report
 #   make test     install the test tools, run the tests (TORCH=1: those that train, too; SLOW=1: the slow ones, too)
+#   make cover    the whole suite, with the coverage that has to be reached
+#   make docs     the site, with the notebooks run, in site/
 #   make lint     ruff: rules and format          make format   let ruff mend what it can
-#   make types    mypy, strict                    make check    lint, types and test, as the CI does
-#   make clean    remove the environment and what was made
+#   make types    mypy, strict                    make check    lint, types and test
+#   make measure  size and shape of the source    make clean    remove the environment and what was made
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types check clean constraints
+.PHONY: help demo test cover docs lint format types check measure clean constraints
 
 VENV ?= .venv
 PYTHON ?=
@@ -21,7 +23,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 DEV := $(VENV)/.dev$(if $(filter 1,$(TORCH)),-torch)
 
 help:
-	@sed -n '3,8s/^# \{0,1\}//p' Makefile
+	@sed -n '3,10s/^# \{0,1\}//p' Makefile
 
 # -- the environment --------------------------------------------------------------------------------------------------
 
@@ -49,13 +51,19 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing deeptrace and its test tools"
-	@$(PIP) --editable '.[api,bench,serve]' --group dev
+	@$(PIP) --editable '.[api,bench,c2pa,serve,studio]' --group dev
 	@touch $@ $(VENV)/.base
 
+# Every extra at once, so that the constraints are shown to fit them all.
 $(VENV)/.dev-torch: $(VENV)/.dev
 	@echo "installing torch for the tests that train"
-	@$(PIP) --editable '.[train,hf,mllm]' --group torch
+	@$(PIP) --editable '.[api,bench,c2pa,hf,mllm,remote,serve,studio,tensorboard,train,wandb]' --group torch
 	@touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing deeptrace and what builds its site"
+	@$(PIP) --editable . --group docs
+	@touch $@ $(VENV)/.base
 
 # -- what people run --------------------------------------------------------------------------------------------------
 
@@ -66,10 +74,24 @@ demo: $(VENV)/.base
 	@echo "open  demo-out/report.html    the clips with their traces, in a browser"
 	@echo "      demo-out/overlays/      the same drawn into video files"
 	@echo "      demo-out/verdicts.jsonl the verdicts for programs"
+	@echo "look closer, answer and annotate in a browser:"
+	@echo "      $(BIN)/python -m pip install '.[studio]'"
+	@echo "      $(BIN)/deeptrace studio demo-out"
 
 test: $(DEV)
 	@$(BIN)/python -m pytest $(PYTEST) $(if $(filter 1,$(SLOW)),,-m 'not slow') \
 	  $(if $(filter 1,$(TORCH)),,--doctest-ignore-import-errors)
+
+# The figure that has to be reached stands in pyproject.toml, under [tool.coverage.report].
+cover: $(VENV)/.dev-torch
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m pytest $(PYTEST) --cov --cov-report=
+	@$(BIN)/coverage report --skip-covered --sort=cover | tail -n 40
+	@$(BIN)/coverage xml --quiet
+
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open  site/index.html"
 
 lint: $(DEV)
 	@$(BIN)/ruff check .
@@ -84,11 +106,14 @@ types: $(DEV)
 
 check: lint types test
 
+measure: $(VENV)/.base
+	@$(BIN)/python tools/measure.py .
+
 clean:
-	rm -rf $(VENV) demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo-out site .coverage .coverage.* coverage.xml .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Pin what is installed now. Only names and versions: no registry's address, no hashes.
-constraints: $(VENV)/.dev-torch
-	@{ echo "# Versions the tests pass with; made by 'make constraints'. Only names and versions."; \
+constraints: $(VENV)/.dev-torch $(VENV)/.docs
+	@{ echo "# Versions the tests pass with, of every extra; made by 'make constraints'. Only names and versions."; \
 	   $(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools \
 	   | sed -n 's/^\([A-Za-z0-9._-]*==[0-9][A-Za-z0-9.]*\).*/\1/p'; } >constraints.txt

@@ -27,7 +27,7 @@ from closing_the_loop.pretrain import load_generator, pretrain
 from closing_the_loop.study import WAYS, Exam, Sizes, improve, sit, sit_many
 from closing_the_loop.tables import curves_of, table_best, table_quality, table_signal, table_ways
 from deeptrace.detectors import DEFAULT_DETECTOR
-from deeptrace.evaluate.journal import Journal
+from deeptrace.io.journal import Journal
 from deeptrace.reward import Reward
 
 JUDGES = ("shipped", "adapted")

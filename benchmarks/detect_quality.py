@@ -1,11 +1,13 @@
 """How well the default detector judges clips whose generator or source it never saw, beside simple peers.
 
-    deeptrace train tracenet examples/tracenet.json        # once; leaves one model a fold in out/tracenet
-    python benchmarks/detect_quality.py [--run out/tracenet] [--data ../shared/corpus] [--out out/quality]
+    deeptrace train tracenet examples/tracenet_nets.json   # once; leaves one model a fold
+    python benchmarks/detect_quality.py [--run out/tracenet_nets] [--data ../shared/corpus] [--out out/quality]
 
-Every clip is judged by the fold's model that never saw its generator, source or matched pair, through the same
-`detect` that users run. Four tables: generated or real; under degradations; traces seen by eye; fresh synthetic
-traces in held-out camera footage. Verdicts are kept in --out, so that a second run only prints.
+First what the model's card says of clips from another era and of generators and sources held out: the figures to
+expect elsewhere (`deeptrace.train.tracenet.protocol`). Then, where the training left a model a fold, every clip is
+judged by the fold's model that never saw its generator, source or matched pair, through the same `detect` that users
+run. Four tables: generated or real; under degradations; traces seen by eye; fresh synthetic traces in held-out camera
+footage. Verdicts are kept in --out, so that a second run only prints.
 """
 
 from __future__ import annotations
@@ -16,25 +18,32 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deeptrace.data import read_passes, read_reward_data
+from deeptrace.audit.classify import fit_model
+from deeptrace.audit.features import feature_matrix
+from deeptrace.audit.file_facts import FileFacts, read_facts
+from deeptrace.data import read_reward_data, read_rounds
 from deeptrace.detectors import Detector, load_detector
 from deeptrace.detectors.baselines import statistic_of
+from deeptrace.detectors.tracenet.appearance import shipped_folder
 from deeptrace.errors import DeeptraceError
 from deeptrace.geometry import Box
+from deeptrace.inference import read_verdicts
+from deeptrace.io.journal import Lines
 from deeptrace.metrics import auroc, evaluate_pairs, tpr_at_fpr
-from deeptrace.metrics.baselines import boxed_fakes, mean_box
-from deeptrace.metrics.ceiling import annotator_ceiling
-from deeptrace.trace import Outcome, Sample, Verdict
-from deeptrace.train.tracenet.clips import Clip, Kind, read_clips
-from deeptrace.train.tracenet.measure import AS_IS, ONE_ENCODING, make_variant
+from deeptrace.metrics.agreement import annotator_ceiling
+from deeptrace.metrics.trivial import boxed_fakes, mean_box
+from deeptrace.schema import Outcome, Sample, Verdict
+from deeptrace.train.tracenet.clips import CAMERA, Clip, Kind, read_clips
+from deeptrace.train.tracenet.feature_cache import AS_IS, ONE_ENCODING, make_variant
 from deeptrace.video import open_video
-from deeptrace.video.degrade import degrade_file
-from quality_planted import CENTRE, cell, table_planted
+from deeptrace.video.transforms.presets import degrade_file
+from quality_synthetic import CENTRE, cell, table_synthetic
 
 DEGRADED = ("h264_crf35", "down_up_2x", "blur", "noise", "platform")
 NAMED_FROM = 0.35
@@ -50,16 +59,23 @@ _MATCHED = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("out/tracenet"))
+    parser.add_argument("--run", type=Path, default=Path("out/tracenet_nets"))
     parser.add_argument("--data", type=Path, default=Path("../shared/corpus"))
     parser.add_argument("--out", type=Path, default=Path("out/quality"))
+    parser.add_argument("--model", type=Path, help="folder of a model whose card is read; the shipped one otherwise")
     parser.add_argument("--degraded-clips", type=int, default=120, help="clips under each degradation")
     parser.add_argument("--planted-clips", type=int, default=90, help="camera clips that get a fresh synthetic trace")
+    parser.add_argument("--era", type=Path, help="another data folder, on which simple peers are tried as well")
     asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    card = json.loads((asked.model or shipped_folder()).joinpath("tracenet.json").read_text())
+    if "protocol" in card:
+        table_protocol(card["protocol"])
+    if asked.era is not None:
+        table_peers(asked.era, asked.data, asked.out)
     if not (asked.run / "fold0").is_dir() or not (asked.data / "all_data.json").is_file():
         print(f"needs {asked.data}/all_data.json and the folds of a training in {asked.run}", file=sys.stderr)
         return 2
-    asked.out.mkdir(parents=True, exist_ok=True)
     clips = read_clips(asked.data, "matched")
     folds = Folds(asked.run)
     clips = [clip for clip in clips if clip.name in folds.of]
@@ -69,9 +85,63 @@ def main() -> int:
     figures["generated_or_real"] = table_binary(clips, as_is, equal, asked)
     figures["degraded"] = table_degraded(clips, folds, equal, asked)
     figures["seen_by_eye"] = table_traces(asked.data, clips, as_is)
-    figures["planted"] = table_planted(clips, folds.detector, asked.out / "planted.jsonl", asked.planted_clips)
+    figures["planted"] = table_synthetic(clips, folds.detector, asked.out / "planted.jsonl", asked.planted_clips)
     (asked.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     return 0
+
+
+# -- held out ----------------------------------------------------------------------------------------------------
+
+
+def table_protocol(protocol: dict[str, Any]) -> None:
+    """Print what a card says of clips that were held out, the hardest first."""
+    print("\nHeld out; found and false alarms at thresholds set on the clips that were learned from\n")
+    heads = "".join(f"{f'at {share} %: found':>15}{'alarms':>8}" for share in (5, 1))
+    print(f"{'':34}{'AUROC':>6}{'95 %':>12}{'macro':>7}{heads}")
+    rows = [(f"{name}, by what the rest teaches", both) for name, both in protocol["by_era"].items()]
+    rows += [(f"generators, sources; folds {k}", both) for k, both in enumerate(protocol["by_fold"])]
+    for variant in ("in one encoding", "as they are"):
+        print(variant)
+        for name, both in rows:
+            row = both[variant]
+            low, high = row["interval"] or (float("nan"),) * 2
+            print(
+                f"  {name:32}{row['auroc']:6.3f}{low:7.2f}-{high:.2f}{row['macro']:7.3f}{row['found']:15.2f}"
+                f"{row['false_alarms']:8.3f}{row['found_1_set_elsewhere']:15.2f}{row['false_alarms_1']:8.3f}"
+            )
+    for name, both in protocol["by_era"].items():
+        row = both["in one encoding"]
+        for title, groups in (("source", row["by_source"]), ("kind of footage", row["by_footage"])):
+            worst = sorted(groups.items(), key=lambda item: -item[1][0])[:6]
+            print(f"{name}, false alarms at 5 % by {title}: " + ", ".join(f"{g} {v:.2f} of {n}" for g, (v, n) in worst))
+        hardest = sorted(row["by_generator"].items(), key=lambda item: item[1][0])[:6]
+        print(f"{name}, hardest generators, AUROC: " + ", ".join(f"{g} {v:.2f} of {n}" for g, (v, n) in hardest))
+
+
+def table_peers(era: Path, learned: Path, out: Path) -> None:
+    """Print what simple peers make of the camera footage and generated clips of an era that they did not learn from."""
+    before, clips = ([c for c in read_clips(folder) if c.footage == CAMERA] for folder in (learned, era))
+    labels = np.array([clip.kind is Kind.GENERATED for clip in clips], int)
+    scores = {"metadata only, as the files are": _of_metadata(before, clips)}
+    for name in ("d3", "npr"):
+        verdicts = judge(clips, load_detector(f"baseline:{name}"), out / f"{era.name}.{name}.jsonl", ONE_ENCODING)
+        found = [statistic_of(verdicts[clip.name]) for clip in clips]
+        scores[f"baseline:{name}, one encoding"] = np.array([np.nan if value is None else value for value in found])
+    print(f"\nSimple peers on {era.name}, {labels.sum()} generated and {(1 - labels).sum()} camera clips\n")
+    print(f"{'':34}{'AUROC':>6}{'TPR@1%':>8}{'TPR@5%':>8}")
+    for name, values in scores.items():
+        known = ~np.isnan(values)
+        y, x = labels[known], values[known]
+        rates = [float(tpr_at_fpr(y, x, max_fpr=limit)) for limit in (0.01, 0.05)]
+        print(f"{name:34}{float(auroc(y, x)):6.3f}{rates[0]:8.3f}{rates[1]:8.3f}")
+
+
+def _of_metadata(learned: list[Clip], asked: list[Clip]) -> np.ndarray:
+    """What the classifier of `deeptrace audit` and `eval`, which sees file headers alone, says of clips (N,)."""
+    matrix = np.concatenate(list(feature_matrix([_header(clip.path) for clip in (*learned, *asked)]).values()), axis=1)
+    fake = np.array([clip.kind is Kind.GENERATED for clip in learned])
+    model = fit_model(matrix[: len(learned)], fake, "forest", 0)
+    return np.asarray(model.predict_proba(matrix[len(learned) :])[:, 1])
 
 
 class Folds:
@@ -98,12 +168,8 @@ def judge(
     clips: list[Clip], folds: Folds | Detector, journal: Path, variant: int, change: str | None = None
 ) -> dict[str, Verdict]:
     """Verdicts by clip name, kept in a journal."""
-    done: dict[str, Verdict] = {}
-    if journal.is_file():
-        for line in journal.read_text().splitlines():
-            verdict = Verdict.model_validate_json(line)
-            done[verdict.video] = verdict
-    with journal.open("a") as out:
+    done = {verdict.video: verdict for verdict in read_verdicts(journal)}
+    with Lines(journal) as lines:
         for clip in clips:
             if clip.name in done:
                 continue
@@ -120,7 +186,7 @@ def judge(
                 except DeeptraceError as error:
                     verdict = Verdict.failed(clip.name, Outcome.DECODE_FAILED, str(error))
             verdict = verdict.model_copy(update={"video": clip.name})
-            print(verdict.model_dump_json(), file=out, flush=True)
+            lines.add(verdict.model_dump(mode="json"))
             done[clip.name] = verdict
     return {clip.name: done[clip.name] for clip in clips}
 
@@ -137,7 +203,7 @@ def table_binary(
         "tracenet, as they are": p_fake_of(as_is),
         "tracenet, one encoding": p_fake_of(equal),
         "map averages, logistic": map_averages(used, asked.run),
-        "metadata only, trees": metadata_only(used, as_is),
+        "metadata only, as they are": metadata_only(used),
     }
     for name in ("d3", "npr"):
         verdicts = judge(used, load_detector(f"baseline:{name}"), asked.out / f"{name}.jsonl", ONE_ENCODING)
@@ -187,21 +253,20 @@ def p_fake_of(verdicts: dict[str, Verdict]) -> dict[str, float]:
     return {name: v.p_fake for name, v in verdicts.items() if v.p_fake is not None}
 
 
-def metadata_only(clips: list[Clip], verdicts: dict[str, Verdict]) -> dict[str, float]:
-    """Trees on width, height, aspect, rate, frames and duration alone, held out by group."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.model_selection import GroupKFold, cross_val_predict
+@cache
+def _header(path: Path) -> FileFacts:
+    return read_facts(path, decode=False)
 
-    rows = []
-    for clip in clips:
-        media = verdicts[clip.name].media
-        assert media is not None
-        rows.append([media.width, media.height, media.width / media.height, media.fps or 0, media.duration_s])
-    labels = np.array([clip.kind is Kind.GENERATED for clip in clips], int)
-    groups = [clip.group for clip in clips]
-    model = HistGradientBoostingClassifier(max_iter=100, max_leaf_nodes=8, random_state=0)
-    chances = cross_val_predict(model, np.array(rows), labels, groups=groups, cv=GroupKFold(5), method="predict_proba")
-    return dict(zip((clip.name for clip in clips), chances[:, 1].tolist(), strict=True))
+
+def metadata_only(clips: list[Clip]) -> dict[str, float]:
+    """`_of_metadata`, held out by group."""
+    from sklearn.model_selection import GroupKFold
+
+    found: dict[str, float] = {}
+    for train, test in GroupKFold(5).split(clips, groups=[clip.group for clip in clips]):
+        asked = [clips[i] for i in test]
+        found |= zip((clip.name for clip in asked), _of_metadata([clips[i] for i in train], asked), strict=True)
+    return found
 
 
 def map_averages(clips: list[Clip], run: Path) -> dict[str, float]:
@@ -326,11 +391,11 @@ def all_the_time(verdict: Verdict) -> Verdict:
 def ceiling(data: Path) -> dict[str, Any]:
     by_video: dict[str, list[Sample]] = defaultdict(list)
     known = {s.path: s for s in read_reward_data(data)}
-    for one in read_passes(data / "passes.jsonl"):
+    for one in read_rounds(data / "passes.jsonl"):
         sample = known.get(one.file)
         if sample is not None:
             by_video[sample.video_id].append(sample.model_copy(update={"traces": one.traces}))
-    both = [passes for passes in by_video.values() if len(passes) == 2]
+    both = [rounds for rounds in by_video.values() if len(rounds) == 2]
     found = annotator_ceiling([a for a, _ in both], [b for _, b in both])
     return {block: found[block] for block in ("paper", "traces") if block in found}
 

@@ -29,8 +29,7 @@ import cv2
 from deeptrace.detectors import load_detector
 from deeptrace.detectors.tracenet.appearance import appearance_statistics
 from deeptrace.detectors.tracenet.evidence import evidence_of
-from deeptrace.detectors.tracenet.model import TraceNetModel
-from deeptrace.detectors.tracenet.stretches import StretchKeeper
+from deeptrace.detectors.tracenet.model import SegmentKeeper, TraceNetModel
 from deeptrace.detectors.tracenet.texture import texture_statistics
 from deeptrace.detectors.tracenet.tubes import TubeSettings, find_tubes
 from deeptrace.detectors.tracenet.windows import RATE_FPS, analysis_size, read_windows
@@ -119,11 +118,11 @@ def breakdown(path: Path, name: str, detector: str, rounds: int) -> None:
     scores = [model.score(window) for window in windows]
 
     def tubes() -> None:
-        keeper = StretchKeeper()
+        keeper = SegmentKeeper()
         for window, score in zip(windows, scores, strict=True):
             keeper.add(window, score)
-        for stretch in keeper.stretches(frames[-1].time_s + 1 / RATE_FPS):
-            find_tubes(stretch.where, stretch.times_s, stretch.end_s, TubeSettings())
+        for segment in keeper.segments(frames[-1].time_s + 1 / RATE_FPS):
+            find_tubes(segment.where, segment.times_s, segment.end_s, TubeSettings())
 
     parts: dict[str, Callable[[], object]] = {
         "decode and shrink": decode,

@@ -25,12 +25,11 @@ import numpy as np
 
 from deeptrace.geometry import Box
 from deeptrace.metrics import auroc, average_precision, box_iou, evaluate_pairs, expected_calibration_error
-from deeptrace.metrics.columns import columns_of
+from deeptrace.metrics.arrays import columns_of
 from deeptrace.metrics.intervals import bootstrap_weights
 from deeptrace.metrics.matching import trace_pairs
-from deeptrace.metrics.ranking import rank_traces, trace_average_precision
-from deeptrace.metrics.traces import videos_with_known_traces
-from deeptrace.trace import Category, Label, Media, Outcome, Sample, Trace, Verdict
+from deeptrace.metrics.traces import rank_traces, trace_average_precision, videos_with_known_traces
+from deeptrace.schema import Category, Label, Media, Outcome, Sample, Trace, Verdict
 
 WORDS = ["the", "hand", "cup", "melts", "into", "a", "second", "arm", "face", "blurs", "tree", "bends", "left"]
 MEDIA = Media(width=1280, height=720, duration_s=5.0, fps=24.0, frames=120)

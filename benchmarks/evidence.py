@@ -52,7 +52,9 @@ _SETTINGS = {"min_score": 0.0}
 def parser_of(doc: str | None, out: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/corpus"))
-    parser.add_argument("--run", type=Path, default=Path("out/tracenet"), help="a training of TraceNet, for its folds")
+    parser.add_argument(
+        "--run", type=Path, default=Path("out/tracenet_nets"), help="a training of TraceNet, for its folds"
+    )
     parser.add_argument("--detector", help="judge every clip by this TraceNet instead, whatever it was trained on")
     parser.add_argument("--out", type=Path, default=Path(out))
     return parser

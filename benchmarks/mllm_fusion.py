@@ -1,7 +1,7 @@
 """What verification by the default detector does to a language model's labels, and what its findings add to a question.
 
-    deeptrace train tracenet examples/tracenet.json        # once; leaves one model a fold in out/tracenet
-    python benchmarks/mllm_fusion.py [--run out/tracenet] [--data ../shared/corpus] [--out out/fusion]
+    deeptrace train tracenet examples/tracenet_nets.json   # once; leaves one model a fold
+    python benchmarks/mllm_fusion.py [--run out/tracenet_nets] [--data ../shared/corpus] [--out out/fusion]
 
 The expert's verdicts are real: each clip is judged by the fold's model that never saw its generator, source or matched
 pair. The language models' labels are **simulated**: drawn with the error rates that the paper published for each
@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deeptrace.detectors.fusion import verified, with_findings
-from deeptrace.evaluate.published import published_rows
-from deeptrace.protocol import ZERO_SHOT, View, question
-from deeptrace.trace import Label, Outcome, Verdict
+from deeptrace.benchmark.tables import published_rows
+from deeptrace.detectors.vlm.fusion import verified, with_findings
+from deeptrace.prompts import ZERO_SHOT, View, question
+from deeptrace.schema import Label, Outcome, Verdict
 from deeptrace.train.tracenet.clips import Kind, read_clips
-from deeptrace.train.tracenet.measure import AS_IS
+from deeptrace.train.tracenet.feature_cache import AS_IS
 from detect_quality import Folds, judge
 
 WEIGHTS = (0.25, 0.5, 0.75)
@@ -33,7 +33,7 @@ DRAWS = 50
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("out/tracenet"))
+    parser.add_argument("--run", type=Path, default=Path("out/tracenet_nets"))
     parser.add_argument("--data", type=Path, default=Path("../shared/corpus"))
     parser.add_argument("--out", type=Path, default=Path("out/fusion"))
     asked = parser.parse_args()

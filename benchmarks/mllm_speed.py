@@ -32,15 +32,15 @@ import torch
 import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.detectors.transformers.tiny import tiny_config, tiny_tokenizer
+from tests.detectors.vlm.hf.tiny import tiny_config, tiny_tokenizer
 
-from deeptrace.detectors.frames import moments, take_frames
-from deeptrace.detectors.transformers.detector import LocalModel, encoder_of
-from deeptrace.detectors.transformers.encode import collate
-from deeptrace.detectors.transformers.models import load_model
-from deeptrace.detectors.transformers.source import Source, resolve
-from deeptrace.evaluate.detect_batches import BatchPool
-from deeptrace.protocol import question
+from deeptrace.detectors.vlm.frame_sampling import take_frames
+from deeptrace.detectors.vlm.hf.checkpoint import Source, resolve
+from deeptrace.detectors.vlm.hf.detector import LocalModel, processor_of
+from deeptrace.detectors.vlm.hf.processors import collate
+from deeptrace.detectors.vlm.hf.weights import load_model
+from deeptrace.inference.executor import open_executor
+from deeptrace.prompts import question
 from deeptrace.video import open_video, write_video
 from sft_speed import qwen2_5_vl
 
@@ -148,29 +148,29 @@ def make_clip(path: Path, seconds: float, seed: int) -> Path:
 
 def sequential(model: Any, source: Source, clips: list[Path]) -> tuple[float, list[str]]:
     """Seconds to the first answer, and the answers: one clip after the other."""
-    encoder, options = encoder_of(source), source.options
+    processor, options = processor_of(source), source.options
     started, first, texts = time.perf_counter(), 0.0, []
     for clip in clips:
         with open_video(clip) as video:
-            taken = take_frames(video, moments(video.media.duration_s, options.sampling))
+            taken = take_frames(video, options.moments(video.media.duration_s))
         frames = np.stack([frame.image for frame in taken.frames])
-        sample = encoder.encode(frames, taken.media.sampled_times_s, question(options.answer_form))
-        batch = {name: values.to(model.device) for name, values in collate([sample], pad_id=encoder.pad_id).items()}
+        sample = processor.process(frames, taken.media.sampled_times_s, question(options.answer_form))
+        batch = {name: values.to(model.device) for name, values in collate([sample], pad_id=processor.pad_id).items()}
         with torch.inference_mode():
             found = model.generate(**batch, max_new_tokens=options.max_new_tokens, do_sample=False)
-        texts.append(encoder.tokenizer.decode(found[0, len(sample.input_ids) :], skip_special_tokens=True))
+        texts.append(processor.tokenizer.decode(found[0, len(sample.input_ids) :], skip_special_tokens=True))
         first = first or time.perf_counter() - started
     return first, texts
 
 
 def batched(model: Any, source: Source, clips: list[Path], size: int) -> tuple[float, list[str]]:
     options = source.options.model_copy(update={"batch_size": size})
-    detector = LocalModel(model, encoder_of(source), options, name="random")
+    detector = LocalModel(model, processor_of(source), options, name="random")
     started, first, texts = time.perf_counter(), 0.0, {}
-    with BatchPool(detector, {}) as pool:
-        for path, judged in pool.run(map(str, clips)):
+    with open_executor(detector) as executor:
+        for result in executor.run(map(str, clips)):
             first = first or time.perf_counter() - started
-            texts[path] = judged.verdict.raw or ""
+            texts[result.name] = result.verdict.raw or ""
     return first, [texts[str(clip)] for clip in clips]
 
 

@@ -1,7 +1,7 @@
 """Does the reward fall as a trace grows? Camera clips with one synthetic trace at rising severity, beside peers.
 
-    deeptrace train tracenet examples/tracenet.json        # once; leaves one model a fold in out/tracenet
-    python benchmarks/reward_ladder.py [--run out/tracenet] [--clips 20] [--out out/ladder]
+    deeptrace train tracenet examples/tracenet_nets.json   # once; leaves one model a fold
+    python benchmarks/reward_ladder.py [--run out/tracenet_nets] [--clips 20] [--out out/ladder]
 
 The trace of a ladder stays the same in place, time and manner (one seed); only its severity rises. For each kind:
 Spearman's correlation of severity with the mean reward of a rung, and with the rewards of single clips; -1 is right.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,23 +21,13 @@ import numpy as np
 from curves import Series, chart
 from deeptrace.detectors import Detector
 from deeptrace.errors import DeeptraceError
-from deeptrace.evaluate.journal import Journal
-from deeptrace.synth import Scene, inject
-from deeptrace.trace import Category
+from deeptrace.io.journal import Journal
+from deeptrace.schema import Category
+from deeptrace.synth import Scene
 from deeptrace.train.tracenet.clips import Clip, Kind
-from deeptrace.video import Frame, Video, video_from_array
-from deeptrace.video.steps import Brightness, Recode, Resize, Step
+from deeptrace.train.tracenet.flaws import BENIGN_EDITS, LEVELS, benign_edits, ladder, short_segment
+from deeptrace.video import video_from_array
 from evidence import MEASURES, Judge, judge_and_clips, mean_of, parser_of, rank_rows, shown, values_of, with_interval
-from quality_planted import short_stretch
-
-LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-BENIGN: dict[str, Callable[[int], Step]] = {
-    "crf 23": lambda _: Recode("libx264", 23),
-    "crf 28": lambda _: Recode("libx264", 28),
-    "size 3/4": lambda short_side: Resize(short_side * 3 // 4),
-    "light 1.15": lambda _: Brightness(1.15),
-}
-"""Edits by name, for clips of a short side, at the clip's own size."""
 
 
 def main() -> int:
@@ -69,7 +59,7 @@ def fill(journal: Journal, clips: list[Clip], judge: Judge, kinds: list[Category
         if f"{clip.name}|done" in journal:
             continue
         try:
-            pictures, times = short_stretch(clip)
+            pictures, times = short_segment(clip)
             scene = Scene.of(pictures, times)
         except DeeptraceError as error:
             print(f"left out: {error}", file=sys.stderr)
@@ -77,44 +67,23 @@ def fill(journal: Journal, clips: list[Clip], judge: Judge, kinds: list[Category
         detector = judge(clip)
         for name, values in benign(clip, detector):
             journal.add(f"{clip.name}|{name}", {"values": values})
-        clean = values_of(detector, video_from_array(pictures, times_s=list(times), name=clip.name))
+        clean = values_of(detector, video_from_array(pictures, times_s=list(times), name=clip.name, as_is=True))
         for category in kinds:
             rungs = list(ladder(scene, category, seed=(9, number, list(Category).index(category))))
             if len(rungs) == len(LEVELS) - 1:
-                videos = [video_from_array(r, times_s=list(times), name=clip.name) for r in rungs]
+                videos = [video_from_array(r, times_s=list(times), name=clip.name, as_is=True) for r in rungs]
                 journal.add(
                     f"{clip.name}|{category}", {"rungs": [clean, *(values_of(detector, video) for video in videos)]}
                 )
         journal.add(f"{clip.name}|done", {})
 
 
-def ladder(scene: Scene, category: Category, seed: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """The clip with one trace at each severity above 0; fewer where the trace did not stay the same."""
-    life = None
-    for severity in LEVELS[1:]:
-        rng = np.random.default_rng(seed)
-        try:
-            planted = inject(scene.frames, scene.times_s, category, severity=severity, rng=rng, scene=scene)
-        except DeeptraceError:
-            return
-        if life is not None and planted.trace.interval != life:
-            return
-        life = planted.trace.interval
-        yield planted.frames
-
-
 def benign(clip: Clip, detector: Detector) -> Iterator[tuple[str, dict[str, float]]]:
     """The values of a clip at its own size, as "own size", and after each benign edit."""
-    pictures, times = short_stretch(clip, None)
-    frames = [Frame(float(time), picture) for time, picture in zip(times, pictures, strict=True)]
-    yield "own size", values_of(detector, as_video(frames))
-    for name, step in BENIGN.items():
-        yield name, values_of(detector, as_video(step(min(pictures.shape[1:3]))(frames, seed=0)))
-
-
-def as_video(frames: Iterable[Frame]) -> Video:
-    kept = list(frames)
-    return video_from_array(np.stack([f.image for f in kept]), times_s=[f.time_s for f in kept])
+    pictures, times = short_segment(clip, None)
+    yield "own size", values_of(detector, video_from_array(pictures, times_s=list(times)))
+    for name, edited in benign_edits(pictures, times):
+        yield name, values_of(detector, edited)
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
@@ -154,7 +123,7 @@ def table_kinds(journal: Journal) -> dict[str, dict[str, Any]]:
 
 def table_measures(journal: Journal) -> dict[str, dict[str, Any]]:
     print("\nThe same of every measure; and its median change under benign edits, in steps of its own mean ladder\n")
-    edits = "".join(f"{name:>12}" for name in BENIGN)
+    edits = "".join(f"{name:>12}" for name in BENIGN_EDITS)
     print(f"{'':22}{'rho of the mean':>24}{'kinds <= -0.9':>15}{'rho of a clip':>24}{edits}")
     figures: dict[str, dict[str, Any]] = {}
     for measure in MEASURES:
@@ -162,7 +131,7 @@ def table_measures(journal: Journal) -> dict[str, dict[str, Any]]:
         kinds = [ladders_of(journal, measure, category)[0] for category in Category]
         rhos = [float(rank_rows(rows.mean(axis=0)[None], LEVELS)[0]) for rows in kinds if len(rows)]
         step = abs(float(table[:, -1].mean() - table[:, 0].mean())) / (len(LEVELS) - 1)
-        changes = {name: benign_change(journal, measure, name) for name in BENIGN}
+        changes = {name: benign_change(journal, measure, name) for name in BENIGN_EDITS}
         figures[measure] = row = {"step": step, "rho_kinds": rhos, "change": changes, **correlations(table, names)}
         right = f"{sum(rho <= -0.9 for rho in rhos)} of {len(rhos)}"
         cells = "".join(f"{change / step:12.2f}" if step > 0 else f"{'-':>12}" for change in changes.values())

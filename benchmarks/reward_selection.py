@@ -1,7 +1,7 @@
 """Does the reward pick the better clip? Sets of known severity, and real clips against their edited versions.
 
-    deeptrace train tracenet examples/tracenet.json        # once; leaves one model a fold in out/tracenet
-    python benchmarks/reward_selection.py [--run out/tracenet] [--sets 32] [--out out/selection]
+    deeptrace train tracenet examples/tracenet_nets.json   # once; leaves one model a fold
+    python benchmarks/reward_selection.py [--run out/tracenet_nets] [--sets 32] [--out out/selection]
 
 Sets: one camera clip eight times, each time with another synthetic trace (kind, place and severity are drawn anew).
 The pick is the clip with the highest value among the first N. Severity is counted from 0 to 1; regret is the pick's
@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 
 from deeptrace.errors import DeeptraceError
-from deeptrace.evaluate.journal import Journal
+from deeptrace.io.journal import Journal
+from deeptrace.schema import Category
 from deeptrace.synth import Scene, inject
-from deeptrace.trace import Category
 from deeptrace.train.tracenet.clips import Clip, Kind
-from deeptrace.train.tracenet.measure import ONE_ENCODING, make_variant
+from deeptrace.train.tracenet.feature_cache import ONE_ENCODING, make_variant
+from deeptrace.train.tracenet.flaws import short_segment
 from deeptrace.video import open_video, video_from_array
 from evidence import MEASURES, Judge, judge_and_clips, mean_of, parser_of, shown, values_of, with_interval
-from quality_planted import short_stretch
 
 LARGEST = 8
 SIZES = (2, 4, 8)
@@ -67,14 +67,14 @@ def fill_sets(journal: Journal, clips: list[Clip], judge: Judge) -> None:
         if clip.name in journal:
             continue
         try:
-            pictures, times = short_stretch(clip)
+            pictures, times = short_segment(clip)
             candidates = candidates_of(pictures, times, np.random.default_rng([11, number]))
         except DeeptraceError as error:
             print(f"left out: {error}", file=sys.stderr)
             continue
         detector = judge(clip)
         severities = [severity for _, severity in candidates]
-        videos = [video_from_array(frames, times_s=list(times), name=clip.name) for frames, _ in candidates]
+        videos = [video_from_array(frames, times_s=list(times), name=clip.name, as_is=True) for frames, _ in candidates]
         journal.add(clip.name, {"severities": severities, "values": [values_of(detector, video) for video in videos]})
 
 

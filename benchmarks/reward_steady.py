@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 
 from deeptrace import Reward
 from deeptrace.data import read_reward_data
-from deeptrace.trace import Label
+from deeptrace.schema import Label
 from deeptrace.video import Video, open_video, video_from_array
 
 Clip = tuple[np.ndarray, np.ndarray]

@@ -114,7 +114,7 @@ class Served:
 def serving(folder: Path, workers: int, *options: str) -> Iterator[Served]:
     """A server with all its workers ready."""
     words = [sys.executable, "-m", "deeptrace.cli.main", "serve", "--port", "0", "--workers", str(workers)]
-    words += ["--spool", str(folder), *options]
+    words += ["--scratch", str(folder), *options]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     url = next(found[1] for line in process.stderr if (found := re.search(r" at (http\S+)", line)))
@@ -175,11 +175,10 @@ def throughput(
     jobs = [clips[index % len(clips)] for index in range(requests)]
     print(f"{workers} workers, {requests} requests a row, clips of 2 s at 640x360\n")
     print(f"{'':36}{'req/s':>8}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}{'wrong':>7}")
-    with serving(folder, workers) as server, serving(folder, workers, "--max-batch", "1") as single:
+    with serving(folder, workers) as server:
         ways = {
-            "Reward in this process (the peer)": lambda path: reward([path])[0],
+            "Reward without a server (the peer)": lambda path: reward([path])[0],
             "deeptrace serve": server.score,
-            "deeptrace serve --max-batch 1": single.score,
         }
         for callers in CALLERS:
             print(f"{callers} callers")
@@ -246,10 +245,10 @@ def hostile(clips: list[Path], truth: dict[Path, float], workers: int, count: in
     threading.Thread(target=site.serve_forever, daemon=True).start()
     bases = base_files(folder)
     inputs = hostile_inputs(count, bases, clips[0], f"http://127.0.0.1:{site.server_address[1]}/canary.mp4")
-    spool = folder / "spool"
-    spool.mkdir()
+    scratch = folder / "scratch"
+    scratch.mkdir()
     limits = ("--clip-timeout", "10", "--clip-memory-mb", "1024", "--fps", "8")
-    with serving(spool, workers, *limits) as server:
+    with serving(scratch, workers, *limits) as server:
         before, pid = server.memory_mb(), server.process.pid
         sent = [{"files": (one.name, one.data)} for one in inputs]
         with ThreadPoolExecutor(16) as threads:
@@ -260,7 +259,7 @@ def hostile(clips: list[Path], truth: dict[Path, float], workers: int, count: in
         right = sum(not differs(server.score(clip), truth[clip]) for clip in clips)
         found, after = server.metrics(), server.memory_mb()
         up = server.process.poll() is None and server.process.pid == pid
-        left = sum(entry.name != ".lock" for entry in next(spool.iterdir()).iterdir())
+        left = sum(entry.name != ".lock" for entry in next(scratch.iterdir()).iterdir())
     site.shutdown()
     followed = sum(one.kind == "names other files" and result["outcome"] == "scored"
                    for one, result in zip(inputs, results, strict=False))  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import tempfile
@@ -12,18 +11,19 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.detectors.transformers.tiny import save_tiny
+from tests.detectors.vlm.hf.tiny import save_tiny
 from tests.train.sft.made import config_fields
 
 from deeptrace.data import write_reward_data
-from deeptrace.detectors.transformers.encode import PixelBudget, Plan
-from deeptrace.trace import Label, Sample
-from deeptrace.train.mllm.examples import Example
-from deeptrace.train.mllm.frames import FrameStore
-from deeptrace.train.mllm.settings import ViewSettings
+from deeptrace.detectors.vlm.hf.processors import Plan
+from deeptrace.io.journal import read_lines
+from deeptrace.schema import Label, Sample
 from deeptrace.train.sft.batches import plan_batches
 from deeptrace.train.sft.config import SftConfig
 from deeptrace.train.sft.run import train_sft
+from deeptrace.train.vlm.examples import Example
+from deeptrace.train.vlm.frame_store import FrameStore
+from deeptrace.train.vlm.settings import ViewSettings
 from video_decode import make_clip
 
 __all__ = ["clip_ms", "padding_shares", "step_ms"]
@@ -34,8 +34,6 @@ CLIP = (1280, 720)
 
 class _Sizes:
     """The size of frame of the issue's shapes; nothing else of an encoder is needed to decode."""
-
-    budget = PixelBudget()
 
     def plan(self, frames: int, _width: int, _height: int) -> Plan:
         return Plan(frames, 1288, 728, (frames, 52, 92), frames * 1196)
@@ -78,7 +76,7 @@ def step_ms(steps: int) -> dict[str, float]:
                 fields["view"] |= {"max_frames": 10, "max_frame_pixels": 640 * 360}
                 fields["view"] |= {"cache": str(folder / "cache")} if cached else {}
                 train_sft(SftConfig.model_validate(fields))
-                rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+                rows = list(read_lines(out / "log.jsonl"))
                 label = f"{'frame cache' if cached else 'decoded each time'}, {'a worker' if workers else 'none'} ahead"
                 found[label] = 1000 * statistics.median(row["seconds"] for row in rows[2:])
     return found

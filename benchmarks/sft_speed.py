@@ -44,11 +44,11 @@ import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 
-from deeptrace.detectors.transformers.encode import Encoded, Plan, collate, labels
-from deeptrace.train.mllm.attention import VARLEN, kernel_runs, use_attention
-from deeptrace.train.mllm.loss import learn_answers_only
-from deeptrace.train.mllm.packing import Positions, pack
-from deeptrace.train.mllm.settings import ModelSettings
+from deeptrace.detectors.vlm.hf.processors import ModelInputs, Plan, collate, labels
+from deeptrace.train.sft.batches import Positions, pack
+from deeptrace.train.sft.trainer import learn_answers_only
+from deeptrace.train.vlm.attention import VARLEN, kernel_runs, use_attention
+from deeptrace.train.vlm.settings import ModelSettings
 
 PEAKS_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "4090": 165.0}
 """Dense bfloat16 by the data sheets; SXM where there are several."""
@@ -215,7 +215,7 @@ def trainable(kind: str, tuning: str, row: Row, *, tiny: bool, device: str, dtyp
     return model.train()
 
 
-def sample(kind: str, config: Any, frames: int, *, tiny: bool) -> Encoded:
+def sample(kind: str, config: Any, frames: int, *, tiny: bool) -> ModelInputs:
     """Random patches of `frames` frames, with as many tokens as they take, a question and an answer."""
     high, wide = (8, 12) if tiny else (52, 92)
     temporal = 2 if kind == "qwen2_5_vl" else 1
@@ -234,10 +234,10 @@ def sample(kind: str, config: Any, frames: int, *, tiny: bool) -> Encoded:
     else:
         tensors["video_merge_sizes"] = torch.tensor([2])
         tensors["video_compression_mask"] = torch.ones(visual, dtype=torch.bool)
-    return Encoded(ids, QUESTION + visual, tensors, Plan(frames, wide * 14, high * 14, grid, visual))
+    return ModelInputs(ids, QUESTION + visual, tensors, Plan(frames, wide * 14, high * 14, grid, visual))
 
 
-def model_flops(model: Any, samples: list[Encoded]) -> float:
+def model_flops(model: Any, samples: list[ModelInputs]) -> float:
     """FLOPs of forward and backward of the language model: 6 a weight and token, 6 a layer, width and token pair."""
     text = model.config.text_config
     weights = sum(w.numel() for name, w in model.named_parameters() if "language_model" in name and "embed" not in name)

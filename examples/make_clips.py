@@ -16,8 +16,8 @@ import numpy as np
 from skimage import data
 
 from deeptrace.data import write_reward_data
+from deeptrace.schema import Category, Label, Media, Sample, Trace
 from deeptrace.synth import inject
-from deeptrace.trace import Category, Label, Media, Sample, Trace
 from deeptrace.video import write_video
 
 WIDTH, HEIGHT, FPS, FRAMES = 640, 360, 24, 96

@@ -10,7 +10,7 @@ import pytest
 from deeptrace import errors
 from deeptrace.errors import DeeptraceError, MissingExtraError, VideoNotFoundError
 
-CLASSES = [getattr(errors, name) for name in errors.__all__]
+CLASSES = [kind for name in errors.__all__ if isinstance(kind := getattr(errors, name), type)]
 
 
 def test_one_line_with_subject_problem_and_mend() -> None:
@@ -20,7 +20,7 @@ def test_one_line_with_subject_problem_and_mend() -> None:
 
 
 def test_a_missing_extra_names_the_command() -> None:
-    assert "pip install 'deeptrace[bench]'" in str(MissingExtraError("text scores", "bench"))
+    assert "pip install 'deeptrace-video[bench]'" in str(MissingExtraError("text scores", "bench"))
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)

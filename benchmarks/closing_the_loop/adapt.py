@@ -16,7 +16,7 @@ from closing_the_loop.judge import READ_SIDE, enlarged
 from closing_the_loop.pretrain import load_generator
 from closing_the_loop.world import FPS, FRAMES, draw_prompt, render
 from deeptrace.data import write_reward_data
-from deeptrace.trace import Label, Media, Sample
+from deeptrace.schema import Label, Media, Sample
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.run import train_tracenet
 from deeptrace.video import write_video
@@ -44,8 +44,8 @@ def adapted_detector(checkpoints: list[Path], folder: Path, *, clips: int, steps
 def training_of(data: Path, out: Path, steps: int) -> TraceNetConfig:
     """The training: smaller than the shipped one's."""
     return TraceNetConfig(
-        data=data, edited="", out=out, variants=2, injections=3, planted_variants=(0,), folds=2,
-        steps=steps, generated=4, real=3, planted=3, frames=8, texture_dimensions=40,
+        data=data, edited="", out=out, variants=2, injections=3, synthetic_variants=(0,), folds=2,
+        steps=steps, generated=4, real=3, synthetic=3, frames=8, texture_dimensions=40,
     )  # fmt: skip
 
 

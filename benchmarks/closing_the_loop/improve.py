@@ -25,7 +25,7 @@ from closing_the_loop.judge import Judged, judge
 from closing_the_loop.world import draw_prompt, render
 from deeptrace.reward import Reward
 from deeptrace.reward.clips import ClipInfo, ScoredClip
-from deeptrace.reward.pairs import Pair, make_pairs
+from deeptrace.reward.preference_pairs import Pair, make_pairs
 
 __all__ = ["Dpo", "Grpo", "advantages_of", "train_dpo", "train_grpo"]
 

@@ -12,7 +12,7 @@ from closing_the_loop.improve import Dpo, Grpo, train_dpo, train_grpo
 from closing_the_loop.judge import judge
 from closing_the_loop.measures import CHECKS, check, frechet
 from closing_the_loop.world import Prompt, Render, draw_prompt, render
-from deeptrace.evaluate.journal import Journal
+from deeptrace.io.journal import Journal
 from deeptrace.reward import Reward
 
 __all__ = ["WAYS", "Exam", "Sizes", "improve", "sit", "sit_many"]

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from deeptrace.trace import DetectorInfo, Label, Outcome, Trace, Verdict
+from deeptrace.schema import DetectorInfo, Label, Outcome, Trace, Verdict
 
 
 class Flicker:

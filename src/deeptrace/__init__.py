@@ -8,17 +8,18 @@ Names are loaded when first used, so that importing the package costs nothing.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from deeptrace.lazy import lazy_names
+
 if TYPE_CHECKING:
+    from deeptrace.benchmark.run import evaluate
     from deeptrace.detectors import Detector, load_detector
     from deeptrace.errors import DeeptraceError
-    from deeptrace.evaluate import detect
-    from deeptrace.evaluate.run import evaluate
     from deeptrace.geometry import Box, Interval, Keyframe, Tube
-    from deeptrace.reward.rewarder import Reward
-    from deeptrace.trace import Category, DetectorInfo, Label, Media, Outcome, Sample, Trace, Verdict
+    from deeptrace.inference import detect
+    from deeptrace.reward.reward import Reward
+    from deeptrace.schema import Category, DetectorInfo, Label, Media, Outcome, Sample, Trace, Verdict
 
 __all__ = [
     "Box",
@@ -42,31 +43,31 @@ __all__ = [
     "load_detector",
 ]
 
-_HOMES = {
-    "deeptrace.detectors": ("Detector", "load_detector"),
-    "deeptrace.errors": ("DeeptraceError",),
-    "deeptrace.evaluate": ("detect", "evaluate"),
-    "deeptrace.geometry": ("Box", "Interval", "Keyframe", "Tube"),
-    "deeptrace.reward.rewarder": ("Reward",),
-    "deeptrace.trace": ("Category", "DetectorInfo", "Label", "Media", "Outcome", "Sample", "Trace", "Verdict"),
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_load = lazy_names(
+    __name__,
+    {
+        "deeptrace.detectors": ("Detector", "load_detector"),
+        "deeptrace.errors": ("DeeptraceError",),
+        "deeptrace.benchmark.run": ("evaluate",),
+        "deeptrace.inference": ("detect",),
+        "deeptrace.geometry": ("Box", "Interval", "Keyframe", "Tube"),
+        "deeptrace.reward.reward": ("Reward",),
+        "deeptrace.schema": ("Category", "DetectorInfo", "Label", "Media", "Outcome", "Sample", "Trace", "Verdict"),
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version
 
+        from deeptrace.errors import DISTRIBUTION
+
         try:
-            return version("deeptrace")
+            return version(DISTRIBUTION)
         except PackageNotFoundError:  # imported from a source tree that is not installed
             return "0+unknown"
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'deeptrace' has no attribute {name!r}")
-    module = importlib.import_module(_HOME_OF[name])
-    value = module if name == "evaluate" else getattr(module, name)  # that package can be called
-    globals()[name] = value
-    return value
+    return _load(name)
 
 
 def __dir__() -> list[str]:

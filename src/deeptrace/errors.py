@@ -6,10 +6,12 @@ DeeptraceError                 anything below; `str()` is one line: subject: wha
 │   ├── NotAVideoError         not a media file, or cut off before its index
 │   ├── NoVideoStreamError     media without a picture: audio only, subtitles only
 │   ├── NoFramesError          a video stream, but not one frame that decodes
-│   └── VideoTooLargeError     more pixels a frame than the limit set
-├── DataError                  a dataset, row or annotation makes no sense  (subject: file, row, field)
-├── SynthError                 a clip offers nothing that a synthetic trace could hold on to
-├── SettingsError              an option, setting or config makes no sense
+│   └── VideoTooLargeError     more pixels a frame than the limit allows
+├── UndecidableError           a clip shows too little to tell: a picture, a few frames (subject: its path)
+├── DataError                  a dataset, row or annotation is invalid       (subject: file, row, field)
+├── SynthError                 a clip has nothing to attach a synthetic trace to
+├── SettingsError              an option, setting or config is invalid
+│   └── ConfigError            a config has several faults, `faults` holds an error for each
 ├── MissingExtraError          an optional dependency is not installed
 ├── UnknownDetectorError       no detector has that name
 ├── ModelError                 a model could not be loaded or run
@@ -21,8 +23,14 @@ DeeptraceError                 anything below; `str()` is one line: subject: wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from deeptrace.urls import public_text, public_url
+
 __all__ = [
+    "DISTRIBUTION",
     "AnswerError",
+    "ConfigError",
     "DataError",
     "DeeptraceError",
     "JudgeError",
@@ -35,15 +43,30 @@ __all__ = [
     "ServiceError",
     "SettingsError",
     "SynthError",
+    "UndecidableError",
     "UnknownDetectorError",
     "VideoError",
     "VideoNotFoundError",
     "VideoTooLargeError",
+    "install_command",
 ]
+
+DISTRIBUTION = "deeptrace-video"
+"""What package indexes and installers call this project; `deeptrace` there belongs to somebody else."""
+
+
+def install_command(extra: str) -> str:
+    """The command that brings an extra of deeptrace.
+
+    Examples:
+        >>> install_command("bench")
+        "pip install 'deeptrace-video[bench]'"
+    """
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 class DeeptraceError(Exception):
-    """Base of all: one clear line that names the input and the mend.
+    """Base of all: one clear line that names the input and the mend, and no secret of a URL.
 
     Args:
         subject: what the error is about, as the user named it (a path, a row, an option). May be empty.
@@ -52,8 +75,8 @@ class DeeptraceError(Exception):
     """
 
     def __init__(self, subject: str, problem: str, mend: str = "") -> None:
-        self.subject, self.problem, self.mend = subject, problem, mend
-        super().__init__(subject, problem, mend)
+        self.subject, self.problem, self.mend = public_url(subject), public_text(problem), mend
+        super().__init__(self.subject, self.problem, self.mend)
 
     def __str__(self) -> str:
         line = f"{self.subject}: {self.problem}" if self.subject else self.problem
@@ -82,19 +105,56 @@ class NoFramesError(VideoError):
 
 
 class VideoTooLargeError(VideoError):
-    """More pixels a frame than the limit set."""
+    """More pixels a frame than the limit allows."""
+
+
+class UndecidableError(DeeptraceError):
+    """A clip that decodes, but shows too little to tell; `subject` is its path or URL."""
+
+    @classmethod
+    def of_frames(cls, subject: str, seen: int, needed: int) -> UndecidableError:
+        """The error for a clip of too few frames."""
+        shown = "1 frame" if seen == 1 else f"{seen} frames"
+        return cls(subject, f"shows only {shown}, too few to tell: at least {needed} are needed")
 
 
 class DataError(DeeptraceError):
-    """A dataset, row or annotation that makes no sense; `subject` names file, row and field."""
+    """A dataset, row or annotation that is invalid; `subject` names file, row and field."""
 
 
 class SynthError(DeeptraceError):
-    """A clip offers nothing that a synthetic trace could hold on to; `subject` names the category."""
+    """A clip has nothing to attach a synthetic trace to; `subject` names the category."""
 
 
 class SettingsError(DeeptraceError):
-    """An option, setting or config that makes no sense."""
+    """An option, setting or config that is invalid."""
+
+
+class ConfigError(SettingsError):
+    """A config, or what it names, has several faults.
+
+    Attributes:
+        faults: an error for each.
+    """
+
+    faults: tuple[DeeptraceError, ...] = ()
+
+    @classmethod
+    def of(cls, subject: str, faults: Sequence[DeeptraceError]) -> DeeptraceError:
+        """The error of one or several faults; one alone is itself.
+
+        Examples:
+            >>> both = ConfigError.of("sft.json", [SettingsError("a", "is missing"), SettingsError("b", "is 0")])
+            >>> str(both)
+            'sft.json: 2 faults: a: is missing; b: is 0'
+            >>> str(ConfigError.of("sft.json", both.faults[:1]))
+            'a: is missing'
+        """
+        if len(faults) == 1:
+            return faults[0]
+        found = cls(subject, f"{len(faults)} faults: {'; '.join(str(fault) for fault in faults)}")
+        found.faults = tuple(faults)
+        return found
 
 
 class MissingExtraError(DeeptraceError):
@@ -107,9 +167,7 @@ class MissingExtraError(DeeptraceError):
 
     def __init__(self, feature: str, extra: str) -> None:
         self.feature, self.extra = feature, extra
-        super().__init__(
-            feature, "an optional dependency is missing", f"Install it with: pip install 'deeptrace[{extra}]'"
-        )
+        super().__init__(feature, "an optional dependency is missing", f"Install it with: {install_command(extra)}")
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
         return type(self), (self.feature, self.extra)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.needs import needs
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("skimage")
+torch = needs("torch")
+needs("skimage")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_the_training_of_the_adapted_reward_is_one_that_tracenet_takes(tmp_path)
 
     config = training_of(tmp_path / "data", tmp_path / "out", steps=3)
     assert config.steps == 3
-    assert set(config.planted_variants) <= set(range(config.variants))
+    assert set(config.synthetic_variants) <= set(range(config.variants))
 
 
 def test_frechet_distance_is_zero_for_the_same_clips_and_grows_with_blur():

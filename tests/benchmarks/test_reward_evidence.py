@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from tests.needs import needs
 
 from deeptrace.data import write_reward_data
-from deeptrace.trace import Label, Media, Sample
+from deeptrace.schema import Label, Media, Sample
 from deeptrace.video import write_video
 
-pytest.importorskip("sklearn")  # of the training that the scripts read folds of
+needs("sklearn")  # of the training that the scripts read folds of
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -64,9 +65,9 @@ def test_a_chart_holds_every_line_and_escapes_its_words():
 
 
 def test_the_ladder_keeps_the_trace_and_raises_its_severity(clip: np.ndarray, times: np.ndarray):
+    from deeptrace.schema import Category
     from deeptrace.synth import Scene
-    from deeptrace.trace import Category
-    from reward_ladder import LEVELS, ladder
+    from deeptrace.train.tracenet.flaws import LEVELS, ladder
 
     rungs = list(ladder(Scene.of(clip, times), Category.OBJECT_DISTORTION, seed=(1, 2)))
     changed = [float(np.abs(r.astype(int) - clip).mean()) for r in rungs]

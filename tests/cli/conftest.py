@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.reward.conftest import corner as corner
 
 from deeptrace.video import write_video
 

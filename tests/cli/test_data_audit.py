@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.data.conftest import Shelf
+from tests.audit.conftest import Shelf
 from tests.data.hub_server import Hub, serve
 from tests.data.test_download import release
 from tests.data.test_importers import CVAT, labelbox_row, write_ndjson
@@ -83,7 +83,7 @@ def test_export(data: Path, tmp_path: Path, to: str, name: str, rows: int) -> No
 
 def test_import_from_both_tools(tmp_path: Path) -> None:
     export = write_ndjson(tmp_path / "export.ndjson", labelbox_row())
-    run("data", "import", export, "--from", "labelbox", "--out", tmp_path / "l.json", "--passes", tmp_path / "p.jsonl")
+    run("data", "import", export, "--from", "labelbox", "--out", tmp_path / "l.json", "--rounds", tmp_path / "p.jsonl")
     assert len(read_reward_data(tmp_path / "l.json")[0].traces) == 3
     assert (tmp_path / "p.jsonl").is_file()
     (tmp_path / "annotations.xml").write_text(CVAT, encoding="utf-8")
@@ -133,17 +133,17 @@ def test_audit_fix_writes_and_audits_the_copy(tmp_path: Path) -> None:
 
 def test_audit_without_its_extra_says_so_before_the_work(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.tree", None)
-    monkeypatch.setattr("deeptrace.data.audit.run.gather", lambda *_, **__: pytest.fail("files were read"))
-    with pytest.raises(MissingExtraError, match=r"shortcut audit.*deeptrace\[bench\]"):
+    monkeypatch.setattr("deeptrace.audit.run.gather", lambda *_, **__: pytest.fail("files were read"))
+    with pytest.raises(MissingExtraError, match=r"shortcut audit.*deeptrace-video\[bench\]"):
         run("audit", data)
 
 
 @pytest.mark.parametrize(
     ("stopped_in", "options", "said"),
     [
-        ("run.gather", (), "stopped: half an audit says nothing, so none is kept; run the same command again"),
-        ("run.gather", ("--fix",), "so none is kept; the copy in copy is whole; run the same command again"),
-        ("fix._fix_clip", ("--fix",), "stopped: the clips written are kept in copy; run the same command to go on"),
+        ("run.gather", (), "stopped: half an audit says nothing, so nothing of it is kept; run the same command again"),
+        ("run.gather", ("--fix",), "the copy in copy is complete; run the same command with --resume"),
+        ("fix._fix_clip", ("--fix",), "stopped: the clips written are kept in copy; go on with --resume"),
     ],
 )
 def test_ctrl_c_says_what_is_kept(
@@ -155,8 +155,56 @@ def test_ctrl_c_says_what_is_kept(
     shelf = Shelf(tmp_path / "set")
     for i in range(2):
         shelf.add(f"v{i}", fake=i % 2 == 0, source="s", seed=i)
-    monkeypatch.setattr(f"deeptrace.data.audit.{stopped_in}", stop)
+    monkeypatch.setattr(f"deeptrace.audit.{stopped_in}", stop)
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["audit", str(shelf.write()), *options, "--out", "copy"])
     assert result.exit_code == 130
     assert said in result.stderr
+
+
+@pytest.mark.parametrize("tool", ["cvat", "label-studio", "coco", "fiftyone"])
+def test_a_dataset_goes_to_a_tool_and_comes_back(tmp_path: Path, tool: str) -> None:
+    marked = ROWS[0] | {
+        "video_width": 1280,
+        "video_height": 720,
+        "video_frame_rate": 24,
+        "video_frame_count": 48,
+        "faketrace_bbox": {"left": 128, "top": 72, "width": 640, "height": 360},
+        "faketrace_first_frame": 12,
+        "faketrace_duration": 0.5,
+        "faketrace_explanations": "It melts.",
+        "faketrace_check_applies": ["merging"],
+    }
+    marked["video_path"] = "videos/f0.mp4"
+    (tmp_path / "all_data.json").write_text(json.dumps([marked, ROWS[1]]))
+    out, back = tmp_path / ("coco.json" if tool == "coco" else "out"), tmp_path / "back.json"
+    arguments = ["data", "export", tmp_path, "--to", tool, "--out", out]
+    said = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert said.exit_code == 0
+    assert "video f1: states no frame size or no frame rate and was left out" in said.stderr
+    assert f"{out}: 1 videos, 1 traces" in said.stderr
+    run("data", "import", out, "--from", tool, "--out", back, *(["--fps", 24] if tool == "cvat" else []))
+    (before, _), (after,) = read_reward_data(tmp_path), read_reward_data(back)
+    assert (after.video_id, after.path, after.label, after.split) == ("f0", "videos/f0.mp4", "FAKE", "train")
+    (ours,), (theirs,) = after.traces, before.traces
+    assert ours.box is not None
+    assert theirs.box is not None
+    assert ours.box.as_tuple() == pytest.approx(theirs.box.as_tuple())
+    assert ours.model_dump(exclude={"box"}) == theirs.model_dump(exclude={"box"})
+
+
+def test_an_import_of_which_one_video_fails_is_written_and_leaves_with_one(tmp_path: Path) -> None:
+    failed = {"data_row": {"external_id": "c.mp4"}, "errors": ["could not export"]}
+    export = write_ndjson(tmp_path / "e.ndjson", labelbox_row(), failed)
+    arguments = ["data", "import", str(export), "--from", "labelbox", "--out", str(tmp_path / "a.json")]
+    said = CliRunner().invoke(app, arguments)
+    assert said.exit_code == 1
+    assert "left out: e.ndjson, row 2, videos/c.mp4: was not exported: could not export." in said.stderr
+    assert len(read_reward_data(tmp_path / "a.json")) == 1
+
+
+@pytest.mark.parametrize(("to", "file"), [("vlmevalkit", "set.tsv"), ("lmms-eval", "task/deeptrace.yaml")])
+def test_export_for_the_evaluation_kits(data: Path, tmp_path: Path, to: str, file: str) -> None:
+    out = tmp_path / file.partition("/")[0]
+    run("data", "export", data, "--to", to, "--out", out, "--root", tmp_path)
+    assert (tmp_path / file).is_file()

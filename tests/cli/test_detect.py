@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.signing import EXAMPLE, make_authority, sign
 from typer.testing import CliRunner
 
-from deeptrace.cli.detect import _processes
+from deeptrace.cli.console import parse_settings, printable
 from deeptrace.cli.main import app
-from deeptrace.cli.terminal import parse_settings, printable
-from deeptrace.errors import SettingsError, UnknownDetectorError
-from deeptrace.trace import Verdict
+from deeptrace.errors import DataError, SettingsError, UnknownDetectorError
+from deeptrace.schema import Verdict
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_the_table_says_what_was_found(run, clip: Path) -> None:
     result = run(clip, "--detector", "baseline:center-box")
     assert result.exit_code == 0
-    for words in ("looks AI-generated", "0.0–1.0 s", "centre (25 % of the frame)", "evidence, not proof"):
+    for words in ("AI-generated", "0.0–1.0 s", "centre (25 % of the frame)", "evidence, not proof"):
         assert words in result.stdout
     assert "proof that" not in result.stdout
 
@@ -41,8 +41,28 @@ def test_json_is_one_verdict_a_line_and_nothing_else(run, clip: Path, tmp_path: 
     assert result.exit_code == 0
     verdicts = [Verdict.model_validate_json(line) for line in result.stdout.splitlines()]
     assert [verdict.video for verdict in verdicts] == [str(clip), "b.mp4"]
-    contract = "video outcome label p_fake traces reward media detector elapsed_s warnings error raw usage"
+    contract = (
+        "video outcome label p_fake traces reward media detector elapsed_s warnings error raw usage flaws "
+        "content_credentials decision"
+    )
     assert list(json.loads(result.stdout.splitlines()[0])) == contract.split()
+
+
+def test_content_credentials_are_told_in_one_wording(run, tmp_path: Path) -> None:
+    signed = sign(EXAMPLE, tmp_path / "signed.mp4", make_authority())
+    result = run(EXAMPLE, signed, "--detector", "baseline:all-real", "--json", "--workers", 1)
+    said = [json.loads(line)["content_credentials"]["summary"] for line in result.stdout.splitlines()]
+    assert said[0] == "Content Credentials: none"
+    assert said[1].startswith("Content Credentials: intact, signer not trusted; declared AI-generated; signed by")
+    few = " ".join(run(EXAMPLE, signed, "--detector", "baseline:all-real").stdout.split())
+    assert few.count("Content Credentials:") == 2
+    assert all(line in few for line in said)
+    for number in range(4):
+        shutil.copy(EXAMPLE, tmp_path / f"{number}.mp4")
+    many = " ".join(run(".", EXAMPLE, "--detector", "baseline:all-real").stdout.split())
+    assert many.count("Content Credentials:") == 2
+    assert said[1] in many
+    assert "Content Credentials: none in 5 of 6 clips, which says nothing of them." in many
 
 
 def test_a_failure_is_recorded_and_told_by_the_exit_code(run, clip: Path, tmp_path: Path) -> None:
@@ -51,7 +71,8 @@ def test_a_failure_is_recorded_and_told_by_the_exit_code(run, clip: Path, tmp_pa
     assert result.exit_code == 1
     outcomes = [json.loads(line)["outcome"] for line in result.stdout.splitlines()]
     assert outcomes == ["scored", "decode_failed", "decode_failed", "decode_failed"]
-    assert "3 of 4 could not be judged" in result.stderr
+    assert "4 clips: " in result.stderr
+    assert ", 3 failed; " in result.stderr
     table = run("broken.mp4", "--detector", "baseline:d3")
     assert table.exit_code == 1
     assert "cannot be read" in table.stdout
@@ -64,12 +85,30 @@ def test_a_failure_is_recorded_and_told_by_the_exit_code(run, clip: Path, tmp_pa
         (["--detector", "baseline:d3", "--set", "speed=1"], SettingsError),
         (["--detector", "baseline:d3", "--set", "threshold"], SettingsError),
         (["--detector", "baseline:d3", "--resume"], SettingsError),
+        (["--detector", "baseline:d3", "--csv", "."], SettingsError),
     ],
 )
 def test_what_makes_no_sense_stops_before_any_work(run, clip: Path, args: list[str], kind: type[Exception]) -> None:
     result = run(clip, *args)
     assert isinstance(result.exception, kind)
     assert result.stdout == ""
+
+
+def test_a_clip_is_not_taken_for_the_name_of_the_table(run, clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip, tmp_path / "a.mp4")
+    result = run("--csv", "a.mp4", clip, "--detector", "baseline:d3")  # what a shell makes of `--csv *.mp4`
+    assert isinstance(result.exception, SettingsError)
+    assert "is the name of a video" in str(result.exception)
+    assert (tmp_path / "a.mp4").read_bytes() == clip.read_bytes()
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="a device of Linux")
+def test_answers_are_shown_even_where_the_table_has_no_room(run, clip: Path) -> None:
+    result = run(clip, "--detector", "baseline:center-box", "--brief", "--csv", "/dev/full")
+    assert isinstance(result.exception, DataError)
+    assert "No space left" in str(result.exception)
+    assert result.stdout.startswith("AI-generated")
+    assert Path("/dev/full").is_char_device()
 
 
 def test_out_keeps_verdicts_and_resume_goes_on(run, clip: Path, tmp_path: Path) -> None:
@@ -79,7 +118,7 @@ def test_out_keeps_verdicts_and_resume_goes_on(run, clip: Path, tmp_path: Path) 
     assert isinstance(again.exception, SettingsError)
     resumed = run(*args, "--resume")
     assert resumed.exit_code == 0
-    assert "1 of 1 were judged before" in resumed.stderr
+    assert "1 of 1 were analysed before" in resumed.stderr
     assert len((tmp_path / "runs/one/verdicts.jsonl").read_text().splitlines()) == 1
 
 
@@ -107,18 +146,6 @@ def test_the_table_shortens_names_to_their_common_folder(run, clip: Path, tmp_pa
     result = run("deep", "--detector", "baseline:all-real", "--workers", 1)
     assert f"in deep{os.sep}er{os.sep}" in result.stdout
     assert "b/c.mp4" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("inputs", "workers", "timeout", "expected_limit"),
-    [(1, None, None, None), (5, 1, None, None), (5, 2, None, 600.0), (1, None, 3.0, 3.0), (5, 2, 0.0, None)],
-)
-def test_processes_and_limits(
-    inputs: int, workers: int | None, timeout: float | None, expected_limit: float | None
-) -> None:
-    count, limit_s = _processes(inputs, workers, timeout)
-    assert limit_s == expected_limit
-    assert count == (workers or 1)
 
 
 def test_settings_are_read_as_json_where_they_are() -> None:

@@ -5,10 +5,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from deeptrace.cli import doctor_checks
-from deeptrace.cli.doctor_checks import Check, run_checks
+from deeptrace.cli import doctor
+from deeptrace.cli.doctor import Check, run_checks
 from deeptrace.cli.main import app
 from deeptrace.detectors import families
+from deeptrace.errors import install_command
 
 runner = CliRunner()
 
@@ -40,7 +41,7 @@ def test_a_check_that_breaks_is_a_problem_and_the_rest_goes_on(monkeypatch: pyte
         raise ImportError("libGL.so.1: cannot open shared object file")
 
     healthy = [Check("disk", "ok", "plenty")]
-    monkeypatch.setattr(doctor_checks, "_CHECKS", (("video", broken), ("disk", lambda: healthy)))
+    monkeypatch.setattr(doctor, "_CHECKS", (("video", broken), ("disk", lambda: healthy)))
     assert run_checks() == [
         Check("video", "problem", "ImportError: libGL.so.1: cannot open shared object file"),
         *healthy,
@@ -51,16 +52,14 @@ def test_a_check_that_breaks_is_a_problem_and_the_rest_goes_on(monkeypatch: pyte
 
 
 def test_a_missing_encoder_and_extra_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_checks, "ENCODERS", ("libx264", "no_such_codec"))
-    monkeypatch.setattr(
-        doctor_checks.metadata, "requires", lambda _: ["nope>=1; extra == 'far'", "numpy; extra == 'near'"]
-    )
+    monkeypatch.setattr(doctor, "ENCODERS", ("libx264", "no_such_codec"))
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: ["nope>=1; extra == 'far'", "numpy; extra == 'near'"])
     checks = {check.name: check for check in run_checks()}
     assert (checks["encoders"].state, checks["encoders"].detail) == ("optional", "missing: no_such_codec")
-    assert checks["extra far"].mend == "pip install 'deeptrace[far]'"
+    assert checks["extra far"].mend == install_command("far")
     assert checks["extra near"].state == "ok"
 
 
 def test_little_disk_space_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_checks, "LOW_DISK_BYTES", 1 << 62)
+    monkeypatch.setattr(doctor, "LOW_DISK_BYTES", 1 << 62)
     assert {check.state for check in run_checks() if check.name.startswith("disk")} == {"problem"}

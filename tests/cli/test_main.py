@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import resource
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import deeptrace
+from deeptrace.detectors.tracenet import load
 
 HEAVY = {"av", "cv2", "numpy", "onnxruntime", "pydantic", "scipy", "torch", "jinja2", "fsspec"}
 
@@ -33,16 +35,25 @@ def test_help_answers_at_once() -> None:
 def test_help_says_defaults_and_flows() -> None:
     shown = subprocess.run([sys.executable, "-m", "deeptrace.cli.main", "synth", "-h"], capture_output=True, text=True)
     words = " ".join(shown.stdout.replace("│", " ").split())
-    assert "How many to make. [default: one a real clip]" in words
+    assert "How many to make. [default: one per real clip]" in words
     assert "each is named; 130: stopped, what was done is kept." in words
+
+
+def test_help_of_detect_names_every_setting_of_the_default_detector_and_its_default() -> None:
+    shown = subprocess.run([sys.executable, "-m", "deeptrace.cli.main", "detect", "-h"], capture_output=True, text=True)
+    words = " ".join(shown.stdout.replace("│", " ").split())
+    settings = dict(list(inspect.signature(load).parameters.items())[1:])
+    assert set(settings) == {"threshold", "min_score", "fast", "prior"}
+    assert f"tracenet's is {settings['threshold'].default}" in words
+    for name in ("min_score", "prior"):
+        assert f"{name} ({settings[name].default}:" in words
+    assert f"fast ({str(settings['fast'].default).lower()}:" in words
 
 
 def test_all_holds_the_truth() -> None:
     assert deeptrace.__all__ == sorted(deeptrace.__all__)
     for name in deeptrace.__all__:
         assert getattr(deeptrace, name) is not None
-    lazy = {name for names in deeptrace._HOMES.values() for name in names}
-    assert set(deeptrace.__all__) == lazy | {"__version__"}
     assert set(dir(deeptrace)) == set(deeptrace.__all__)
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = deeptrace.no_such_name

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reward.conftest import CornerDetector, corner_clip, expected
+from tests.reward.conftest import corner_clip, expected
 from typer.testing import CliRunner
 
 from deeptrace.cli.main import app
@@ -16,11 +16,10 @@ LEVELS = {"cat": [40, 160, 90], "dog": [200, 20], "gone": []}
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corner: str):
     """The command in a folder of clips, one folder a prompt; rewards are those of `CornerDetector`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("deeptrace.evaluate.pools.load_detector", lambda name, **_: CornerDetector(name))
     for prompt, levels in LEVELS.items():
         (tmp_path / "clips" / prompt).mkdir(parents=True)
         for level in levels:
@@ -28,7 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "clips" / "gone" / "x.mp4").write_bytes(b"broken")
 
     def call(*args: object) -> Any:
-        return CliRunner().invoke(app, ["score", *map(str, args)])
+        return CliRunner().invoke(app, ["score", "--detector", corner, *map(str, args)])
 
     return call
 
@@ -44,6 +43,7 @@ def test_each_clip_has_a_row_and_a_failure_no_number(run) -> None:
     rows = lines(result, "clip")
     assert [Path(row["video"]).name for row in rows] == ["040.mp4", "090.mp4", "160.mp4", "020.mp4", "200.mp4", "x.mp4"]
     rewards = [row["reward"] for row in rows]
+    assert [row["error"] for row in rows[:5]] == [None] * 5
     assert rewards[:5] == pytest.approx([expected(n) for n in (40, 90, 160, 20, 200)], abs=0.03)
     assert rewards[5] is None
     assert rows[5]["error"]
@@ -67,7 +67,7 @@ def test_best_pairs_and_files(run, tmp_path: Path) -> None:
     kept = [json.loads(line) for line in (tmp_path / "kept" / "pairs.jsonl").read_text().splitlines()]
     assert [{"kind": "pair"} | row for row in kept] == pairs
     again = run("clips", "--folder-is", "prompt", "--best-of", 3, "--out", "kept", "--resume", "--json")
-    assert "6 were judged before" in again.stderr
+    assert "6 were analysed before" in again.stderr
     assert lines(again, "clip") == lines(result, "clip")
 
 
@@ -82,10 +82,23 @@ def test_rank_by_a_table_of_clips(run, tmp_path: Path) -> None:
     assert result.exit_code == 0
     ranks = lines(result, "rank")
     assert [(row["generator"], row["clips"]) for row in ranks] == [("low", 3), ("high", 2)]
-    assert ranks[0]["first_share"] == 1.0
+    assert ranks[0]["first_share"] is None, "two prompts say nothing of it"
     table = run("--clips", "clips.jsonl", "--rank", "--best-of", 3)
-    for words in ("generator", "low", "95 %", "cat", "best"):
+    for words in ("generator", "low", "95 %", "cat", "best", "6 prompts or more", "No clip was left out."):
         assert words in table.stdout
+
+
+def test_what_best_of_leaves_out_is_said_and_the_top_k_are_listed(run, tmp_path: Path) -> None:
+    args = ("clips", "--folder-is", "prompt", "--best-of", 1, "--top-k", 2, "--out", "kept")
+    table = run(*args)
+    assert "Clips left out: 3 beyond the first N of their prompt." in table.stdout
+    top = [json.loads(line) for line in (tmp_path / "kept" / "top.jsonl").read_text().splitlines()]
+    assert [(row["prompt"], row["place"], Path(row["video"]).name) for row in top] == [
+        ("cat", 1, "040.mp4"), ("cat", 2, "090.mp4"), ("dog", 1, "020.mp4"), ("dog", 2, "200.mp4")
+    ]  # fmt: skip
+    rows = run(*args, "--resume", "--json")
+    assert [{"kind": "top"} | row for row in top] == lines(rows, "top")
+    assert [row["left_out"] for row in lines(rows, "best")] == [2, 1, 0]
 
 
 def test_the_table_for_people(run) -> None:
@@ -99,7 +112,7 @@ def test_what_cannot_be_chosen_is_said_before_the_work(run, monkeypatch: pytest.
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("worked")
 
-    monkeypatch.setattr("deeptrace.evaluate.pools.load_detector", refuse)
+    monkeypatch.setattr("deeptrace.inference.executor.open_executor", refuse)
     assert run().exit_code == 2
     result = run("clips/cat", "--best-of", 2)
     assert isinstance(result.exception, DataError)

@@ -6,13 +6,18 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deeptrace.data import RewardRow, read_passes, read_reward_data, samples_of_rows, write_passes, write_reward_data
+from deeptrace.data import RewardRow, read_reward_data, read_rounds, samples_of_rows, write_reward_data, write_rounds
 from deeptrace.data.importers import read_cvat, read_labelbox
+from deeptrace.data.importers.shared import names_apart, rotated_hull
+from deeptrace.data.media_join import path_below
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.geometry import Box
-from deeptrace.trace import Category, Label, Trace
+from deeptrace.schema import Category, Label, Trace
 
 HAND = "cm2p0z6r1hand"
 CLOCK = "cm2p0z6r1clock"
@@ -117,11 +122,11 @@ def test_labelbox_keyframes_segments_checklists_and_text(tmp_path: Path) -> None
     assert first.categories == (Category.OBJECT_DISTORTION, Category.OBJECT_MERGING)
     assert first.explanation == second.explanation == "The hand melts."
     assert (clock.categories, clock.onset_s, clock.offset_s) == ((), 0.5, 13 / 24)
-    assert [item.annotator for item in result.passes] == ["ada@lab.example"]
+    assert [item.annotator for item in result.rounds] == ["ada@lab.example"]
     assert result.warnings == []
 
 
-def test_two_labels_are_two_passes_and_a_row_without_one_is_left_out(tmp_path: Path) -> None:
+def test_two_labels_are_two_rounds_and_a_row_without_one_is_left_out(tmp_path: Path) -> None:
     row, bare = labelbox_row(), labelbox_row()
     second = json.loads(json.dumps(row["projects"]["clproj"]["labels"][0]))
     second["annotations"] |= {"frames": {}, "segments": {}, "key_frame_feature_map": {}}
@@ -130,14 +135,14 @@ def test_two_labels_are_two_passes_and_a_row_without_one_is_left_out(tmp_path: P
     bare["projects"]["clproj"]["labels"] = []
     bare["data_row"]["external_id"] = "other.mp4"
     result = read_labelbox(write_ndjson(tmp_path / "export.ndjson", row, bare))
-    assert [(item.annotator, len(item.traces), item.cannot_tell) for item in result.passes] == [
+    assert [(item.annotator, len(item.traces), item.cannot_tell) for item in result.rounds] == [
         ("ada@lab.example", 3, False),
         ("bob@lab.example", 0, True),
     ]
     assert len(result.samples) == 1
     assert result.warnings == ["export.ndjson, row 2: other.mp4 has no label yet and was left out"]
-    write_passes(result.passes, tmp_path / "passes.jsonl")
-    assert read_passes(tmp_path / "passes.jsonl") == result.passes
+    write_rounds(result.rounds, tmp_path / "passes.jsonl")
+    assert read_rounds(tmp_path / "passes.jsonl") == result.rounds
 
 
 def test_imported_tubes_survive_the_reward_data_format(tmp_path: Path) -> None:
@@ -237,8 +242,11 @@ def test_cvat_tracks_with_keyframes_outside_and_attributes(tmp_path: Path, zippe
     assert first.explanation == "The face smears & fades."
     assert (second.onset_s, second.offset_s) == (2.5, pytest.approx(61 / 24))
     assert second.box == Box(x0=1000 / 1280, y0=0, x1=1, y1=1), "clipped to the frame"
-    assert result.warnings == [f"{path.name}, track 1: polygon were left out; only boxes are read"]
-    assert [(item.annotator, item.traces) for item in result.passes] == [("ada", sample.traces)]
+    assert result.warnings == [
+        f"{path.name}, track 0, frame 60: the box sticks out of the frame and was clipped to it",
+        f"{path.name}, track 1: polygon were left out; only boxes are read",
+    ]
+    assert [(item.annotator, item.traces) for item in result.rounds] == [("ada", sample.traces)]
 
 
 def test_a_cvat_project_keeps_the_tracks_of_its_tasks_apart(tmp_path: Path) -> None:
@@ -280,6 +288,171 @@ def test_cvat_nonsense_is_named(tmp_path: Path, text: str, problem: str) -> None
         read_cvat(path, fps=24)
     with pytest.raises(SettingsError, match="no frame rate"):
         read_cvat(path)
+
+
+BOMB = """<?xml version="1.0" encoding="{encoding}"?>
+<!DOCTYPE annotations [<!ENTITY a "ha"><!ENTITY b "{many_a}"><!ENTITY c "{many_b}"><!ENTITY d "{many_c}">]>
+<annotations><meta><task><id>1</id><name>&d;</name></task></meta></annotations>"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "declared"),
+    [("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("utf-16-be", "utf-16"), ("latin-1", "latin-1")],
+)
+def test_a_document_type_is_refused_in_whatever_encoding(tmp_path: Path, encoding: str, declared: str) -> None:
+    text = BOMB.format(encoding=declared, many_a="&a;" * 64, many_b="&b;" * 64, many_c="&c;" * 64)
+    path = tmp_path / "annotations.xml"
+    path.write_bytes((("\ufeff" if encoding == "utf-16-be" else "") + text).encode(encoding))
+    with pytest.raises(DataError, match="has a document type declaration, which CVAT never writes") as caught:
+        read_cvat(path, fps=24)
+    assert caught.value.subject == "annotations.xml"
+
+
+def test_cvat_in_utf_16_without_a_document_type_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "annotations.xml"
+    path.write_bytes(CVAT.replace('encoding="utf-8"', 'encoding="utf-16"').encode("utf-16"))
+    assert [len(sample.traces) for sample in read_cvat(path, fps=24).samples] == [2]
+
+
+def test_one_bad_task_or_file_leaves_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(CVAT, encoding="utf-8")
+    (tmp_path / "b.xml").write_text("<annotations", encoding="utf-8")
+    (tmp_path / "c.xml").write_text(CVAT.replace("cm2p0z6r1", "c").replace("<width>1280", "<width>wide"))
+    result = read_cvat(tmp_path, fps=24)
+    assert [sample.video_id for sample in result.samples] == ["cm2p0z6r1"]
+    assert [error.subject for error in result.refused] == ["b.xml", "c.xml, task 7"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no \.xml and no \.zip"):
+        read_cvat(tmp_path / "empty", fps=24)
+
+
+def test_two_cvat_tasks_over_one_video_are_two_rounds(tmp_path: Path) -> None:
+    (tmp_path / "1.xml").write_text(CVAT[: CVAT.index("  <track")] + "</annotations>", encoding="utf-8")
+    (tmp_path / "2.xml").write_text(CVAT.replace("<username>ada", "<username>bob"), encoding="utf-8")
+    (tmp_path / "3.xml").write_text(CVAT.replace("<size>120", "<size>99").replace(">119<", ">98<"), encoding="utf-8")
+    result = read_cvat(tmp_path, fps=24)
+    assert [(item.annotator, len(item.traces), item.cannot_tell) for item in result.rounds] == [
+        ("ada", 0, True),
+        ("bob", 2, False),
+    ]
+    (sample,) = result.samples
+    assert len(sample.traces) == 2, "of the first who marked any"
+    (error,) = result.refused
+    assert "but is another video" in str(error)
+
+
+def test_each_kind_of_warning_is_said_once_with_its_count(tmp_path: Path) -> None:
+    path = tmp_path / "annotations.xml"
+    path.write_text(CVAT.replace('xtl="0"', 'xtl="-20"').replace('xtl="10"', 'xtl="-10"'), encoding="utf-8")
+    assert read_cvat(path, fps=24).warnings == [
+        "annotations.xml, track 0, frame 12: the box sticks out of the frame and was clipped to it"
+        " (and 2 more like it)",
+        "annotations.xml, track 1: polygon were left out; only boxes are read",
+    ]
+
+
+@given(
+    degrees=st.floats(-720, 720),
+    corners=st.tuples(*[st.integers(0, 1000)] * 2, *[st.integers(1, 1000)] * 2),
+    about=st.sampled_from(["centre", "corner"]),
+)
+def test_the_hull_of_a_turned_box_holds_its_corners_and_no_more(degrees: float, corners, about) -> None:
+    left, top, width, height = corners
+    hull = rotated_hull((left, top, left + width, top + height), degrees, about=about)
+    turn = np.deg2rad(degrees)
+    pivot = np.array([left, top]) + (np.array([width, height]) / 2 if about == "centre" else 0)
+    points = np.array([(left, top), (left + width, top), (left, top + height), (left + width, top + height)]) - pivot
+    turned = points @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + pivot
+    assert hull == pytest.approx((*turned.min(axis=0), *turned.max(axis=0)), abs=1e-6)
+
+
+def test_a_box_that_turns_is_followed_in_every_frame(tmp_path: Path) -> None:
+    boxes = "".join(
+        f'<box frame="{frame}" keyframe="{int(frame in (0, 24))}" outside="0" occluded="0" xtl="540" ytl="340"'
+        f' xbr="740" ybr="380" rotation="{frame * 90 / 24:.2f}" z_order="0"/>'
+        for frame in range(25)
+    )
+    closing = '<box frame="25" keyframe="1" outside="1" occluded="0" xtl="0" ytl="0" xbr="1" ybr="1" z_order="0"/>'
+    text = CVAT[: CVAT.index("  <track")] + f'<track id="0" label="Blurring">{boxes}{closing}</track></annotations>'
+    path = tmp_path / "annotations.xml"
+    path.write_text(text, encoding="utf-8")
+    (trace,) = read_cvat(path, fps=24).samples[0].traces
+    assert trace.tube is not None
+    for frame in range(25):
+        turn = np.deg2rad(frame * 90 / 24)
+        half = (200 * np.cos(turn) + 40 * np.sin(turn)) / 2, (200 * np.sin(turn) + 40 * np.cos(turn)) / 2
+        found = trace.tube.corners_at([frame / 24])[0] * (1280, 720, 1280, 720)
+        assert found == pytest.approx((640 - half[0], 360 - half[1], 640 + half[0], 360 + half[1]), abs=0.05)
+
+
+def test_urls_with_one_last_part_stay_two_videos(tmp_path: Path) -> None:
+    rows = []
+    for folder in ("a", "b"):
+        row = labelbox_row()
+        row["data_row"] = {"id": folder, "row_data": f"https://store.example/{folder}/my%20clip.mp4?sig=x/y"}
+        rows.append(row)
+    result = read_labelbox(write_ndjson(tmp_path / "export.ndjson", *rows))
+    assert [(sample.video_id, sample.path) for sample in result.samples] == [
+        ("a/my clip", "videos/a/my clip.mp4"),
+        ("b/my clip", "videos/b/my clip.mp4"),
+    ]
+    (alone,) = read_labelbox(write_ndjson(tmp_path / "export.ndjson", rows[0])).samples
+    assert (alone.video_id, alone.path) == ("my clip", "videos/my clip.mp4")
+
+
+def test_what_labelbox_says_of_frames_and_of_the_whole_video(tmp_path: Path) -> None:
+    row = labelbox_row()
+    annotations = row["projects"]["clproj"]["labels"][0]["annotations"]
+    why = {"feature_id": "why", "name": "why", "text_answer": {"content": "It flickers."}}
+    for number in ("5", "6"):
+        annotations["frames"][number] = {"objects": {}, "classifications": [why]}
+    annotations["segments"]["why"] = [[5, 12]]
+    annotations["classifications"] = [
+        {"name": "kind", "checklist_answers": [{"name": "merging"}]},
+        {"name": "truth", "radio_answer": {"name": "Real"}},
+    ]
+    (sample,) = read_labelbox(write_ndjson(tmp_path / "export.ndjson", row)).samples
+    assert sample.label is Label.REAL
+    *_, frames, whole = sample.traces
+    assert (frames.box, frames.onset_s, frames.offset_s, frames.explanation) == (None, 4 / 24, 12 / 24, "It flickers.")
+    assert whole == Trace(categories=(Category.OBJECT_MERGING,))
+
+
+def test_a_skipped_label_is_none(tmp_path: Path) -> None:
+    row = labelbox_row()
+    row["projects"]["clproj"]["labels"][0]["performance_details"] = {"skipped": True}
+    result = read_labelbox(write_ndjson(tmp_path / "export.ndjson", row))
+    assert (result.samples, result.rounds) == ([], [])
+    assert result.warnings == ["export.ndjson, row 1: cm2p0z6r1.mp4 has no label yet and was left out"]
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.sampled_from(["a", "b", "clip"])] * 3, st.sampled_from([".mp4", ".webm", ".mp4.mp4"])),
+        unique=True,
+        max_size=12,
+    )
+)
+def test_every_path_has_an_id_of_its_own(parts) -> None:
+    paths = ["videos/" + "/".join(part[:-1]) + part[-1] for part in parts]
+    assert len(set(names_apart(paths, "videos"))) == len(paths)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "wanted"),
+    [
+        ("clip.mp4", "videos", "videos/clip.mp4"),
+        ("a/clip", "videos", "videos/a/clip.mp4"),
+        ("videos/clip.mp4", "videos", "videos/clip.mp4"),
+        ("real_videos/clip.mp4", "videos", "real_videos/clip.mp4"),
+        ("../../etc/clip.mp4", "", "etc/clip.mp4"),
+        ("C:\\clips\\a.mp4", "", "C:/clips/a.mp4"),
+        ("https://x.example/a/clip%201.mp4?b=c/d", "v", "v/a/clip 1.mp4"),
+        ("..", "videos", None),
+    ],
+)
+def test_names_become_paths_below_the_root(name: str, folder: str, wanted: str | None) -> None:
+    assert path_below(name, folder) == wanted
 
 
 def test_a_moving_trace_reads_back_from_rows_as_it_was() -> None:

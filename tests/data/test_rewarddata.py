@@ -21,7 +21,7 @@ from deeptrace.data import (
 )
 from deeptrace.errors import DataError
 from deeptrace.geometry import Box, Interval, Keyframe, Tube
-from deeptrace.trace import Category, Label, Media, Sample, Trace
+from deeptrace.schema import Category, Label, Media, Sample, Trace
 
 FAKE = {
     "video_id": "cm2p0",
@@ -177,14 +177,6 @@ def test_missing_and_binary_files_are_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_bytes(b"[\xff\xfe\x00]")
     with pytest.raises(DataError, match="not UTF-8"):
         read_reward_data(tmp_path / "b.json")
-
-
-def test_reading_streams_across_chunk_borders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [FAKE | {"video_id": f"v{i}", "video_prompt": 'quotes " and \\ and 猫 ' * (i % 7)} for i in range(60)]
-    path = write(tmp_path / "all_data.json", rows)
-    for size in (1, 7, 64, 1000):
-        monkeypatch.setattr("deeptrace.data.jsonio.CHUNK_CHARS", size)
-        assert rows_in(path) == rows
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from deeptrace.data.splits import (
     split_by_video,
 )
 from deeptrace.errors import SettingsError
-from deeptrace.trace import Label, Sample
+from deeptrace.schema import Label, Sample
 
 
 def clip(video_id: str, label: Label, source: str, split: str | None = None) -> Sample:
@@ -109,5 +109,5 @@ def test_ratios_that_are_none_are_refused(ratios: dict) -> None:
 
 
 def test_a_video_given_twice_is_refused() -> None:
-    with pytest.raises(SettingsError, match="stands twice"):
+    with pytest.raises(SettingsError, match="is listed twice"):
         split_by_video([SAMPLES[0], SAMPLES[0]])

@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from deeptrace.detectors import load_detector
 from deeptrace.detectors.baselines import pixel_relation, statistic_of
-from deeptrace.errors import ModelError
-from deeptrace.trace import Label, Outcome, Verdict
+from deeptrace.errors import ModelError, UndecidableError
+from deeptrace.schema import Label, Outcome, Verdict
 from deeptrace.video import open_video, video_from_array, write_video
 
 
@@ -67,7 +67,7 @@ def test_d3_on_frames_with_known_distances() -> None:
     video = video_from_array(frames, fps=4.0)
     detector = load_detector("baseline:d3")
     assert statistic_of(detector.detect(video)) == pytest.approx(0.0, abs=1e-6)
-    (curve,) = detector.detect_with_evidence(video)[1].values()  # type: ignore[attr-defined]
+    (curve,) = detector.analyse(video, curves=True).curves.values()  # type: ignore[attr-defined]
     assert curve == [(pytest.approx(t), pytest.approx(10 / 255, rel=1e-4)) for t in (0.25, 0.5, 0.75)]
 
 
@@ -80,7 +80,7 @@ def test_d3_counts_fast_clips_at_its_own_rate() -> None:
 
 
 def test_d3_says_what_it_lacks_on_a_short_clip() -> None:
-    with pytest.raises(ModelError, match="4 frames"):
+    with pytest.raises(UndecidableError, match="only 3 frames"):
         load_detector("baseline:d3").detect(video_from_array(panning([1.0] * 2), fps=8.0))
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeptrace.detectors import EvidenceDetector, load_detector
-from deeptrace.trace import Label
+from deeptrace.detectors import AnalysingDetector, load_detector
+from deeptrace.schema import Label
 from deeptrace.video import video_from_array
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "detectors.md"
@@ -43,6 +43,6 @@ def test_the_example_works(dark, level: int, label: Label) -> None:
     verdict = detector.detect(video)
     assert verdict.label is label
     assert verdict.p_fake == pytest.approx(1 - level / 255, abs=0.02)
-    assert isinstance(detector, EvidenceDetector)
-    _, curves = detector.detect_with_evidence(video)
+    assert isinstance(detector, AnalysingDetector)
+    curves = detector.analyse(video, curves=True).curves
     assert [at for at, _ in curves["brightness"]] == pytest.approx([0.0, 0.25, 0.5, 0.75])

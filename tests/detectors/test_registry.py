@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deeptrace.detectors import families, load_detector, registry
-from deeptrace.detectors.base import Detector, EvidenceDetector
+from deeptrace.detectors.base import AnalysingDetector, Detector
 from deeptrace.errors import MissingExtraError, ModelError, SettingsError, UnknownDetectorError
 
 
@@ -31,7 +31,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 ACME = """
-    from deeptrace.trace import DetectorInfo, Label, Outcome, Verdict
+    from deeptrace.schema import DetectorInfo, Label, Outcome, Verdict
 
     class Acme:
         def __init__(self, size, strict):
@@ -56,8 +56,8 @@ def test_every_listed_baseline_loads_and_says_its_name(name: str) -> None:
 
 
 def test_only_statistics_show_evidence() -> None:
-    assert isinstance(load_detector("baseline:d3"), EvidenceDetector)
-    assert not isinstance(load_detector("baseline:all-real"), EvidenceDetector)
+    assert isinstance(load_detector("baseline:d3"), AnalysingDetector)
+    assert not isinstance(load_detector("baseline:all-real"), AnalysingDetector)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_broken_packages_fail_in_one_line_and_leave_others_alone(installed, poin
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     family = registry.Family("far", "deeptrace.detectors.baselines:load", "far", needs=("no_such_module",), extra="api")
     monkeypatch.setattr(registry, "BUILT_IN", (*registry.BUILT_IN, family))
-    with pytest.raises(MissingExtraError, match=r"deeptrace\[api\]"):
+    with pytest.raises(MissingExtraError, match=r"deeptrace-video\[api\]"):
         load_detector("far:x")
 
 

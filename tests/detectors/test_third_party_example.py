@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.needs import needs
 
 from deeptrace.video import write_video
 
@@ -21,8 +21,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "third_party_detect
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package installed in it."""
-    if missing := [name for name in ("pip", "setuptools") if importlib.util.find_spec(name) is None]:
-        pytest.skip(f"building the example needs {' and '.join(missing)}")
+    needs("pip", "hatchling")
     source = shutil.copytree(EXAMPLE, tmp_path_factory.mktemp("source") / "package")
     site = tmp_path_factory.mktemp("site")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -31,7 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def deeptrace(site: Path, *args: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(site)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *sys.path])}
     command = [sys.executable, "-c", "from deeptrace.cli.main import main; main()", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 

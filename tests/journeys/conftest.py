@@ -19,7 +19,7 @@ def command() -> str:
     beside = Path(sys.executable).with_name("deeptrace")
     found = str(beside) if beside.exists() else shutil.which("deeptrace")
     if not found:
-        pytest.skip("needs the package to be installed: pip install -e .")
+        pytest.skip("needs the command deeptrace: make test")
     return found
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeptrace.evaluate import read_verdicts
+from deeptrace.inference import read_verdicts
 from deeptrace.video import write_video
 
 CLIPS = 10
@@ -22,7 +23,7 @@ CLIPS = 10
 # Takes a moment for each clip and leaves a line for it, so that a test can see what was really judged.
 SLOW = """
     import os, time
-    from deeptrace.trace import DetectorInfo, Label, Outcome, Verdict
+    from deeptrace.schema import DetectorInfo, Label, Outcome, Verdict
 
     class Slow:
         info = DetectorInfo(name="slow:", version="1")
@@ -56,7 +57,12 @@ def start(command: str, clips: Path, tmp_path: Path) -> Iterator[object]:
     (site / "slow_detector.py").write_text(textwrap.dedent(SLOW))
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slow_detector\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[deeptrace.detectors]\nslow = slow_detector:load\n")
-    env = {**os.environ, "PYTHONPATH": str(site), "SLOW_LOG": str(tmp_path / "judged.txt"), "OMP_NUM_THREADS": "1"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(site), *sys.path]),
+        "SLOW_LOG": str(tmp_path / "judged.txt"),
+    }
+    env["OMP_NUM_THREADS"] = "1"
     running: list[subprocess.Popen[str]] = []
 
     def begin(*args: str) -> subprocess.Popen[str]:
@@ -151,7 +157,7 @@ def test_ctrl_c_keeps_what_is_done(start, tmp_path: Path, workers: str) -> None:
     finished = start("--workers", workers, "--resume")
     out, err = finished.communicate(timeout=120)
     assert finished.returncode == 0
-    assert f"{done} of {CLIPS} were judged before" in err
+    assert f"{done} of {CLIPS} were analysed before" in err
     assert len(out.splitlines()) == CLIPS
 
 

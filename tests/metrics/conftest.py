@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deeptrace.geometry import Box, Keyframe
-from deeptrace.trace import Category, Label, Media, Outcome, Sample, Trace, Verdict
+from deeptrace.schema import Category, Label, Media, Outcome, Sample, Trace, Verdict
 
 Run = tuple[list[Sample], list[Verdict]]
 MEDIA = Media(width=1280, height=720, duration_s=5.0)

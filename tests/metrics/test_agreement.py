@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.needs import needs
 
 from deeptrace.geometry import Box
 from deeptrace.metrics import (
@@ -18,14 +19,14 @@ from deeptrace.metrics import (
     grounding_agreement,
     krippendorff_alpha,
 )
-from deeptrace.trace import Category, Label, Media, Sample, Trace
+from deeptrace.schema import Category, Label, Media, Sample, Trace
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_kappas_and_alpha_against_others(seed: int) -> None:
-    sklearn = pytest.importorskip("sklearn.metrics")
-    inter_rater = pytest.importorskip("statsmodels.stats.inter_rater")
-    krippendorff = pytest.importorskip("krippendorff")
+    sklearn = needs("sklearn.metrics")
+    inter_rater = needs("statsmodels.stats.inter_rater")
+    krippendorff = needs("krippendorff")
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 4, 60)
     raters = np.where(rng.uniform(size=(3, 60)) < 0.7, truth, rng.integers(0, 4, (3, 60))).astype(float)
@@ -81,7 +82,7 @@ def test_grounding_by_hand() -> None:
     assert (strict["matched"], strict["box_iou"]) == (0, None)
 
 
-def two_passes(corpus: Path) -> tuple[list[Sample], list[Sample], list[Sample]]:
+def two_rounds(corpus: Path) -> tuple[list[Sample], list[Sample], list[Sample]]:
     """Each generated clip as its first and its second pass saw it, and the real clips."""
     clips: dict[str, Sample] = {}
     for row in json.loads((corpus / "all_data.json").read_text(encoding="utf-8")):
@@ -90,7 +91,7 @@ def two_passes(corpus: Path) -> tuple[list[Sample], list[Sample], list[Sample]]:
         clips[row["video_path"]] = Sample(
             video_id=row["video_id"], path=row["video_path"], label=label, source=row["video_source"], media=media
         )
-    passes: dict[str, list[Sample]] = {}
+    rounds: dict[str, list[Sample]] = {}
     for line in (corpus / "passes.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         traces = tuple(
@@ -104,15 +105,15 @@ def two_passes(corpus: Path) -> tuple[list[Sample], list[Sample], list[Sample]]:
             )
             for t in row["traces"]
         )
-        passes.setdefault(row["file"], []).append(clips[row["file"]].model_copy(update={"traces": traces}))
-    pairs = [group[:2] for group in passes.values() if len(group) >= 2]
+        rounds.setdefault(row["file"], []).append(clips[row["file"]].model_copy(update={"traces": traces}))
+    pairs = [group[:2] for group in rounds.values() if len(group) >= 2]
     real = [clip for clip in clips.values() if clip.label is Label.REAL]
     return [a for a, _ in pairs], [b for _, b in pairs], real
 
 
 @pytest.mark.corpus
 def test_the_corpus_passes_agree_as_docs_metrics_says(corpus_dir: Path) -> None:
-    first, second, real = two_passes(corpus_dir)
+    first, second, real = two_rounds(corpus_dir)
     assert (len(first), len(real)) == (232, 224)
     agreement = grounding_agreement(first, second)
     assert agreement["both_or_none"] == 227

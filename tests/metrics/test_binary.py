@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.needs import needs
 
 from deeptrace.metrics import auroc, average_precision, brier_score, expected_calibration_error, tpr_at_fpr
 
-metrics = pytest.importorskip("sklearn.metrics")
+metrics = needs("sklearn.metrics")
 
 
 def data(seed: int, *, ties: bool = False, videos: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -34,8 +35,8 @@ def test_against_scikit_learn(seed: int, ties: bool) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_against_torchmetrics(seed: int) -> None:
-    torch = pytest.importorskip("torch")
-    functional = pytest.importorskip("torchmetrics.functional.classification")
+    torch = needs("torch")
+    functional = needs("torchmetrics.functional.classification")
     y, p = data(seed)
     target, preds = torch.tensor(y), torch.tensor(p)
     assert expected_calibration_error(y, p) == pytest.approx(

@@ -17,7 +17,7 @@ from deeptrace.metrics import (
     percentile_interval,
 )
 from deeptrace.metrics.intervals import bootstrap_weights
-from deeptrace.trace import Sample, Verdict
+from deeptrace.schema import Sample, Verdict
 
 MakeRun = Callable[..., tuple[list[Sample], list[Verdict]]]
 

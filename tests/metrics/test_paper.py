@@ -9,7 +9,7 @@ import pytest
 
 from deeptrace.geometry import Box
 from deeptrace.metrics import evaluate_pairs, judge_rows, overall_score, paper_scores, row_weighted_accuracy
-from deeptrace.trace import Label, Media, Outcome, Sample, Trace, Verdict
+from deeptrace.schema import Label, Media, Outcome, Sample, Trace, Verdict
 
 MEDIA = Media(width=100, height=100, duration_s=10)
 LEFT, RIGHT = Box(x0=0, y0=0, x1=0.5, y1=1), Box(x0=0.5, y0=0, x1=1, y1=1)

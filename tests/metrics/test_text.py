@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from tests.needs import needs
 
 from deeptrace.metrics import bleu, cider, meteor_like, rouge_l, text_scores
-from deeptrace.metrics.text import embedding_similarity
+from deeptrace.metrics.text import embedding_similarity, words
 
 PREDICTED = [
     "The man's left hand melts into the cup, and 3.5 fingers merge.",
@@ -27,7 +28,7 @@ TRUTH = [
 
 
 def test_bleu_is_sacrebleus() -> None:
-    sacrebleu = pytest.importorskip("sacrebleu")
+    sacrebleu = needs("sacrebleu")
     assert bleu(PREDICTED, TRUTH) == pytest.approx(sacrebleu.corpus_bleu(PREDICTED, [TRUTH]).score)
     rng = np.random.default_rng(0)
     words = ["the", "hand", "melts", "into", "a", "cup", ",", "and", "its", "(", "3.5", ")", "fingers", "merge", "."]
@@ -38,7 +39,7 @@ def test_bleu_is_sacrebleus() -> None:
 
 
 def test_rouge_l_is_rouge_scores() -> None:
-    module = pytest.importorskip("rouge_score.rouge_scorer")
+    module = needs("rouge_score.rouge_scorer")
     scorer = module.RougeScorer(["rougeL"], use_stemmer=False)
     rng = np.random.default_rng(1)
     words = ["the", "hand", "melts", "into", "a", "cup", "and", "its", "six", "fingers", "merge"]
@@ -90,3 +91,28 @@ def test_embeddings_when_a_model_is_handed_in() -> None:
 
     assert embedding_similarity(["aab", ""], ["aab", "c"], letters) == pytest.approx(0.5)
     assert text_scores(["ab"], ["ab"], embed=letters)["embedding_similarity"] == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("said", "alike", "other"),
+    [
+        ("左手融合在桌子里。", "左手与桌子融合在一起。", "天空突然变暗"),
+        ("손가락이 컵에 녹아 붙는다", "손가락이 컵 속으로 녹아 붙는다", "하늘이 갑자기 어두워진다"),
+        ("Левая рука плавится", "Левая рука плавится и исчезает", "Небо темнеет"),
+        ("手がコップに溶ける", "手がテーブルに溶ける", "空は暗い"),
+        ("हाथ मेज़ में पिघलता है", "हाथ प्याले में पिघलता है", "आसमान नीला"),
+    ],
+)
+def test_words_of_all_scripts_count(said: str, alike: str, other: str) -> None:
+    for score in (rouge_l, meteor_like):
+        assert score(said, said) > 0.98
+        assert 0.3 < score(said, alike) < 1
+        assert score(said, other) == 0
+    assert cider([said], [[said]]) >= 0
+    assert bleu([said] * 2, [said] * 2) == pytest.approx(100 if len(words(said)) >= 4 else 0)
+
+
+def test_chinese_bleu_is_sacrebleus() -> None:
+    sacrebleu = pytest.importorskip("sacrebleu")
+    said, truth = ["左手融合在桌子里", "天空突然变暗了"], ["左手与桌子融合在一起", "天空突然变得很暗"]
+    assert bleu(said, truth) == pytest.approx(sacrebleu.corpus_bleu(said, [truth], tokenize="zh").score)

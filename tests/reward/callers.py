@@ -37,7 +37,7 @@ def flow_grpo_multi_score(device: Any, score_functions: dict[str, Any], score_di
         factory = score_functions[name]
         made[name] = factory(device) if "device" in factory.__code__.co_varnames else factory()
 
-    def call(images: Any, prompts: Any, metadata: Any, only_strict: bool = True) -> tuple[dict[str, Any], dict]:
+    def call(images: Any, prompts: Any, metadata: Any, only_constrained: bool = True) -> tuple[dict[str, Any], dict]:
         totals: list[float] = []
         details: dict[str, Any] = {}
         for name, weight in score_dict.items():
@@ -54,7 +54,7 @@ def flow_grpo_multi_score(device: Any, score_functions: dict[str, Any], score_di
 def flow_grpo_epoch(reward_fn: Any, batches: list[tuple[Any, list[str], list[dict]]]) -> list[dict[str, Any]]:
     """yifan123/flow_grpo scripts/train_wan2_1.py: all batches go to eight threads, answers are awaited in order."""
     with ThreadPoolExecutor(max_workers=8) as executor:
-        pending = [executor.submit(reward_fn, *batch, only_strict=True) for batch in batches]
+        pending = [executor.submit(reward_fn, *batch, only_constrained=True) for batch in batches]
         return [future.result()[0] for future in pending]
 
 
@@ -96,6 +96,29 @@ async def verl_run_single(compute_score: Any, sample: dict[str, Any], **extra: A
     )
     score = result["score"] if isinstance(result, dict) else result
     return {"reward_score": score, "reward_extra_info": dict(result) if isinstance(result, dict) else {"acc": result}}
+
+
+async def verl_omni_run_single(compute_score: Any, sample: dict[str, Any], **extra: Any) -> dict[str, Any]:
+    """verl-project/verl-omni verl_omni/reward_loop/reward_manager/visual.py at 1486d9c,
+    VisualRewardManager.run_single."""
+    import torch
+
+    visual = sample["responses"]
+    if not isinstance(visual, torch.Tensor) or visual.dtype != torch.uint8:
+        raise ValueError(f"Expected uint8 pixel responses, got {getattr(visual, 'dtype', type(visual))}.")
+    info = dict(sample["extra_info"], num_turns=None, rollout_reward_scores={})
+    result = await asyncio.get_running_loop().run_in_executor(
+        None,
+        lambda: compute_score(
+            data_source=sample["data_source"],
+            solution_image=visual,
+            ground_truth=sample["reward_model"]["ground_truth"],
+            extra_info=info,
+            **extra,
+        ),
+    )
+    kept = {key: value for key, value in result.items() if key != "score"}
+    return {"reward_score": result["score"], "reward_extra_info": kept}
 
 
 def swift_rewards(orms: dict[str, Any], name: str, completions: list[str], rows: list[dict[str, Any]]) -> Any:
@@ -186,6 +209,10 @@ class FlowFactoryPointwise:
         self.device, self.dtype, self.model = accelerator.device, config.dtype, None
 
 
+class FlowFactoryGroupwise(FlowFactoryPointwise):
+    """X-GenGroup/Flow-Factory src/flow_factory/rewards/abc.py at 5f6cda1, GroupwiseRewardModel with BaseRewardModel."""
+
+
 @dataclass
 class FlowFactoryArguments:
     """X-GenGroup/Flow-Factory src/flow_factory/hparams/reward_args.py; unknown keys are in extra_kwargs."""
@@ -196,7 +223,10 @@ class FlowFactoryArguments:
 
 
 def flow_factory_batch(model: Any, samples: list[dict[str, Any]]) -> Any:
-    """X-GenGroup/Flow-Factory src/flow_factory/rewards/reward_processor.py, _compute_pointwise_batch."""
+    """X-GenGroup/Flow-Factory src/flow_factory/rewards/reward_processor.py, _compute_pointwise_batch.
+
+    `_compute_groupwise_group` (at 0e8437e) does the same with the samples of one group.
+    """
     import torch
 
     accepted = inspect.signature(model.__call__).parameters

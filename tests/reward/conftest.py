@@ -1,49 +1,15 @@
-"""A detector whose reward is known from the pixels, so that a wrong layout or a mixed-up order shows."""
+"""Clips whose reward is known, and the detector that gives it, installed as a plug-in."""
 
 from __future__ import annotations
 
-import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from tests.plug_ins import plug_in
 
-from deeptrace.geometry import Box, Interval, Tube
-from deeptrace.trace import Category, DetectorInfo, Label, Outcome, Trace, Verdict
-from deeptrace.video import Video, write_video
-
-
-class CornerDetector:
-    """p_fake is the red level of the upper left corner in the last frame; refuses two threads at once."""
-
-    def __init__(self, name: str = "corner", pause_s: float = 0.0) -> None:
-        self.info = DetectorInfo(name=name, version="1")
-        self._pause_s, self._busy = pause_s, threading.Lock()
-
-    def detect(self, video: Video) -> Verdict:
-        if not self._busy.acquire(blocking=False):
-            raise RuntimeError("two threads at once")
-        try:
-            time.sleep(self._pause_s)
-            frames = list(video.frames())
-            height, width = frames[-1].image.shape[:2]
-            corner = frames[-1].image[: height // 4, : width // 4, 0]
-            p_fake = round(float(corner.mean()) / 255, 3)
-            tube = Tube.constant(Box(x0=0, y0=0, x1=0.5, y1=0.5), Interval(onset_s=0.0, offset_s=frames[-1].time_s))
-            trace = Trace.from_tube(tube, categories=[Category.UNEXPECTED_MOVE], score=0.0)
-            return Verdict(
-                video=video.path,
-                outcome=Outcome.SCORED,
-                label=Label.FAKE if p_fake > 0.5 else Label.REAL,
-                p_fake=p_fake,
-                traces=(trace,),
-                media=video.media.model_copy(update={"sampled_times_s": tuple(f.time_s for f in frames)}),
-                detector=self.info,
-            )
-        finally:
-            self._busy.release()
+from deeptrace.video import write_video
 
 
 def corner_clip(level: int, *, frames: int = 6, height: int = 24, width: int = 32) -> np.ndarray:
@@ -59,17 +25,11 @@ def expected(level: int) -> float:
 
 
 @pytest.fixture
-def corner(monkeypatch: pytest.MonkeyPatch) -> list[CornerDetector]:
-    """Every name loads a `CornerDetector`; those loaded so far."""
-    loaded: list[CornerDetector] = []
-
-    def load(name: str, **settings: Any) -> CornerDetector:
-        loaded.append(CornerDetector(name, **settings))
-        return loaded[-1]
-
-    monkeypatch.setattr("deeptrace.reward.pool.load_detector", load)
-    monkeypatch.setattr("deeptrace.reward.rewarder._shared", {})
-    return loaded
+def corner(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of the installed `CornerDetector`."""
+    monkeypatch.setattr("deeptrace.reward.reward._shared", {})
+    with plug_in(tmp_path_factory.mktemp("site"), "corner", "from tests.reward.corner_detector import load") as name:
+        yield name
 
 
 @pytest.fixture

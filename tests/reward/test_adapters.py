@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib
+import io
 import json
 import math
 import os
@@ -14,11 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.needs import needs
 from tests.reward import callers
 from tests.reward.conftest import corner_clip, expected
 
 from deeptrace.errors import ModelError, SettingsError
-from deeptrace.reward.adapters import flow_grpo, ms_swift, trl, unirl, verl, videoalign
+from deeptrace.reward import reward
+from deeptrace.reward.adapters import flow_grpo, ms_swift, trl, unirl, verl, verl_omni, videoalign
+from deeptrace.reward.inputs import path_of_bytes
 
 LEVELS = [10, 200, 90]
 NEAR = 0.03  # what a codec may move
@@ -26,7 +31,7 @@ NEAR = 0.03  # what a codec may move
 
 @pytest.fixture
 def torch() -> Any:
-    return pytest.importorskip("torch")
+    return needs("torch")
 
 
 def batch(layout: str, levels: list[int] = LEVELS) -> np.ndarray:
@@ -42,14 +47,14 @@ def wanted(levels: list[int] = LEVELS, near: float = 1e-6) -> Any:
 
 
 def test_videoalign_answers_dance_grpo_and_raises_what_it_turns_to_minus_one(corner, corner_file) -> None:
-    inferencer = videoalign.VideoVLMRewardInference("./videoalign_ckpt", device="cuda:0", dtype=None)
+    inferencer = videoalign.VideoVLMRewardInference("./videoalign_ckpt", device="cuda:0", dtype=None, detector=corner)
     quality, motion = callers.dance_grpo_step(inferencer, str(corner_file(90)), "a cat")
     assert [quality, motion] == pytest.approx([expected(90)] * 2, abs=NEAR)
     assert callers.dance_grpo_step(inferencer, "gone.mp4", "a cat") == (-1.0, -1.0)
 
 
 def test_videoalign_keys_order_and_checks(corner, corner_file) -> None:
-    inferencer = videoalign.VideoVLMRewardInference("./videoalign_ckpt", -1, "cuda", None, failed=0.0)
+    inferencer = videoalign.VideoVLMRewardInference("./videoalign_ckpt", -1, "cuda", None, failed=0.0, detector=corner)
     paths = [str(corner_file(level)) for level in LEVELS]
     rows = inferencer.reward([*paths, "gone.mp4"], ["a", "b", "c", "d"], fps=2.0, use_norm=False)
     assert [list(row) for row in rows] == [["VQ", "MQ", "TA", "Overall"]] * 4
@@ -65,11 +70,12 @@ def test_videoalign_keys_order_and_checks(corner, corner_file) -> None:
             call()
 
 
-def test_videoalign_takes_a_folder_of_our_weights(corner, tmp_path: Path) -> None:
+def test_videoalign_takes_a_folder_of_our_weights(tmp_path: Path) -> None:
     (tmp_path / "tracenet.json").write_text("{}")
-    videoalign.VideoVLMRewardInference(tmp_path)
-    videoalign.VideoVLMRewardInference(tmp_path, detector="baseline:d3")
-    assert [detector.info.name for detector in corner] == [f"tracenet:{tmp_path}", "baseline:d3"]
+    with pytest.raises(ModelError, match=f"{tmp_path.name}"):
+        videoalign.VideoVLMRewardInference(tmp_path)
+    named = videoalign.VideoVLMRewardInference(tmp_path, detector="baseline:all-real")
+    assert named._reward.info.name == "baseline:all-real"
 
 
 def test_an_unchanged_training_script_gets_our_class(tmp_path: Path) -> None:
@@ -93,7 +99,7 @@ def test_an_unchanged_training_script_gets_our_class(tmp_path: Path) -> None:
 
 
 def test_flow_grpo_through_multi_score_and_eight_threads(corner, torch) -> None:
-    factory = flow_grpo.score_factory(fps=16, pause_s=0.002)
+    factory = flow_grpo.score_factory(fps=16, detector=corner, pause_s=0.002)
     reward_fn = callers.flow_grpo_multi_score("cuda", {"deeptrace": factory}, {"deeptrace": 0.5})
     levels = [[(17 * i + 5 * j) % 256 for j in range(3)] for i in range(10)]
     batches = [(torch.from_numpy(batch("BFCHW", row)).float() / 255, ["a", "b", "c"], [{}, {}, {}]) for row in levels]
@@ -103,25 +109,28 @@ def test_flow_grpo_through_multi_score_and_eight_threads(corner, torch) -> None:
 
 
 def test_flow_grpo_says_what_is_wrong(corner, torch) -> None:
-    score = flow_grpo.score_factory(fps=16)("cpu")
+    score = flow_grpo.score_factory(fps=16, detector=corner)("cpu")
     for videos, words in (
         (torch.from_numpy(batch("BCFHW")).float() / 255, "3 channels"),
         (torch.from_numpy(batch("BFCHW")).float() / 127.5 - 1, "from 0 to 1"),
-        (torch.rand(3, 3, 8, 8), r"\(B, F, C, H, W\)"),
+        (torch.rand(3, 3, 8, 8), r"\(B, T, C, H, W\)"),
     ):
         with pytest.raises(SettingsError, match=words):
             score(videos, ["a"] * 3, [{}] * 3)
     with pytest.raises(SettingsError, match="Give fps"):
-        flow_grpo.score_factory()("cpu")(batch("BFCHW") / 255.0, ["a"] * 3, [{}] * 3)
-    assert flow_grpo.score_factory()("cpu")(batch("BFCHW") / 255.0, ["a"] * 3, [{"fps": 8}] * 3)[0] == wanted()
+        flow_grpo.score_factory(detector=corner)("cpu")(batch("BFCHW") / 255.0, ["a"] * 3, [{}] * 3)
+    assert (
+        flow_grpo.score_factory(detector=corner)("cpu")(batch("BFCHW") / 255.0, ["a"] * 3, [{"fps": 8}] * 3)[0]
+        == wanted()
+    )
 
 
 def test_flow_grpo_never_hands_out_a_nan(corner, torch) -> None:
     videos = torch.from_numpy(batch("BFCHW")).float() / 255
     videos[1, 0, 0, 0, 0] = math.nan
     with pytest.raises(ModelError, match="1 of 3 clips could not be scored; clip 1: has NaN"):
-        flow_grpo.score_factory(fps=16)("cpu")(videos, ["a"] * 3, [{}] * 3)
-    scores, _ = flow_grpo.score_factory(fps=16, failed=-0.5)("cpu")(videos, ["a"] * 3, [{}] * 3)
+        flow_grpo.score_factory(fps=16, detector=corner)("cpu")(videos, ["a"] * 3, [{}] * 3)
+    scores, _ = flow_grpo.score_factory(fps=16, failed=-0.5, detector=corner)("cpu")(videos, ["a"] * 3, [{}] * 3)
     assert scores == pytest.approx([expected(10), -0.5, expected(90)])
     with pytest.raises(SettingsError, match="finite"):
         flow_grpo.score_factory(failed=math.nan)
@@ -140,8 +149,8 @@ def cosmos(corner, monkeypatch: pytest.MonkeyPatch) -> Any:
     sys.modules.pop("deeptrace.reward.adapters.cosmos_rl", None)
 
 
-def test_cosmos_rl_as_its_service_starts_and_calls_it(cosmos, torch) -> None:
-    arguments = {"model_path": "", "device": "cuda:0", "dtype": "float16", "download_path": ""}
+def test_cosmos_rl_as_its_service_starts_and_calls_it(cosmos, corner, torch) -> None:
+    arguments = {"model_path": "", "device": "cuda:0", "dtype": "float16", "download_path": "", "detector": corner}
     cosmos.initialize(**arguments, endpoint_url="", endpoint_api_key="")
     handler = cosmos.get_instance()
     metadata = {
@@ -173,7 +182,7 @@ def test_cosmos_rl_as_its_service_starts_and_calls_it(cosmos, torch) -> None:
 
 
 def test_unirl_scores_bytes_and_paths_and_marks_failures_with_nan(corner, corner_file, tmp_path: Path) -> None:
-    scorer = unirl.DeeptraceScorer(workers=2)
+    scorer = unirl.DeeptraceScorer(corner, workers=2)
     assert scorer.score([]) == []
     paths = [corner_file(level) for level in LEVELS]
     handles = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
@@ -198,19 +207,19 @@ def test_unirl_scores_bytes_and_paths_and_marks_failures_with_nan(corner, corner
 def test_unirl_bytes_where_the_system_has_no_memory_files(corner, corner_file, monkeypatch) -> None:
     monkeypatch.delattr(os, "memfd_create", raising=False)
     data = corner_file(90).read_bytes()
-    with unirl._path_of_bytes(data) as path:
+    with path_of_bytes(data) as path:
         assert Path(path).read_bytes() == data
     assert not Path(path).parent.exists()
 
 
 def test_unirl_tensors(corner, torch) -> None:
-    scorer = unirl.DeeptraceTensorScorer(fps=16)
+    scorer = unirl.DeeptraceTensorScorer(fps=16, detector=corner)
     videos = list(torch.from_numpy(batch("BCFHW")).float() / 255)
     videos[1][0, 0, 0, 0] = math.inf
     rows = scorer.score(videos)
     assert [rows[0]["reward"], rows[2]["reward"]] == wanted([10, 90])
     assert math.isnan(rows[1]["reward"])
-    with pytest.raises(SettingsError, match=r"\(C, F, H, W\)"):
+    with pytest.raises(SettingsError, match=r"\(C, T, H, W\)"):
         scorer.score([torch.rand(4, 8, 8)])
 
 
@@ -231,6 +240,7 @@ def flow_factory(corner, monkeypatch: pytest.MonkeyPatch) -> Any:
     callers.install(
         monkeypatch,
         "flow_factory.rewards.abc",
+        GroupwiseRewardModel=callers.FlowFactoryGroupwise,
         PointwiseRewardModel=callers.FlowFactoryPointwise,
         RewardModelOutput=callers.FlowFactoryOutput,
     )
@@ -241,11 +251,11 @@ def flow_factory(corner, monkeypatch: pytest.MonkeyPatch) -> Any:
     sys.modules.pop("deeptrace.reward.adapters.flow_factory", None)
 
 
-def test_flow_factory_as_its_processor_calls_it(flow_factory, torch) -> None:
+def test_flow_factory_as_its_processor_calls_it(flow_factory, corner, torch) -> None:
     from PIL import Image
 
     accelerator = SimpleNamespace(device=torch.device("cpu"))
-    model = flow_factory(config=callers.FlowFactoryArguments({"fps": 16}), accelerator=accelerator)
+    model = flow_factory(config=callers.FlowFactoryArguments({"fps": 16, "detector": corner}), accelerator=accelerator)
     assert isinstance(model, callers.FlowFactoryPointwise)
     assert model.required_fields == ("prompt", "video")
     samples = [
@@ -265,6 +275,38 @@ def test_flow_factory_as_its_processor_calls_it(flow_factory, torch) -> None:
             flow_factory(callers.FlowFactoryArguments(extra), accelerator)
 
 
+def test_flow_factory_compares_the_samples_of_a_group(flow_factory, corner, torch) -> None:
+    from PIL import Image
+
+    model_class = sys.modules[flow_factory.__module__].DeeptraceGroupRewardModel
+    accelerator = SimpleNamespace(device=torch.device("cpu"))
+    samples = [{"prompt": "a", "video": [Image.fromarray(frame) for frame in corner_clip(level)]} for level in LEVELS]
+    given = {"fps": 16, "detector": corner, "form": "rank"}
+    model = model_class(config=callers.FlowFactoryArguments(given), accelerator=accelerator)
+    assert isinstance(model, callers.FlowFactoryGroupwise)
+    assert callers.flow_factory_batch(model, samples).tolist() == [1.0, 0.0, 0.5]  # least red is best
+    broken = {"prompt": "a", "video": samples[0]["video"][:2]}
+    assert callers.flow_factory_batch(model, [*samples, broken]).tolist() == [1.0, 0.0, 0.5, 0.0]
+    with pytest.raises(ModelError, match="only 2 frames"):
+        callers.flow_factory_batch(model, [broken])
+    for extra, words in (({"form": "best"}, "relative, rank"), ({"forms": 1}, "knows no setting 'forms'")):
+        with pytest.raises(SettingsError, match=words):
+            model_class(callers.FlowFactoryArguments({"fps": 16, "detector": corner} | extra), accelerator)
+
+
+def test_groups_of_a_prompt_in_flow_grpo_and_trl(corner, corner_file, torch) -> None:
+    videos = torch.from_numpy(batch("BFCHW", [10, 200, 90, 40])).float() / 255
+    score = flow_grpo.score_factory(fps=16, group="rank", detector=corner)("cpu")
+    found, more = score(videos, ["a", "a", "b", "b"], [{}] * 4)
+    assert found == [1.0, 0.0, 0.0, 1.0]
+    assert more["alone"] == wanted([10, 200, 90, 40])
+    paths = [*(str(corner_file(level)) for level in LEVELS), "gone.mp4"]
+    rewards = trl.reward_function(group="relative", detector=corner)(["p"] * 4, ["c"] * 4, video=paths)
+    assert rewards[3] is None
+    assert sum(rewards[:3]) == pytest.approx(0, abs=1e-9)
+    assert sorted(rewards[:3], reverse=True) == [rewards[0], rewards[2], rewards[1]]
+
+
 def test_an_adapter_without_its_trainer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("cosmos_rl", "flow_factory"):
         # another test may have imported it beside a double of its trainer
@@ -280,7 +322,7 @@ def test_an_adapter_without_its_trainer_says_so(monkeypatch: pytest.MonkeyPatch)
 def test_trl_by_column_and_rendered(corner, corner_file, torch) -> None:
     paths = [str(corner_file(level)) for level in LEVELS]
     inputs = [{"prompt": "p", "video": path, "seed": 1} for path in [*paths, "gone.mp4"]]
-    rewards = callers.trl_rewards(trl.reward_function(), ["p"] * 4, ["c"] * 4, inputs)
+    rewards = callers.trl_rewards(trl.reward_function(detector=corner), ["p"] * 4, ["c"] * 4, inputs)
     assert rewards[:3].tolist() == wanted(near=NEAR)
     assert math.isnan(rewards[3])
 
@@ -288,13 +330,13 @@ def test_trl_by_column_and_rendered(corner, corner_file, torch) -> None:
         assert (prompts, seed) == (["p"] * 3, [1] * 3)
         return [corner_clip(int(text)) for text in completions]
 
-    rendered = trl.reward_function(render=render, fps=8.0)
+    rendered = trl.reward_function(render=render, fps=8.0, detector=corner)
     assert callers.trl_rewards(rendered, ["p"] * 3, [str(n) for n in LEVELS], inputs[:3]).tolist() == wanted()
     assert rendered.__name__ == "deeptrace_reward"
     with pytest.raises(SettingsError, match="no column 'clip' among"):
-        callers.trl_rewards(trl.reward_function(column="clip"), ["p"], ["c"], inputs[:1])
+        callers.trl_rewards(trl.reward_function(column="clip", detector=corner), ["p"], ["c"], inputs[:1])
     with pytest.raises(SettingsError, match="each of 1"):
-        trl.reward_function(render=lambda completions, **_: [])(["p"], ["c"])
+        trl.reward_function(render=lambda completions, **_: [], detector=corner)(["p"], ["c"])
 
 
 def test_trl_takes_torch_frames_and_datasets_videos(corner, corner_file, torch) -> None:
@@ -304,13 +346,59 @@ def test_trl_takes_torch_frames_and_datasets_videos(corner, corner_file, torch) 
         [str(corner_file(90))],
         3,
     ]
-    rewards = trl.reward_function(fps=8.0)(["p"] * 4, ["c"] * 4, video=column)
+    rewards = trl.reward_function(fps=8.0, detector=corner)(["p"] * 4, ["c"] * 4, video=column)
     assert rewards[:3] == wanted(near=NEAR)
     assert rewards[3] is None
 
 
+@pytest.mark.parametrize("trainer", ["TRL", "ms-swift"])
+def test_bytes_of_videos_are_scored_and_a_clip_without_a_reward_is_logged_with_its_reason(
+    corner, corner_file, torch, caplog: pytest.LogCaptureFixture, trainer: str
+) -> None:
+    files = [corner_file(level).read_bytes() for level in LEVELS]
+    column = [
+        {"path": None, "bytes": files[0]},
+        [{"path": "name-only.mp4", "bytes": files[1]}],
+        files[2],
+        io.BytesIO(files[0]),
+        f"data:video/mp4;base64,{base64.b64encode(files[1]).decode()}",
+        {"path": None, "bytes": files[2][:99]},
+        {"path": None, "bytes": None},
+        b"",
+        "data:video/mp4;base64,!",
+    ]
+    completions = ["c"] * len(column)
+    if trainer == "TRL":
+        rewards = trl.reward_function(column="video", detector=corner)(completions, completions, video=column)
+    else:
+        known = type("Known", (ms_swift.DeeptraceORM,), {"detector": corner})
+        rewards = known()(completions, videos=column)
+    assert rewards[:5] == wanted([*LEVELS, *LEVELS[:2]], near=NEAR)
+    assert rewards[5:] == [None] * 4
+    logged = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    for line, (index, reason) in zip(
+        logged, [(5, "no video"), (6, "got none"), (7, "0 bytes"), (8, "base64")], strict=True
+    ):
+        assert line.startswith(f"{trainer}: clip {index} of 9 has no reward: ")
+        assert reason in line
+    held = [link for n in os.listdir("/proc/self/fd") if os.path.lexists(link := f"/proc/self/fd/{n}")]
+    assert not [link for link in held if "memfd:deeptrace" in os.readlink(link)], "every file in memory is given back"
+
+
+def test_a_column_as_the_datasets_library_decodes_it(corner, corner_file, torch) -> None:
+    datasets = needs("datasets")
+    files = [corner_file(level).read_bytes() for level in LEVELS]
+    rows = datasets.Dataset.from_dict({"video": [{"bytes": data, "path": None} for data in files]})
+    encoded = rows.cast_column("video", datasets.Video(decode=False))
+    score = trl.reward_function(detector=corner)
+    assert score(["p"] * 3, ["c"] * 3, video=encoded["video"][:]) == wanted(near=NEAR)
+    if importlib.util.find_spec("torchcodec") is not None:
+        decoded = rows.cast_column("video", datasets.Video())
+        assert score(["p"] * 3, ["c"] * 3, video=decoded["video"][:]) == wanted(near=NEAR)
+
+
 def test_verl_merged_kwargs_and_its_loop(corner, corner_file) -> None:
-    compute = callers.verl_custom_reward(verl.compute_score, {"video_key": "clip", "failed": 0.0})
+    compute = callers.verl_custom_reward(verl.compute_score, {"video_key": "clip", "failed": 0.0, "detector": corner})
 
     async def all_of_them() -> list[dict[str, Any]]:
         samples = [
@@ -329,15 +417,57 @@ def test_verl_merged_kwargs_and_its_loop(corner, corner_file) -> None:
     assert [answer["reward_score"] for answer in answers[:3]] == wanted(near=NEAR)
     assert [answer["reward_extra_info"]["scored"] for answer in answers] == [1.0, 1.0, 1.0, 0.0]
     assert len({tuple(answer["reward_extra_info"]) for answer in answers}) == 1
-    assert len(corner) == 1, "one detector for all calls"
+    assert len(reward._shared) == 1, "one detector for all calls"
     with pytest.raises(ModelError, match="no such file"):
-        verl.compute_score("t2v", "a", None, {"video": "gone.mp4"})
+        verl.compute_score("t2v", "a", None, {"video": "gone.mp4"}, detector=corner)
     with pytest.raises(SettingsError, match="no column 'video'"):
-        verl.compute_score("t2v", "a", None)
+        verl.compute_score("t2v", "a", None, detector=corner)
+
+
+def test_verl_omni_as_its_visual_manager_calls_it(corner, torch) -> None:
+    async def all_of_them() -> list[dict[str, Any]]:
+        samples = [
+            {
+                "data_source": "t2v",
+                "responses": torch.from_numpy(corner_clip(level)).permute(0, 3, 1, 2).contiguous(),
+                "reward_model": {"ground_truth": None},
+                "extra_info": {"index": index, "fps": 16},
+            }
+            for index, level in enumerate(LEVELS)
+        ]
+        samples.append(samples[0] | {"responses": samples[0]["responses"][:2]})
+        calls = (callers.verl_omni_run_single(verl_omni.compute_score, s, detector=corner, failed=0.0) for s in samples)
+        return await asyncio.gather(*calls)
+
+    answers = asyncio.run(all_of_them())
+    assert [answer["reward_score"] for answer in answers] == [*wanted().expected, 0.0]
+    assert [answer["reward_extra_info"]["scored"] for answer in answers] == [1.0, 1.0, 1.0, 0.0]
+    assert len({tuple(answer["reward_extra_info"]) for answer in answers}) == 1
+
+
+def test_verl_omni_takes_whole_videos_only(corner, torch) -> None:
+    clip = corner_clip(90)
+    last = verl_omni.compute_score("t2v", clip, None, {}, fps=16, layout="THWC", detector=corner)
+    assert last["score"] == pytest.approx(expected(90))
+    frame = torch.from_numpy(clip[0]).permute(2, 0, 1)
+    for pixels, words in (
+        (frame, r"one frame of shape \(3, 24, 32\).*sends frame 0 as a JPEG"),
+        (frame[None], r"one frame of shape \(1, 3, 24, 32\)"),
+        (b"\xff\xd8 a JPEG", "got bytes"),
+        (torch.from_numpy(clip), "3 channels"),
+        (torch.from_numpy(clip).permute(0, 3, 1, 2) / 255, "uint8"),
+    ):
+        with pytest.raises(SettingsError, match=words):
+            verl_omni.compute_score("t2v", pixels, None, {}, fps=16, detector=corner)
+    with pytest.raises(SettingsError, match="Give fps"):
+        verl_omni.compute_score("t2v", torch.from_numpy(clip).permute(0, 3, 1, 2), None, {}, detector=corner)
 
 
 def test_ms_swift_registered_made_and_called(corner, corner_file, torch) -> None:
-    orms = {"deeptrace": ms_swift.DeeptraceORM}
+    class Known(ms_swift.DeeptraceORM):
+        detector = corner
+
+    orms = {"deeptrace": Known}
     rows = [{"videos": [str(corner_file(level))], "messages": []} for level in LEVELS] + [
         {"videos": ["gone.mp4"], "messages": []}
     ]
@@ -345,7 +475,7 @@ def test_ms_swift_registered_made_and_called(corner, corner_file, torch) -> None
     assert rewards[:3].tolist() == wanted(near=NEAR)
     assert math.isnan(rewards[3])
 
-    class Rendered(ms_swift.DeeptraceORM):
+    class Rendered(Known):
         fps = 8.0
 
         @staticmethod
@@ -356,7 +486,7 @@ def test_ms_swift_registered_made_and_called(corner, corner_file, torch) -> None
 
 
 def test_no_adapter_imports_torch_or_a_trainer() -> None:
-    adapters = (videoalign, flow_grpo, unirl, trl, verl, ms_swift)
+    adapters = (videoalign, flow_grpo, unirl, trl, verl, verl_omni, ms_swift)
     names = ", ".join(adapter.__name__ for adapter in adapters)
     code = (
         f"import sys, {names}; print([m for m in ('torch', 'trl', 'verl', 'swift', 'PIL.Image') if m in sys.modules])"

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.reward.conftest import corner_clip, expected
-from tests.studio.serve.conftest import Running, clip_bytes, near, running, served_detector
+from tests.server.conftest import Running, clip_bytes, near, running, served_detector
 
 from deeptrace.errors import ModelError, ServiceError, SettingsError
 from deeptrace.reward import AsyncRewardClient, RewardClient
-from deeptrace.reward.layouts import Unusable
-from deeptrace.trace import Outcome
+from deeptrace.reward.tensors import Unusable
+from deeptrace.schema import Outcome
 
 __all__ = ["clip_bytes", "served_detector"]  # fixtures
 
@@ -52,7 +52,7 @@ def test_it_is_called_like_reward_and_keeps_the_order(server: Running, clip_byte
 
 
 def test_the_server_may_read_the_files_itself(server: Running, clip_bytes: Make) -> None:
-    path = server.spool.parent / "shared.mp4"
+    path = server.scratch.parent / "shared.mp4"
     path.write_bytes(clip_bytes(60))
     with RewardClient(server.url, api_key=KEY, send="path") as client:
         assert client([path, "/etc/passwd"]) == [near(60), pytest.approx(math.nan, nan_ok=True)]

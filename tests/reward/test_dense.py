@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.reward.conftest import CornerDetector
+from tests.reward.corner_detector import CornerDetector
 
-from deeptrace.detectors.tracenet.stretches import Stretch
+from deeptrace.detectors import Analysis, HeatMap
 from deeptrace.errors import ModelError, SettingsError
-from deeptrace.reward import Reward
-from deeptrace.trace import DetectorInfo, Label, Outcome, Verdict
+from deeptrace.reward import DenseReward, Reward
+from deeptrace.reward.result import RewardResult
+from deeptrace.schema import DetectorInfo, Label, Outcome, Verdict
 from deeptrace.video import Video, open_video, video_from_array, write_video
 
 GRID = 32
@@ -23,25 +24,46 @@ class OneHotCell:
     info = DetectorInfo(name="hot", version="1")
     times_s = (0.0, 0.5, 1.0, 1.5, 2.0)
 
-    def __init__(self, stretches: int = 1) -> None:
-        self._stretches = stretches
+    def __init__(self, segments: int = 1) -> None:
+        self._segments = segments
 
     def detect(self, video: Video) -> Verdict:
-        return self.detect_with_heat(video)[0]
+        return self.analyse(video).verdict
 
-    def detect_with_heat(self, video: Video) -> tuple[Verdict, list[Stretch]]:
+    def analyse(self, video: Video, *, curves: bool = False, heat: bool = False) -> Analysis:
         media = video.media.model_copy(update={"sampled_times_s": self.times_s})
         verdict = Verdict(
             video=video.path, outcome=Outcome.SCORED, label=Label.FAKE, p_fake=P_FAKE, media=media, detector=self.info
         )
         where = np.zeros((5, GRID, GRID), np.float32)
         where[(2, *HOT)] = 1.0
-        none = np.zeros((5, 1, 1), np.float32)
-        return verdict, [Stretch(np.array(self.times_s), none, where, where, none, 2.5)] * self._stretches
+        return Analysis(verdict, heat=(HeatMap(np.array(self.times_s), where),) * self._segments if heat else ())
 
 
 def clip(*, fps: float = 10.0, height: int = 64, width: int = 96) -> np.ndarray:
     return np.zeros((round(2.5 * fps), height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize(("frames", "height", "width"), [(17, 64, 96), (25, 40, 48), (8, 33, 50), (1, 8, 8), (6, 5, 3)])
+@pytest.mark.parametrize(("every_frames", "every_pixels", "first_alone"), [(4, 8, True), (4, 8, False), (8, 32, True)])
+def test_a_latent_is_the_mean_of_what_it_stands_for(
+    frames: int, height: int, width: int, every_frames: int, every_pixels: int, first_alone: bool
+) -> None:
+    values = np.random.default_rng(frames).random((frames, height, width)).astype(np.float32)
+    dense = DenseReward(
+        values, np.arange(frames) / 16, RewardResult(float("nan"), None, Verdict.failed("a", Outcome.CRASHED, "x"))
+    )
+    found = dense.on_latents(every_frames=every_frames, every_pixels=every_pixels, first_alone=first_alone)
+    starts = range(1 if first_alone else 0, frames, every_frames)
+    groups = [[0]] * first_alone + [list(range(start, min(start + every_frames, frames))) for start in starts]
+    tiles = [[range(a, min(a + every_pixels, n)) for a in range(0, n, every_pixels)] for n in (height, width)]
+    wanted = [[[values[np.ix_(g, r, c)].mean() for c in tiles[1]] for r in tiles[0]] for g in groups]
+    np.testing.assert_allclose(found.map, np.array(wanted), atol=1e-6)
+    assert found.times_s.tolist() == [group[0] / 16 for group in groups]
+    with pytest.raises(SettingsError, match="every_pixels"):
+        dense.on_latents(every_pixels=0)
+    with pytest.raises(SettingsError, match=r"every_frames.* but got 2\.5"):
+        dense.on_latents(every_frames=2.5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("fps", "height", "width"), [(10.0, 64, 96), (24.0, 96, 64), (8.0, 128, 128)])
@@ -107,9 +129,19 @@ def test_what_cannot_be_mapped_is_said(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="finite times"):
         Reward(OneHotCell()).dense(clip(), fps=10.0, times_s=[float("nan")])
     with pytest.raises(ModelError, match="too long"):
-        Reward(OneHotCell(stretches=2)).dense(clip(), fps=10.0)
+        Reward(OneHotCell(segments=2)).dense(clip(), fps=10.0)
     (tmp_path / "a.mp4").write_bytes(b"no video")
     from deeptrace.errors import VideoError
 
     with pytest.raises(VideoError):
         Reward(OneHotCell()).dense(tmp_path / "a.mp4")
+
+
+def test_a_tensor_has_the_map_of_its_frames() -> None:
+    torch = pytest.importorskip("torch")
+    frames = clip()
+    tensor = torch.from_numpy(frames).permute(3, 0, 1, 2) / 127.5 - 1
+    found = Reward(OneHotCell()).dense(tensor, fps=10.0, layout="CTHW", value_range=(-1, 1))
+    assert np.array_equal(found.map, Reward(OneHotCell()).dense(frames, fps=10.0).map)
+    with pytest.raises(SettingsError, match=r"each of T, C, H, W once, but got 'BCTHW'.*\(3, 25, 64, 96\)"):
+        Reward(OneHotCell()).dense(tensor, fps=10.0, layout="BCTHW", value_range=(-1, 1))

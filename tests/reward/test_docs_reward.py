@@ -1,4 +1,4 @@
-"""The Python blocks of docs/reward.md, run as they stand there, in order."""
+"""The blocks of docs/reward.md marked "python", run as they stand there; those marked "py" need a host program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.reward.conftest import corner_clip
 
 from deeptrace.detectors.tracenet.model import CARD_NAME, shipped_folder
 from deeptrace.geometry import Box
-from deeptrace.trace import Label, Media, Outcome, Trace, Verdict
+from deeptrace.schema import Label, Media, Outcome, Trace, Verdict
 from deeptrace.video import write_video
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reward.md"
@@ -42,7 +42,7 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_links_to_notes_and_modules_exist() -> None:
     text = PAGE.read_text(encoding="utf-8")
     root = PAGE.parents[1]
-    for path in re.findall(r"`(docs/[\w/.]+)`", text):
+    for path in re.findall(r"`((?:docs|notes)/[\w/.]+)`", text):
         assert (root / path).is_file(), path
     for module in set(re.findall(r"deeptrace\.reward\.adapters\.(\w+)", text)):
         assert (root / "src/deeptrace/reward/adapters" / f"{module}.py").is_file(), module

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.needs import needs
 from tests.reward.conftest import corner_clip, expected
 
 from deeptrace.reward.adapters.trl import reward_function
@@ -16,8 +17,8 @@ WORDS = [f"w{index}" for index in range(24)]
 
 def tiny_language_model() -> tuple[Any, Any]:
     """A GPT-2 of a few thousand random weights over `WORDS`."""
-    transformers = pytest.importorskip("transformers")
-    tokenizers = pytest.importorskip("tokenizers")
+    transformers = needs("transformers")
+    tokenizers = needs("tokenizers")
     vocabulary = {word: index for index, word in enumerate(["<pad>", "<eos>", *WORDS])}
     plain = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<pad>"))
     plain.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
@@ -30,8 +31,8 @@ def tiny_language_model() -> tuple[Any, Any]:
 
 @pytest.mark.slow
 def test_a_step_of_grpo_is_trained_on_our_rewards(corner, tmp_path: Path) -> None:
-    trl = pytest.importorskip("trl")
-    datasets = pytest.importorskip("datasets")
+    trl = needs("trl")
+    datasets = needs("datasets")
     model, tokenizer = tiny_language_model()
     seen: list[tuple[list[int], list[float | None]]] = []
 
@@ -45,7 +46,7 @@ def test_a_step_of_grpo_is_trained_on_our_rewards(corner, tmp_path: Path) -> Non
         seen.append(([level(text) for text in completions], []))
         return clips
 
-    score = reward_function(render=render, fps=8.0)
+    score = reward_function(render=render, fps=8.0, detector=corner)
 
     def recorded(**call: Any) -> list[float | None]:
         rewards = score(**call)

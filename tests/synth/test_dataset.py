@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import typer
 from tests.synth.conftest import moving_disc
+from tests.video.odd_streams import movie, remux
 from typer.testing import CliRunner
 
 from deeptrace.cli.synth import synth
 from deeptrace.data import read_reward_data
 from deeptrace.errors import SettingsError
-from deeptrace.folder_lock import FolderLock
+from deeptrace.io.run_store import hold_folder
+from deeptrace.schema import Category, Label
 from deeptrace.synth.dataset import Made, Recipe, make_dataset, read_clip
-from deeptrace.trace import Category, Label
 from deeptrace.video import Frame, open_video, write_video
 
 RECIPE = Recipe(seed=5, traces=(1, 2), severity=(0.8, 1.0))
@@ -95,8 +96,8 @@ def test_a_broken_run_goes_on_and_makes_the_same(
     with pytest.raises(KeyboardInterrupt):
         make_dataset(sources[:3], out, RECIPE, on_clip=stop)
     assert len(read_reward_data(out)) == 2
-    with open(out / "clips.jsonl", "a", encoding="utf-8") as file:
-        file.write('{"video_id": "b_0", "samp')  # the power went
+    with open(out / "journal.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"key": "b_0", "reco')  # the power went
     again = make_dataset(sources[:3], out, RECIPE, resume=True)
     assert [one.kept for one in again] == [True, False, False]
     for name in ("all_data.json", "tubes.jsonl", "videos/b_0.mp4", "real_videos/c_0_real.mp4"):
@@ -105,11 +106,11 @@ def test_a_broken_run_goes_on_and_makes_the_same(
 
 
 def test_another_recipe_or_a_full_folder_is_refused(made: tuple[Path, list[Made]], sources: list[str]) -> None:
-    with pytest.raises(SettingsError, match="not empty"):
+    with pytest.raises(SettingsError, match="holds results of an earlier run"):
         make_dataset(sources, made[0], RECIPE)
     with pytest.raises(SettingsError, match="another seed"):
         make_dataset(sources, made[0], Recipe(seed=6, traces=(1, 2), severity=(0.8, 1.0)), resume=True)
-    with FolderLock(made[0]), pytest.raises(SettingsError, match="another run is writing"):
+    with hold_folder(made[0]), pytest.raises(SettingsError, match="another run is writing"):
         make_dataset(sources, made[0], RECIPE, resume=True)
     with pytest.raises(SettingsError, match="severity"):
         Recipe(severity=(0.9, 0.2))
@@ -125,6 +126,14 @@ def test_uneven_times_become_even_ones(tmp_path: Path) -> None:
     assert levels == pytest.approx(10.0 * shown, abs=4)
 
 
+def test_a_colour_matrix_that_no_scaler_knows_does_not_end_it(tmp_path: Path) -> None:
+    plain = movie(tmp_path / "plain.mp4", 12)
+    for number in (8, 10, 14):
+        path = remux(plain, tmp_path / f"{number}.mp4", bsf=f"h264_metadata=matrix_coefficients={number}")
+        frames, fps = read_clip(str(path), Recipe())
+        assert (len(frames), fps) == (12, 10.0)
+
+
 def test_the_command_says_what_it_did(sources: list[str], tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(synth)
@@ -133,7 +142,7 @@ def test_the_command_says_what_it_did(sources: list[str], tmp_path: Path) -> Non
         [*sources[:1], sources[3], "--out", str(tmp_path / "o"), "--traces", "1", "--categories", "object_distortion"],
     )
     assert run.exit_code == 1  # one source was no video
-    assert "1 clips with 1 traces" in run.output
+    assert "1 clip with 1 trace\n" in run.output
     assert "d.mp4" in run.output
     samples = read_reward_data(tmp_path / "o")
     assert samples[0].traces[0].categories == (Category.OBJECT_DISTORTION,)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from deeptrace.data import read_reward_data
-from deeptrace.trace import Label
+from deeptrace.schema import Label
 from deeptrace.video import open_video
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"

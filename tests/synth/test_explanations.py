@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from deeptrace.schema import Category
 from deeptrace.synth import Injection, inject
-from deeptrace.trace import Category
 
 TIMES = np.arange(20) / 8
 

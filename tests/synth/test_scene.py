@@ -6,11 +6,11 @@ import pytest
 from tests.synth.conftest import texture
 
 from deeptrace.synth.affine import about, apply, fit_similarity, invert, then
-from deeptrace.synth.backfill import Backfill, push_pull
+from deeptrace.synth.canvas import Stage
 from deeptrace.synth.grain import Grain
+from deeptrace.synth.inpainting import Backfill, push_pull
 from deeptrace.synth.regions import Region, choose_region, follow, held
 from deeptrace.synth.scene import Scene, Shot, find_shots
-from deeptrace.synth.stage import Stage
 from deeptrace.synth.timing import Span
 
 TIMES = np.arange(20) / 8

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeptrace import errors
+from deeptrace.video.encoders import ordinary_priority
 
 WIDTH, HEIGHT, FPS = 160, 120, 10
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 200, 30), (30, 30, 220), (235, 235, 235)
@@ -38,7 +39,13 @@ class Expectation:
         frames: how many frames decode, or a (low, high) range where damage makes it depend on the decoder.
         corners: colours of the upright picture at top left, top right, bottom left, bottom right.
         times_s: exact times of all frames.
-        duration_s: duration after a full pass.
+        duration_s: duration, from the opening to after a full pass; with damage and joins only after it.
+        opens_s: duration as of the opening where it is known then; None for `duration_s` in whole files.
+        numbers: what the pictures spell (see `odd_streams`).
+        later: (time, number) of the first picture after damage; from there on all are there at the right times.
+        fps: rate as the facts state it.
+        media_frames: number of pictures as the facts state it at the opening.
+        quiet: whether there is nothing to complain of.
     """
 
     error: type[errors.VideoError] | None = None
@@ -48,6 +55,12 @@ class Expectation:
     corners: tuple[tuple[int, int, int], ...] | None = (RED, GREEN, BLUE, WHITE)
     times_s: tuple[float, ...] | None = None
     duration_s: float | None = None
+    opens_s: float | None = None
+    numbers: tuple[int, ...] | None = None
+    later: tuple[float, int] | None = None
+    fps: float | None = None
+    media_frames: int | None = None
+    quiet: bool = False
 
 
 def picture(index: int = 0, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
@@ -75,22 +88,26 @@ def encode(
     source: str = "rgb24",
     prepare: Callable[[av.VideoStream], None] | None = None,
     images: list[NDArray[np.uint8]] | None = None,
+    base: Fraction = Fraction(1, 1000),
+    matrix: int | None = None,
 ) -> Path:
-    """Write a small clip with PyAV; `times_s` are its timestamps (default: 0, 1/FPS, ...)."""
+    """Write a small clip with PyAV; `times_s` are its timestamps (default: 0, 1/FPS, ...), in units of `base`."""
     images = images or [picture(k, *size) for k in range(count)]
     with av.open(str(path), "w", format=form, options=mux or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height, stream.pix_fmt = images[0].shape[1], images[0].shape[0], pix_fmt
         if times_s is not None:
-            stream.codec_context.time_base = Fraction(1, 1000)
+            stream.codec_context.time_base = base
         if prepare is not None:
             prepare(stream)
+        with ordinary_priority():
+            container.start_encoding()
         for k, image in enumerate(images):
-            frame = VideoFrame.from_ndarray(image, format=source).reformat(format=pix_fmt)
+            frame = VideoFrame.from_ndarray(image, format=source).reformat(format=pix_fmt, dst_colorspace=matrix)
             if times_s is None:
                 frame.pts, frame.time_base = k, Fraction(1, rate)
             else:
-                frame.pts, frame.time_base = round(times_s[k] * 1000), Fraction(1, 1000)
+                frame.pts, frame.time_base = round(times_s[k] / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
@@ -321,8 +338,10 @@ def _odd_names(d: Path) -> dict[str, Expectation]:
 
 def make_odd_files(folder: Path) -> dict[str, Expectation]:
     """Write every odd file into `folder` and return what each must give, by file name."""
+    from tests.video.odd_streams import make_odd_streams
+
     folder.mkdir(parents=True, exist_ok=True)
     out: dict[str, Expectation] = {}
     for make in (_odd_shapes, _odd_codecs, _odd_times, _odd_streams, _broken, _odd_names):
         out |= make(folder)
-    return out
+    return out | make_odd_streams(folder)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from tests.video.odd_files import Expectation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.video.odd_files import FPS, Expectation
+from tests.video.odd_streams import number_of, remux
 
 from deeptrace.errors import VideoError
 from deeptrace.video import Frame, open_video
@@ -24,6 +28,7 @@ def _corners(frame: Frame) -> list[np.ndarray]:
 
 def _check_picture(path: Path, want: Expectation) -> None:
     with open_video(path) as video:
+        opened = video.media
         frames = list(video.frames())
         media, warnings = video.media, video.warnings
     low, high = want.frames if isinstance(want.frames, tuple) else (want.frames, want.frames)
@@ -37,6 +42,22 @@ def _check_picture(path: Path, want: Expectation) -> None:
         assert times == pytest.approx(want.times_s, abs=0.0011)
     if want.duration_s is not None:
         assert media.duration_s == pytest.approx(want.duration_s, abs=0.011)
+    opens_s = want.duration_s if want.opens_s is None and want.quiet else want.opens_s
+    if opens_s is not None:
+        assert opened.duration_s == pytest.approx(opens_s, abs=0.06)  # headers are off by part of a picture
+    if want.media_frames is not None:
+        assert (opened.frames, media.frames) == (want.media_frames, want.media_frames)
+    if want.fps is not None:
+        assert media.fps == pytest.approx(want.fps)
+    if want.quiet:
+        assert warnings == []
+    if want.numbers is not None:
+        assert [number_of(frame.image) for frame in frames] == list(want.numbers)
+    if want.later is not None:
+        start_s, first = want.later
+        later = [(round(frame.time_s, 3), number_of(frame.image)) for frame in frames if frame.time_s > start_s - 0.01]
+        assert later == [(round(start_s + k / FPS, 3), first + k) for k in range(len(later))]
+        assert later[-1][0] == pytest.approx(media.duration_s - 1 / FPS)
     if want.says:
         assert any(want.says in warning for warning in warnings), warnings
     assert all("\n" not in warning for warning in warnings)
@@ -83,6 +104,28 @@ def test_every_time_is_found_again_in_odd_files(odd_files: Odd) -> None:
         assert [frame.time_s for frame in found] == [times[0], times[-1], times[len(times) // 2]], name
 
 
+def test_what_is_skipped_does_not_take_its_time_with_it(odd_files: Odd, subtests: pytest.Subtests) -> None:
+    """A fast pass gives pictures of the full pass at their times, to the end, and says nothing that is not so."""
+    folder, expectations = odd_files
+    for name, want in expectations.items():
+        if want.error is not None:
+            continue
+        with subtests.test(name):
+            with open_video(folder / name) as video:
+                images = {frame.time_s: frame.image for frame in video.frames(size=(48, 36))}
+                media, said = video.media, list(video.warnings)
+            for max_fps in (2, 5):
+                with open_video(folder / name) as video:
+                    thinned = list(video.frames(max_fps=max_fps, fast=True, size=(48, 36)))
+                    facts, warnings = video.media, video.warnings
+                assert {frame.time_s for frame in thinned} <= images.keys()
+                for frame in thinned:
+                    np.testing.assert_array_equal(frame.image, images[frame.time_s])
+                assert thinned[-1].time_s >= max(images) - 2 / max_fps
+                assert facts.duration_s == pytest.approx(media.duration_s, abs=1.5 / FPS)
+                assert any("cut off" in line for line in warnings) == any("cut off" in line for line in said)
+
+
 _READ_ALL = """
 import sys
 from pathlib import Path
@@ -102,6 +145,32 @@ def test_ffmpeg_does_not_talk(odd_files: Odd) -> None:
         [sys.executable, "-c", _READ_ALL, str(odd_files[0])], capture_output=True, text=True, check=False
     )
     assert (out.returncode, out.stdout, out.stderr) == (0, "", "")
+
+
+@settings(max_examples=40)
+@given(
+    matrix=st.integers(0, 255),
+    primaries=st.integers(0, 255),
+    transfer=st.integers(0, 255),
+    full_range=st.booleans(),
+    gray=st.booleans(),
+)
+def test_no_colour_tag_ends_in_an_error(
+    odd_files: Odd, matrix: int, primaries: int, transfer: int, full_range: bool, gray: bool
+) -> None:
+    tags = f"matrix_coefficients={matrix}:colour_primaries={primaries}:transfer_characteristics={transfer}"
+    bsf = f"h264_metadata={tags}:video_full_range_flag={int(full_range)}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = remux(odd_files[0] / "plain.mp4", Path(folder) / "tagged.mp4", bsf=bsf)
+        with open_video(path) as video:
+            frames = list(video.frames(size=(40, 30), format="gray" if gray else "rgb"))
+    assert len(frames) == 10
+    assert frames[0].image[-4:, -4:].min() > 170  # the white quarter
+
+
+def test_a_size_that_the_scaler_refuses_is_an_error_of_ours(odd_files: Odd) -> None:
+    with open_video(odd_files[0] / "plain.mp4") as video, pytest.raises(VideoError, match="cannot be converted"):
+        next(video.frames(size=(70_000, 70_000)))
 
 
 def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:

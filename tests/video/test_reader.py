@@ -15,8 +15,8 @@ from tests.video.odd_files import encode, picture
 
 from deeptrace.errors import SettingsError, VideoError, VideoTooLargeError
 from deeptrace.video import Frame, open_video, probe, write_video
-from deeptrace.video.decoder import Decoder
 from deeptrace.video.sampling import Pacer, played_index
+from deeptrace.video.timestamps import Clock
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +81,14 @@ def test_frames_at_gives_what_is_on_screen(clip: Path, truth: dict[float, np.nda
 def test_moments_far_apart_are_sought_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = encode(tmp_path / "long.mp4", rate=1, count=400, options={"g": "10", "bf": "2"})
     decoded = 0
-    plain = Decoder._time_of
+    plain = Clock.time_of
 
-    def counting(self: Decoder, frame: VideoFrame) -> float:
+    def counting(self: Clock, frame: VideoFrame) -> float | None:
         nonlocal decoded
         decoded += 1
         return plain(self, frame)
 
-    monkeypatch.setattr(Decoder, "_time_of", counting)
+    monkeypatch.setattr(Clock, "time_of", counting)
     with open_video(path) as video:
         frames = video.frames_at([5.5, 120.0, 121.5, 250.2, 10_000.0])
     assert [frame.time_s for frame in frames] == [5.0, 120.0, 121.0, 250.0, 399.0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ from typing import Any, ClassVar
 import fsspec
 import numpy as np
 import pytest
-from tests.video.odd_files import encode
+from tests.needs import needs
+from tests.video.odd_files import Expectation, encode
 
-from deeptrace.errors import MissingExtraError, ServiceError, VideoError, VideoNotFoundError
+from deeptrace.errors import MissingExtraError, NotAVideoError, ServiceError, VideoError, VideoNotFoundError
 from deeptrace.video import open_video
 from deeptrace.video.remote import RemoteFile
 
@@ -24,6 +26,7 @@ class Store(BaseHTTPRequestHandler):
 
     data: ClassVar[bytes] = b""
     sent: ClassVar[list[int]] = []
+    asked_by: ClassVar[str | None] = None
 
     def do_HEAD(self) -> None:
         self._answer(body=False)
@@ -51,6 +54,7 @@ class Store(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             self.sent.append(len(part))
+            type(self).asked_by = self.headers.get("Authorization")
             self.wfile.write(part)
 
     def log_message(self, *args: Any) -> None:
@@ -60,7 +64,7 @@ class Store(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server that holds a clip of several megabytes with its index at the end."""
-    pytest.importorskip("aiohttp", reason="http:// paths need the extra 'remote'")
+    needs("aiohttp")
     noise = np.random.default_rng(0)
     images = [noise.integers(0, 256, (240, 320, 3), dtype="uint8") for _ in range(120)]
     path = encode(tmp_path_factory.mktemp("web") / "clip.mp4", images=images, options={"crf": "4", "g": "5"})
@@ -101,30 +105,58 @@ def test_http_failures_are_named(server: str, name: str, kind: type[Exception]) 
     assert "\n" not in str(caught.value)
 
 
+def in_a_base_install(code: str) -> list[str]:
+    """What a program prints to which aiohttp is not there."""
+    program = f"import sys; sys.modules['aiohttp'] = None\n{code}"
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def test_a_base_install_fetches_the_file_whole(server: str) -> None:
+    Store.sent.clear()
+    said = in_a_base_install(f"""
+from deeptrace.video import open_video
+with open_video("{server.replace("//", "//me:secret@")}/ranges.mp4") as video:
+    print(video.path, len(list(video.frames(max_fps=2))), len(video.frames_at([11.5])))
+for name in ("gone", "secret", "broken"):
+    try:
+        open_video("{server}/" + name + ".mp4")
+    except Exception as error:
+        print(type(error).__name__, error)
+""")
+    assert said[0].endswith("/ranges.mp4 24 1")
+    assert Store.sent == [len(Store.data)] * 2, "once for each pass over the clip"
+    assert Store.asked_by == "Basic bWU6c2VjcmV0"
+    kinds = {"gone": VideoNotFoundError, "secret": VideoError, "broken": ServiceError}
+    for line, (name, kind) in zip(said[1:], kinds.items(), strict=True):
+        assert line.startswith(f"{kind.__name__} {server}/{name}.mp4: ")
+
+
 def test_nobody_at_home() -> None:
-    pytest.importorskip("aiohttp", reason="http:// paths need the extra 'remote'")
+    needs("aiohttp")
     with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9/a\.mp4: could not be read"):
         open_video("http://127.0.0.1:9/a.mp4")
 
 
 def test_any_store_of_fsspec(tmp_path: Path) -> None:
     data = encode(tmp_path / "clip.mp4").read_bytes()
-    fsspec.filesystem("memory").pipe("/clips/a.mp4", data)
-    with open_video("memory://clips/a.mp4") as video:
+    fsspec.filesystem("memory").pipe("/store/a.mp4", data)
+    with open_video("memory://store/a.mp4") as video:
         assert len(list(video.frames())) == 10
         assert len(list(video.frames())) == 10
     with pytest.raises(VideoNotFoundError):
-        open_video("memory://clips/b.mp4")
-    fsspec.filesystem("memory").pipe("/clips/text.mp4", b"hello" * 100)
+        open_video("memory://store/b.mp4")
+    fsspec.filesystem("memory").pipe("/store/text.mp4", b"hello" * 100)
     with pytest.raises(VideoError, match="no video container"):
-        open_video("memory://clips/text.mp4")
+        open_video("memory://store/text.mp4")
 
 
 def test_unknown_schemes_and_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(VideoNotFoundError, match="no such kind of address"):
         open_video("zz://a/b.mp4")
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(MissingExtraError, match=r"s3:// paths.*deeptrace\[remote\]"):
+    with pytest.raises(MissingExtraError, match=r"s3:// paths.*deeptrace-video\[remote\]"):
         open_video("s3://bucket/b.mp4")
 
 
@@ -180,3 +212,22 @@ def test_a_store_that_fails_in_the_middle_is_a_service_error(tmp_path: Path, mon
         down = True
         with pytest.raises(ServiceError, match="gone"):
             list(frames)
+
+
+@pytest.mark.parametrize(
+    "name", ["crop.mkv", "crop.mp4", "animated.webp", "b_frames.avi", "still_first.mkv", "fast.gif"]
+)
+def test_a_store_gives_what_the_disk_gives(odd_files: tuple[Path, dict[str, Expectation]], name: str) -> None:
+    path = odd_files[0] / name
+    fsspec.filesystem("memory").pipe(f"/store/{name}", path.read_bytes())
+    with open_video(path) as near, open_video(f"memory://store/{name}") as far:
+        assert far.media == near.media
+        for a, b in zip(near.frames(), far.frames(), strict=True):
+            assert a.time_s == b.time_s
+            np.testing.assert_array_equal(a.image, b.image)
+
+
+def test_a_playlist_on_a_server_is_refused_in_the_same_words() -> None:
+    fsspec.filesystem("memory").pipe("/store/live.m3u8", b"#EXTM3U\n#EXTINF:1,\npart.ts\n")
+    with pytest.raises(NotAVideoError, match="playlist"):
+        open_video("memory://store/live.m3u8")

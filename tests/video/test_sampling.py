@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeptrace.errors import SettingsError
-from deeptrace.video.sampling import Moments, Pacer, played_index, times_at_fps, times_capped, uniform_times
+from deeptrace.video.sampling import Moments, Pacer, played_index, times_at_fps, times_limited, uniform_times
 
 durations = st.one_of(st.just(0.0), st.floats(1e-6, 8000))
 rates = st.floats(0.05, 120)
@@ -38,7 +38,7 @@ def test_times_at_fps_start_at_zero_and_stop_before_the_end(duration_s: float, f
 
 @given(st.floats(0, 100), rates, st.integers(1, 64))
 def test_capped_times_are_the_same_plan_at_a_lower_rate(duration_s: float, fps: float, most: int) -> None:
-    times = times_capped(duration_s, fps=fps, max_frames=most)
+    times = times_limited(duration_s, fps=fps, max_frames=most)
     assert 1 <= len(times) <= most
     assert times[0] == 0.0
     assert len(times) == min(most, len(times_at_fps(duration_s, fps)))
@@ -92,7 +92,7 @@ def test_milliseconds_do_not_lose_frames(fps: float) -> None:
         lambda: uniform_times(-1.0, 3),
         lambda: times_at_fps(1.0, 0.0),
         lambda: times_at_fps(float("inf"), 2.0),
-        lambda: times_capped(1.0, fps=1.0, max_frames=0),
+        lambda: times_limited(1.0, fps=1.0, max_frames=0),
         lambda: played_index([], 0.0),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,20 @@ def test_pictures_and_times_come_back(
     for frame, image in zip(back, images, strict=True):
         assert np.abs(frame.image.astype(int) - image).mean() < 4
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root is given real-time priority")
+def test_av1_does_not_take_the_machine(tmp_path: Path) -> None:
+    """The encoder's library gives its threads, and ours, SCHED_FIFO 99 when root opens it."""
+    seen = set()
+
+    def images() -> Iterator[np.ndarray]:
+        for k in range(12):
+            seen.update(os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task"))
+            yield picture(k)
+
+    write_video(tmp_path / "a.mp4", images(), fps=10, codec="libsvtav1")
+    assert seen == {os.SCHED_OTHER}
 
 
 def test_gif(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`deeptrace audit`: is a dataset what it says, and what gives the label away without looking at a picture."""
+"""`deeptrace audit`: is a dataset what it says it is, and does its metadata alone give the label away."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, interrupted, note, printable, stage_bars
+from deeptrace.cli.console import EXIT_FAILED_INPUTS, interrupted, note, printable, stage_bars
+from deeptrace.cli.options import JsonObject
 from deeptrace.errors import SettingsError
 
 if TYPE_CHECKING:
-    from deeptrace.data.audit import Audit
-    from deeptrace.data.audit.fix import Fixed
+    from deeptrace.audit import Audit
+    from deeptrace.audit.fix import Fixed
 
 __all__ = ["audit"]
 
@@ -26,45 +27,53 @@ def audit(
     root: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that paths are relative to. [default: the file's own]")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Look at this split only.")] = None,
+    split: Annotated[str | None, typer.Option(help="Look at this split only. [default: all]")] = None,
     decode: Annotated[
         bool, typer.Option("--decode/--no-decode", help="Decode every file in full, or read headers only.")
     ] = True,
-    json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
+    json_output: JsonObject = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write audit.html and audit.json here; with --fix, the copy.")
     ] = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Write a copy that metadata cannot tell apart, audit that.")
+        bool, typer.Option("--fix", help="Write a copy in which metadata gives nothing away, and audit that.")
     ] = False,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="With --fix: size of every clip.")] = None,
     fps: Annotated[int | None, typer.Option(min=1, help="With --fix: frames a second of every clip.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="A shortcut makes exit code 1, as errors do.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="With --fix: go on with an earlier copy in --out.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 also where metadata gives the label away.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Files at a time. [default: one a core]")] = None,
-    shuffles: Annotated[int, typer.Option(min=1, help="Label shuffles for the floors.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of folds, models and shuffles.")] = 0,
+    shuffles: Annotated[
+        int, typer.Option(min=1, help="How often labels are shuffled, to learn what chance does.")
+    ] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of folds, models and shuffles.")] = 0,
 ) -> None:
-    """Check a dataset's integrity, and how well metadata alone separates real from fake.
+    """Check that a dataset is what it says, and whether its metadata alone tell real clips from generated ones.
+
+    A detector that is trained where they do learns frame rates and bit rates. Example: `deeptrace audit RewardData/`.
 
     Exit code 0: no errors found; 1: rows or files are wrong (or, with --strict, metadata gives the label away);
     2: nothing could be done.
     """
-    from deeptrace.data.audit import write_html
+    from deeptrace.io.jsonl import write_json
+    from deeptrace.reports.audit import write_html
 
     if fix and out is None:
         raise SettingsError("--fix", "needs a folder for the copy", "Name it with --out.")
-    if not fix and (size or fps):
-        raise SettingsError("--size and --fps", "are about the copy that --fix writes")
+    if not fix and (size or fps or resume):
+        raise SettingsError("--size, --fps and --resume", "apply only to the copy that --fix writes")
     count = workers or os.cpu_count() or 1
     if fix and out is not None:
-        _tell(_fix(path, out, root, size, fps, count))
+        _tell(_fix(path, out, root=root, size=_size(size), fps=fps, resume=resume, workers=count))
         path, root = str(out), None
     asked = {"root": root, "split": split, "decode": decode, "shuffles": shuffles, "seed": seed}
     result = _audit(path, workers=count, kept=out if fix else None, **asked)
     found = result.as_json()
     if out is not None:
         write_html(result, out / "audit.html")
-        (out / "audit.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        write_json(found, out / "audit.json")
         note(f"wrote {out / 'audit.html'} and audit.json")
     if json_output:
         typer.echo(json.dumps(found))
@@ -75,8 +84,8 @@ def audit(
 
 
 def _audit(path: str, *, kept: Path | None, **asked: Any) -> Audit:
-    """The audit of `path`; stopped by Ctrl-C, nothing of it is kept, but the copy in `kept`, where there is one, is."""
-    from deeptrace.data.audit import audit as run_audit
+    """The audit of `path`; Ctrl-C keeps nothing of it but the copy in `kept`, if any."""
+    from deeptrace.audit import audit as run_audit
 
     stage = "decoded" if asked["decode"] else "read"
     with stage_bars() as show:
@@ -89,18 +98,20 @@ def _audit(path: str, *, kept: Path | None, **asked: Any) -> Audit:
         try:
             return run_audit(path, on_file=on_file, **asked)
         except KeyboardInterrupt:
-            copy = "" if kept is None else f"; the copy in {kept} is whole"
-            interrupted(f"half an audit says nothing, so none is kept{copy}; run the same command again")
+            again = "run the same command again"
+            if kept is not None:
+                again = f"the copy in {kept} is complete; run the same command with --resume"
+            interrupted(f"half an audit says nothing, so nothing of it is kept; {again}")
 
 
-def _fix(path: str, out: Path, root: Path | None, size: str | None, fps: int | None, workers: int) -> Fixed:
-    from deeptrace.data.audit.fix import fix_dataset
+def _fix(path: str, out: Path, **asked: Any) -> Fixed:
+    from deeptrace.audit.fix import fix_dataset
 
     with stage_bars() as show:
         try:
-            return fix_dataset(path, out, root=root, size=_size(size), fps=fps, workers=workers, on_file=show)
+            return fix_dataset(path, out, on_file=show, **asked)
         except KeyboardInterrupt:
-            interrupted(f"the clips written are kept in {out}; run the same command to go on")
+            interrupted(f"the clips written are kept in {out}; go on with --resume")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -108,7 +119,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
         return None
     width, _, height = text.lower().partition("x")
     if not (width.isdigit() and height.isdigit()):
-        raise SettingsError(f"--size {text}", "expected WIDTHxHEIGHT, as 512x288")
+        raise SettingsError(f"--size {text}", "expected WIDTHxHEIGHT, such as 512x288")
     return int(width), int(height)
 
 
@@ -129,16 +140,18 @@ def _tell(fixed: Fixed) -> None:
 
 
 def _show(result: Audit) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
     shortcuts = result.shortcuts
-    table = Table(title=f"What metadata gives away ({shortcuts.fakes} fake, {shortcuts.reals} real clips)")
+    title = f"What metadata gives away ({shortcuts.fakes} generated, {shortcuts.reals} real clips)"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     for name, justify in (("feature", "left"), ("AUC", "right"), ("by source", "right"), ("verdict", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("the rule that tells most")
+    table.add_column("the most telling rule")
     for feature in shortcuts.features:
         rule = feature.rule.words if feature.rule is not None and not feature.constant else ""
         cells = (feature.name, _number(feature.auc), _number(feature.auc_by_source), feature.verdict, printable(rule))
@@ -150,7 +163,7 @@ def _show(result: Audit) -> None:
     console.print(table)
     console.print(Text(shortcuts.summary))
     if not result.findings:
-        console.print("Integrity: nothing found.")
+        console.print("Integrity: no problems found.")
     for kind, count in result.counts.items():
         findings = [finding for finding in result.findings if finding.kind == kind]
         style = {"error": "bold red", "warning": "yellow"}.get(findings[0].severity, "")

@@ -16,13 +16,13 @@ def calibrate(
         Path, typer.Option(metavar="FOLDER", help="Folder of the checkpoint or adapter, which then uses it.")
     ],
 ) -> None:
-    """Fit temperature and thresholds to a language model's p_fake on videos not trained on; keep them beside the model.
+    """Make a language model's p_fake as sure as it is right: fit temperature and thresholds on a validation run.
 
-    Probabilities become as sure as they are right. Labels stay the model's own, unless a detector is run with
+    They are kept beside the model. Labels stay the model's own, unless a detector is run with
     --set threshold=balanced (fpr_1, fpr_5). Detectors hf: read the file from their folder, openai: with --set
     calibration=FOLDER.
     """
-    from deeptrace.evaluate.calibrate import calibrate_run, keep_calibration
+    from deeptrace.benchmark.calibrate import calibrate_run, keep_calibration
 
     found = calibrate_run(run)
     path = keep_calibration(found, to)

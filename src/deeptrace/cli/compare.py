@@ -8,32 +8,38 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.terminal import note, printable
+from deeptrace.cli.console import note, printable
+from deeptrace.cli.options import JsonObject
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-    from deeptrace.evaluate.compare import Comparison
-    from deeptrace.evaluate.table import Table
+    from deeptrace.benchmark.compare import Comparison
+    from deeptrace.benchmark.tables import Table
 
 __all__ = ["compare"]
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of evaluations; the first one leads.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Folders of `deeptrace eval --out RUN`; the first is the reference."),
+    ],
     common: Annotated[
-        bool, typer.Option("--common", help="Runs on different videos: compare on those that all have.")
+        bool, typer.Option("--common", help="Compare runs on different videos by those they share.")
     ] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
+    json_output: JsonObject = False,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of videos for the 95 % intervals.")] = 2000,
     permutations: Annotated[int, typer.Option(min=1, help="Random swaps for the p-values.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of both.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of resamples and swaps.")] = 0,
 ) -> None:
-    """Compare runs over the same videos with paired intervals and p-values, the video as the unit.
+    """Set evaluations of the same clips side by side: differences, with 95 % intervals and p-values.
+
+    Example: `deeptrace compare runs/tracenet runs/mine`.
 
     Each run is set against the first. A p-value is of one metric on its own: of twenty equal ones, one is below 0.05.
     """
-    from deeptrace.evaluate.compare import compare_runs
+    from deeptrace.benchmark.compare import compare_runs
 
     found = compare_runs(runs, common=common, resamples=bootstrap, permutations=permutations, seed=seed)
     if any(found.left_out):
@@ -49,7 +55,7 @@ def _show(found: Comparison) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from deeptrace.evaluate.table import TABLES, outcome_line
+    from deeptrace.benchmark.tables import TABLES, outcome_line
 
     console = Console()
     console.print(Text(f"{found.videos} videos; reference: {printable(found.titles[0])}"))

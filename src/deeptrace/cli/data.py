@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, interrupted, note, stage_bars
+from deeptrace.cli.console import EXIT_FAILED_INPUTS, interrupted, note, plural, stage_bars
 from deeptrace.errors import SettingsError
 
 if TYPE_CHECKING:
-    from deeptrace.trace import Sample
+    from deeptrace.schema import Media, Sample
 
 __all__ = ["data"]
 
@@ -35,8 +35,8 @@ class SplitBy(StrEnum):
     GENERATOR_FOLDS = "generator-folds"
 
 
-class Truth(StrEnum):
-    """`deeptrace.trace.Label`, without importing it before the command runs."""
+class GroundTruth(StrEnum):
+    """`deeptrace.schema.Label`, without importing it before the command runs."""
 
     REAL = "REAL"
     FAKE = "FAKE"
@@ -53,6 +53,11 @@ class ExportFormat(StrEnum):
     LLAMAFACTORY = "llamafactory"
     SWIFT = "swift"
     VLMEVALKIT = "vlmevalkit"
+    LMMS_EVAL = "lmms-eval"
+    CVAT = "cvat"
+    LABEL_STUDIO = "label-studio"
+    COCO = "coco"
+    FIFTYONE = "fiftyone"
 
 
 class ImportFormat(StrEnum):
@@ -60,6 +65,9 @@ class ImportFormat(StrEnum):
 
     LABELBOX = "labelbox"
     CVAT = "cvat"
+    LABEL_STUDIO = "label-studio"
+    COCO = "coco"
+    FIFTYONE = "fiftyone"
 
 
 class FormName(StrEnum):
@@ -72,8 +80,8 @@ class FormName(StrEnum):
 
 @data.command()
 def download(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; a run that was stopped goes on there.")],
-    dataset: Annotated[str, typer.Option(help="Id on the hub.")] = "DeeptraceReward/RewardData",
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to download to, or to go on in.")],
+    dataset: Annotated[str, typer.Option(help="The dataset's id on the hub.")] = "DeeptraceReward/RewardData",
     revision: Annotated[str, typer.Option(help="Branch, tag or commit.")] = "main",
     base_url: Annotated[str, typer.Option(help="The hub, or a mirror with its API.")] = "https://huggingface.co",
     unpacked: Annotated[bool, typer.Option("--unpack/--no-unpack", help="Unpack the zips beside them.")] = True,
@@ -81,7 +89,7 @@ def download(
         bool, typer.Option("--keep-archives/--drop-archives", help="Keep the zips once they are unpacked.")
     ] = True,
 ) -> None:
-    """Fetch the release: listed, resumed, every file checked, split zips unpacked without joining them."""
+    """Fetch RewardData, or a dataset like it, from the hub; run it again to go on. Every file is checked."""
     from deeptrace.data.download import Fetcher, download_release
 
     with stage_bars() as show:
@@ -98,18 +106,23 @@ def download(
             )
         except KeyboardInterrupt:
             interrupted(f"what was fetched is kept in {folder}; run the same command to go on")
-    note(f"{folder} is whole; `deeptrace audit {folder}` looks it over")
+    note(f"{folder} is complete; check it with: deeptrace audit {folder}")
 
 
 @data.command()
 def split(
     path: DataPath,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The rows with their new split; a folder for folds.")],
-    by: Annotated[SplitBy, typer.Option(help="What is never parted.")] = SplitBy.VIDEO,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Where the rows with their new split go; a folder for generator-folds.")
+    ],
+    by: Annotated[SplitBy, typer.Option(help="What is never in two splits.")] = SplitBy.VIDEO,
     ratios: Annotated[str, typer.Option(metavar="A:B:C", help="Shares of train, val and test.")] = "8:1:1",
-    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed gives another division.")] = 0,
 ) -> None:
-    """Split by unique video, by whole sources, or into folds that each leave one generator out."""
+    """Divide a dataset into train, val and test, so that no video, or no source, is in two of them.
+
+    `--by generator-folds` makes one division a generator, each of which leaves that generator out of training.
+    """
     from deeptrace.data import read_reward_data, write_reward_data
     from deeptrace.data.splits import apply_split, leave_one_generator_out, split_by_source, split_by_video
 
@@ -130,18 +143,18 @@ def split(
 @data.command()
 def leaks(
     path: DataPath,
-    sources: Annotated[bool, typer.Option("--sources", help="A source in two splits is a leak too.")] = False,
+    sources: Annotated[bool, typer.Option("--sources", help="Count a source in two splits as a leak, too.")] = False,
 ) -> None:
-    """List videos and files (and, if asked, sources) that stand in more than one split. Exit code 1 if any does."""
+    """List videos and files that are in more than one split. Exit code 1 if any is."""
     from deeptrace.data import iter_rows
     from deeptrace.data.splits import find_leaks
-    from deeptrace.trace import Sample
+    from deeptrace.schema import Sample
 
     # Row by row, not grouped: grouping refuses a video that stands in two splits before it could be listed.
     rows = [Sample(video_id=row.video_id, path=row.path, source=row.source, split=row.split) for row in iter_rows(path)]
     found = find_leaks(rows, sources=sources)
     for leak in found:
-        typer.echo(f"{leak.kind}\t{leak.value}\t{', '.join(leak.splits)}\t{len(leak.videos)} videos")
+        typer.echo(f"{leak.kind}\t{leak.value}\t{', '.join(leak.splits)}\t{plural(len(leak.videos), 'video')}")
     if found:
         raise typer.Exit(EXIT_FAILED_INPUTS)
     note(f"no leaks in {len(rows)} rows")
@@ -150,55 +163,95 @@ def leaks(
 @data.command("export")
 def export_command(
     path: DataPath,
-    to: Annotated[ExportFormat, typer.Option(help="The format.")],
-    out: Annotated[Path, typer.Option(metavar="PATH", help="The file; a folder for `hub`.")],
-    split_name: Annotated[str | None, typer.Option("--split", help="Only this split.")] = None,
-    root: Annotated[Path | None, typer.Option(metavar="DIR", help="Put before the videos' relative paths.")] = None,
-    form: Annotated[
-        FormName | None, typer.Option(help="Wording. [default: fine-tuning; zero-shot for vlmevalkit]")
+    to: Annotated[ExportFormat, typer.Option(help="Format to write.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="PATH", help="The file; a folder for `hub`, `lmms-eval`, `cvat`, `label-studio` and `fiftyone`."
+        ),
+    ],
+    split_name: Annotated[str | None, typer.Option("--split", help="Only this split. [default: all]")] = None,
+    root: Annotated[
+        str | None, typer.Option(metavar="DIR_OR_URL", help="Where the other program finds the videos.")
     ] = None,
-    without: Annotated[list[str] | None, typer.Option(help="Do not ask for: box, time or explanation.")] = None,
-    per: Annotated[str, typer.Option(help="One conversation a `row`, as the paper trains, or a `video`.")] = "row",
+    form: Annotated[
+        FormName | None,
+        typer.Option(help="Wording of questions. [default: fine-tuning; zero-shot for the evaluation kits]"),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A part of the answer not to ask for: box, time or explanation; may be repeated."),
+    ] = None,
+    per: Annotated[str, typer.Option(help="One conversation per `row`, as in the paper, or `video`.")] = "row",
 ) -> None:
-    """Write a dataset for another program."""
-    from deeptrace.data import read_reward_data, write_reward_data
-    from deeptrace.data.export import write_conversations, write_hub_folder, write_vlmevalkit
-    from deeptrace.protocol import FINE_TUNING, JSON, ZERO_SHOT
+    """Write a dataset for another program, and say what its format cannot hold.
+
+    Example: `deeptrace data export RewardData/ --to coco --out traces.json`.
+    """
+    from deeptrace.data import exporters, read_reward_data, write_reward_data
+    from deeptrace.prompts import FINE_TUNING, JSON, ZERO_SHOT
 
     samples = read_reward_data(path, split=split_name)
     if per not in ("row", "video"):
         raise SettingsError(f"--per {per}", "expected row or video")
     named = {FormName.FINE_TUNING: FINE_TUNING, FormName.ZERO_SHOT: ZERO_SHOT, FormName.JSON: JSON}
-    asked = named[form or (FormName.ZERO_SHOT if to is ExportFormat.VLMEVALKIT else FormName.FINE_TUNING)]
+    kits = {ExportFormat.VLMEVALKIT: exporters.write_vlmevalkit, ExportFormat.LMMS_EVAL: exporters.write_lmms_eval}
+    asked = named[form or (FormName.ZERO_SHOT if to in kits else FormName.FINE_TUNING)]
     try:
         asked = asked.without(*(without or ()))
     except ValueError as error:
         raise SettingsError("--without", str(error)) from error
+    if to in (ExportFormat.CVAT, ExportFormat.LABEL_STUDIO, ExportFormat.COCO, ExportFormat.FIFTYONE):
+        _export_to_tool(samples, to, out, root)
+        return
     if to in (ExportFormat.JSON, ExportFormat.JSONL, ExportFormat.PARQUET):
         if out.suffix.lower() != f".{to.value}":
             raise SettingsError(f"--out {out}", f"expected a name that ends in .{to.value}")
         count = write_reward_data(samples, out)
     elif to is ExportFormat.HUB:
-        count = write_hub_folder(samples, out)
-    elif to is ExportFormat.VLMEVALKIT:
-        count = write_vlmevalkit(samples, out, form=asked)
+        count = exporters.write_hub_folder(samples, out)
+    elif to in kits:
+        count = kits[to](samples, out, form=asked, root=root)
     else:
-        count = write_conversations(
+        count = exporters.write_conversations(
             samples, out, to.value, root=root, form=asked, per="row" if per == "row" else "video"
         )
     note(f"{out}: {count} rows of {len(samples)} videos")
 
 
+def _export_to_tool(samples: Sequence[Sample], to: ExportFormat, out: Path, root: str | None) -> None:
+    """Write for an annotation tool, and say what it cannot hold."""
+    from deeptrace.data import exporters
+
+    if to is ExportFormat.CVAT:
+        done = exporters.write_cvat(samples, out)
+    elif to is ExportFormat.LABEL_STUDIO:
+        done = exporters.write_label_studio(samples, out, root=root)
+    elif to is ExportFormat.COCO:
+        done = exporters.write_coco(samples, out)
+    else:
+        done = exporters.write_fiftyone(samples, out, root=root)
+    for line in done.notes:
+        note(f"warning: {line}")
+    note(f"{out}: {done.videos} videos, {done.traces} traces")
+
+
 @data.command("import")
 def import_command(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The tool's export.")],
-    source_format: Annotated[ImportFormat, typer.Option("--from", help="The tool.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Rows in RewardData's format.")],
-    passes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Every annotator's pass as well (JSON lines).")
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="The tool's export: a file, or a folder for cvat and fiftyone.")
+    ],
+    source_format: Annotated[ImportFormat, typer.Option("--from", help="Tool that the export is of.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the rows go, in RewardData's format.")],
+    rounds: Annotated[
+        Path | None,
+        typer.Option("--rounds", metavar="FILE", help="Where the marks of every single annotator go (JSON lines)."),
     ] = None,
     media: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The dataset's folder; CVAT's frame rates are read there.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The dataset's folder; what the export does not state is read from its videos."
+        ),
     ] = None,
     fps: Annotated[
         float | None, typer.Option(min=0.01, help="Frame rate of CVAT's videos, when they share one.")
@@ -206,27 +259,44 @@ def import_command(
     folder: Annotated[str, typer.Option(help="Where the videos lie, below the dataset's folder.")] = "videos",
     project: Annotated[str | None, typer.Option(help="Labelbox: project to read, by id or name.")] = None,
     truth: Annotated[
-        Truth | None, typer.Option("--label", help="The truth of all videos. [default: FAKE with a trace]")
+        GroundTruth | None,
+        typer.Option("--label", help="Ground truth of all videos. [default: the export's, else FAKE with a trace]"),
     ] = None,
     source: Annotated[str | None, typer.Option(help="Generator or origin of all videos.")] = None,
 ) -> None:
-    """Read annotations from Labelbox (NDJSON video export) or CVAT (for video 1.1)."""
-    from deeptrace.data import write_passes, write_reward_data
-    from deeptrace.data.importers import read_cvat, read_labelbox
-    from deeptrace.trace import Label
+    """Read annotations of Labelbox, CVAT (for video 1.1), Label Studio, COCO or FiftyOne. Exit code 1 if any fails."""
+    from deeptrace.data import importers, write_reward_data, write_rounds
+    from deeptrace.schema import Label
 
     label = Label(truth.value) if truth is not None else None
+    ask = None if media is None else (lambda name: _media_of(media / name))
     if source_format is ImportFormat.LABELBOX:
-        found = read_labelbox(path, project=project, folder=folder, label=label, source=source)
-    else:
+        found = importers.read_labelbox(path, project=project, folder=folder, label=label, source=source)
+    elif source_format is ImportFormat.CVAT:
         rate = fps if fps is not None or media is None else (lambda name: _rate_of(media / name))
-        found = read_cvat(path, fps=rate, folder=folder, label=label, source=source)
+        found = importers.read_cvat(path, fps=rate, folder=folder, label=label, source=source)
+    elif source_format is ImportFormat.LABEL_STUDIO:
+        found = importers.read_label_studio(path, media=ask, folder=folder, label=label, source=source)
+    elif source_format is ImportFormat.COCO:
+        found = importers.read_coco(path, media=ask, folder=folder, label=label, source=source)
+    else:
+        found = importers.read_fiftyone(path, media=ask, folder=folder, label=label, source=source)
     for warning in found.warnings:
         note(f"warning: {warning}")
+    for error in found.refused:
+        note(f"left out: {error}")
     write_reward_data(found.samples, out)
-    if passes is not None:
-        write_passes(found.passes, passes)
+    if rounds is not None:
+        write_rounds(found.rounds, rounds)
     note(f"{out}: {len(found.samples)} videos, {sum(len(sample.traces) for sample in found.samples)} traces")
+    if found.refused:
+        raise typer.Exit(EXIT_FAILED_INPUTS)
+
+
+def _media_of(path: Path) -> Media:
+    from deeptrace.video import probe
+
+    return probe(path)
 
 
 def _rate_of(path: Path) -> float:
@@ -244,9 +314,9 @@ def _ratios(text: str) -> dict[str, float]:
     try:
         numbers = [float(part) for part in parts]
     except ValueError as error:
-        raise SettingsError(f"--ratios {text}", "expected numbers, as 8:1:1") from error
+        raise SettingsError(f"--ratios {text}", "expected numbers, such as 8:1:1") from error
     if not 2 <= len(numbers) <= 3:
-        raise SettingsError(f"--ratios {text}", "expected two or three numbers, as 8:1:1")
+        raise SettingsError(f"--ratios {text}", "expected two or three numbers, such as 8:1:1")
     return dict(zip(names if len(numbers) == 3 else ("train", "test"), numbers, strict=True))
 
 

@@ -2,158 +2,271 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import time
 from contextlib import redirect_stdout
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from deeptrace.cli.terminal import (
+from deeptrace.cli.console import (
     EXIT_FAILED_INPUTS,
     EXIT_INTERRUPTED,
+    counted,
     note,
     parse_settings,
-    progress_bar,
 )
+from deeptrace.cli.options import (
+    DEFAULT_OUT,
+    DetectorName,
+    Inputs,
+    JsonLines,
+    Resume,
+    Timeout,
+    Workers,
+)
+from deeptrace.errors import SettingsError
+from deeptrace.urls import shown_name
 
 if TYPE_CHECKING:
-    from deeptrace.evaluate import DetectRun, Input, Judged
-    from deeptrace.trace import Verdict
+    from deeptrace.detectors import Analysis
+    from deeptrace.inference import DetectRun, Input
+    from deeptrace.schema import Verdict
 
 __all__ = ["detect"]
 
-DEFAULT_OUT = Path("deeptrace-out")
+
+class SortBy(StrEnum):
+    """The order of the clips in what is printed."""
+
+    INPUT = "input"
+    P = "p"
+    NAME = "name"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be shown, and where."""
+
+    json_lines: bool
+    brief: bool
+    csv: str | None
+    sort: SortBy
+    out: Path | None
+    report: bool
+    overlay: bool
+
+    @property
+    def stdout_is_for_programs(self) -> bool:
+        """Whether stdout holds rows for a program, so that all that people read goes to stderr."""
+        return self.json_lines or self.csv == "-"
 
 
 def detect(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, patterns or URLs.")],
-    detector: Annotated[str, typer.Option(help="See `deeptrace detectors`.")] = "tracenet",
+    paths: Inputs,
+    detector: DetectorName = "tracenet",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector; may be repeated.")
-    ] = None,
-    json_lines: Annotated[bool, typer.Option("--json", help="One JSON line a video on stdout, nothing else.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep verdicts (and what follows) here.")] = None,
-    overlay: Annotated[bool, typer.Option("--overlay", help="Write each video with its traces drawn in.")] = False,
-    report: Annotated[bool, typer.Option("--report", help="Write one self-contained HTML page.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an earlier run in --out.")] = False,
-    workers: Annotated[
-        int | None,
+        list[str] | None,
         typer.Option(
-            min=1,
-            help="Worker processes; threads for a served model. [default: one a core; 1 for a single video; "
-            "as many as questions in flight]",
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting of the detector; may be repeated. tracenet has threshold (see --threshold), min_score "
+            "(0.35: traces below it are left out, or called weak), prior (0.5: share of clips that are generated) and "
+            "fast (true: skips frames that no other needs).",
         ),
     ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Longest time a video; 0 is no limit. [default: 600]")
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_P",
+            help="From which p_fake on a clip is called AI-generated: fpr_1 or fpr_5 (1 or 5 of 100 real clips are "
+            "called so too), balanced (both errors equally frequent), or a number from 0 to 1. "
+            "[default: the detector's; tracenet's is fpr_5]",
+        ),
     ] = None,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="One line a clip: answer, p_fake, strongest trace, file name.")
+    ] = False,
+    json_lines: JsonLines = False,
+    csv: Annotated[
+        str | None,
+        typer.Option(
+            "--csv", metavar="FILE", help="Write one row a clip, with its SHA-256, for spreadsheets; - for stdout."
+        ),
+    ] = None,
+    sort: Annotated[
+        SortBy, typer.Option(help="Order of table and CSV: as given, by p_fake (highest first), or by name.")
+    ] = SortBy.INPUT,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep verdicts, report and overlays here.")] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Write each clip with its traces drawn in. [to: DIR/overlays]")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write a page with all clips and traces. [to: DIR/report.html]")
+    ] = False,
+    resume: Resume = False,
+    workers: Workers = None,
+    timeout: Timeout = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what a language model would take: frames, tokens, memory, time.")
+        bool, typer.Option("--dry-run", help="Only say what a language model would need: frames, tokens, memory, time.")
     ] = False,
 ) -> None:
-    """Say of each video whether it looks AI-generated, and where, when, which and why.
+    """Say of each clip whether it looks AI-generated, and where, when, which kind of trace and why.
 
-    Exit code 0: all were judged; 1: some failed, each is recorded; 2: nothing could be done; 130: stopped by Ctrl-C.
+    Examples: `deeptrace detect clip.mp4`, `deeptrace detect clips/ --brief --sort p`,
+    `deeptrace detect clips/ --report`.
+
+    p_fake is the probability that a clip is AI-generated, where half of all clips are. Where fewer are, it is too high:
+    --set prior=0.01 says that one in a hundred is.
+
+    Exit code 0: all have a verdict; 1: some failed, each is recorded; 2: nothing could be done; 130: stopped by Ctrl-C.
     --overlay and --report without --out write to deeptrace-out/.
     """
-    from deeptrace.evaluate import DetectRun, Job, expand_inputs
-    from deeptrace.evaluate.pools import wants_processes
+    if not dry_run:
+        from deeptrace.inference.executors.launch import prestart
 
-    out = DEFAULT_OUT if out is None and (overlay or report) else out
+        prestart()  # worker processes import what they need while this one does
+    from deeptrace.inference import DetectRun, Job, expand_inputs
+
+    began = time.monotonic()
+    asked = _Asked(
+        json_lines, brief, csv, sort, DEFAULT_OUT if out is None and (overlay or report) else out, report, overlay
+    )
+    _check(asked)
+    chosen = _settings(settings, threshold)
     inputs = expand_inputs(paths)
     if dry_run:
-        _plan(inputs, detector, parse_settings(settings or []), json_lines=json_lines)
+        _plan(inputs, detector, chosen, json_lines=json_lines)
         return
-    count, limit_s = workers, timeout or None
-    if wants_processes(detector):
-        count, limit_s = _processes(len(inputs), workers, timeout)
     stdout = sys.stdout
     # Whatever a detector prints in this process must not get between the JSON lines.
     with redirect_stdout(sys.stderr):
         run = DetectRun(
             inputs,
             detector=detector,
-            settings=parse_settings(settings or []),
-            workers=count,
-            timeout_s=limit_s,
-            job=Job(evidence=report, overlay_dir=str(out / "overlays") if overlay and out else None),
-            out=out,
+            settings=chosen,
+            workers=workers,
+            timeout_s=timeout,
+            job=Job(evidence=report, overlay_dir=str(asked.out / "overlays") if overlay and asked.out else None),
+            out=asked.out,
             resume=resume,
         )
-        results, interrupted = _judge_all(run, stdout if json_lines else None)
+        results, interrupted = _detect_all(run, stdout if json_lines else None)
     if interrupted:
-        note(f"stopped: {run.done} of {len(inputs)} done" + (f", kept in {out}; --resume goes on" if out else ""))
-    _show(results, json_lines=json_lines, out=out, overlay=overlay, report=report)
-    failed = sum(judged.verdict.label is None for judged in results)
+        kept = f", kept in {asked.out}; --resume goes on" if asked.out else ""
+        note(f"stopped: {run.done} of {len(inputs)} done{kept}")
+    _show(results, {shown_name(item.path): item.path for item in inputs}, asked, time.monotonic() - began)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
-    if failed:
-        note(f"{failed} of {len(results)} could not be judged")
+    if any(found.verdict.label is None for found in results):
         raise typer.Exit(EXIT_FAILED_INPUTS)
 
 
+def _check(asked: _Asked) -> None:
+    """Refuse what cannot be had together, before any work."""
+    if asked.csv is not None:
+        _check_table(asked.csv)
+    rows = [name for name, wanted in (("--json", asked.json_lines), ("--csv -", asked.csv == "-")) if wanted]
+    if len(rows) == 2:
+        raise SettingsError("--json and --csv -", "both want stdout", "Name a file for --csv.")
+    if rows and asked.brief:
+        raise SettingsError(f"--brief and {rows[0]}", "both want stdout", "Leave one of them out.")
+    if asked.json_lines and asked.csv is None and asked.sort is not SortBy.INPUT:
+        raise SettingsError(
+            "--sort", "does not apply to --json", "Its lines come as they are done, in the order given."
+        )
+
+
+def _check_table(name: str) -> None:
+    """Refuse a table's name that cannot be meant: `--csv *.mp4` would replace the first clip."""
+    from deeptrace.inference.inputs import VIDEO_SUFFIXES
+
+    path = Path(name)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        raise SettingsError(f"--csv {name}", "is the name of a video", "Write --csv table.csv.")
+    if path.is_dir():
+        raise SettingsError(f"--csv {name}", "is a folder", "Name a file in it.")
+
+
+def _settings(pairs: list[str] | None, threshold: str | None) -> dict[str, Any]:
+    """The detector's settings, `--threshold` among them."""
+    chosen = parse_settings(pairs or [])
+    if threshold is None:
+        return chosen
+    if "threshold" in chosen:
+        raise SettingsError("--threshold", "is given by --set, too", "Leave one of them out.")
+    return chosen | parse_settings([f"threshold={threshold}"])
+
+
 def _plan(inputs: list[Input], detector: str, settings: dict[str, Any], *, json_lines: bool) -> None:
-    """Say what judging `inputs` would take."""
-    from deeptrace.cli.plan_table import show_plan
+    """Print what analysing `inputs` would take."""
+    from deeptrace.cli.tables import show_plan
     from deeptrace.detectors import load_planner
-    from deeptrace.evaluate.dry_run import dry_run
+    from deeptrace.inference.dry_run import dry_run
 
     planner = load_planner(detector, **settings)
     if show_plan(dry_run(inputs, planner), planner.info, json_lines=json_lines):
         raise typer.Exit(EXIT_FAILED_INPUTS)
 
 
-def _judge_all(run: DetectRun, lines: TextIO | None) -> tuple[list[Judged], bool]:
+def _detect_all(run: DetectRun, lines: TextIO | None) -> tuple[list[Analysis], bool]:
     """The run's results, each a JSON line on `lines` as it comes, and whether Ctrl-C ended it early."""
-    results: list[Judged] = []
-    with run, progress_bar() as bar:
+    results: list[Analysis] = []
+    with run, counted("detecting", len(run)) as advance:
         if run.kept:
-            note(f"{run.kept} of {len(run)} were judged before")
-        task = bar.add_task("judging", total=len(run))
+            note(f"{run.kept} of {len(run)} were analysed before")
         try:
-            for judged in run.results():
-                results.append(judged)
-                bar.advance(task)
+            for found in run.results():
+                results.append(found)
+                advance()
                 if lines is not None:
-                    print(judged.verdict.model_dump_json(), file=lines, flush=True)
+                    print(found.verdict.model_dump_json(), file=lines, flush=True)
         except KeyboardInterrupt:
             return results, True
     return results, False
 
 
-def _processes(inputs: int, workers: int | None, timeout: float | None) -> tuple[int, float | None]:
-    """How many processes, and the time limit in seconds: a single video without a limit is judged in this process."""
-    from deeptrace.evaluate.detect_run import DEFAULT_TIMEOUT_S
+def _show(results: list[Analysis], addresses: dict[str, str], asked: _Asked, elapsed_s: float) -> None:
+    """Table or rows, the files that were asked for, and where they are."""
+    verdicts = [found.verdict for found in results]
+    _print(verdicts, addresses, asked, elapsed_s)
+    if asked.report and asked.out is not None:
+        from deeptrace.reports.detection import write_report
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = min(inputs, cores) if workers is None else workers
-    alone = workers == 1 or (workers is None and inputs == 1)
-    if timeout is None:
-        return max(count, 1), None if alone else DEFAULT_TIMEOUT_S
-    return max(count, 1), timeout or None
-
-
-def _show(results: list[Judged], *, json_lines: bool, out: Path | None, overlay: bool, report: bool) -> None:
-    """The table for people, and where the files are."""
-    from deeptrace.cli.verdict_table import print_verdicts
-
-    if not json_lines:
-        print_verdicts([judged.verdict for judged in results])
-    if report and out is not None:
-        from deeptrace.evaluate.report import write_report
-
-        with progress_bar() as bar:
-            task = bar.add_task("report", total=len(results))
-            page = write_report(results, out / "report.html", on_clip=lambda: bar.advance(task))
+        with counted("writing the report", len(results)) as advance:
+            page = write_report(results, asked.out / "report.html", addresses=addresses, on_clip=advance)
         note(f"report: {page}")
-    if overlay and out is not None:
-        note(f"overlays: {out / 'overlays'}")
-    if used := _usage([judged.verdict for judged in results]):
+    if asked.overlay and asked.out is not None:
+        note(f"overlays: {asked.out / 'overlays'}")
+    if used := _usage(verdicts):
         note(used)
-    if out is not None:
-        note(f"verdicts: {out / 'verdicts.jsonl'}")
+    if asked.out is not None:
+        note(f"verdicts: {asked.out / 'verdicts.jsonl'}")
+
+
+def _print(verdicts: list[Verdict], addresses: dict[str, str], asked: _Asked, elapsed_s: float) -> None:
+    """The table, or lines, or rows for programs with the summary on stderr."""
+    from deeptrace.cli import verdicts as shown
+    from deeptrace.io.atomic import atomic_path
+
+    ordered = shown.arranged(verdicts, asked.sort)
+    tabled = not asked.brief and not asked.stdout_is_for_programs
+    if asked.csv == "-":
+        shown.write_csv(ordered, addresses, sys.stdout)
+    if asked.brief:
+        shown.print_brief(ordered)
+    elif tabled:
+        shown.print_table(ordered, elapsed_s)
+    if not tabled:
+        note(shown.summary(verdicts, elapsed_s))
+    # Last: where the disk refuses, people have at least seen the answers.
+    if asked.csv is not None and asked.csv != "-":
+        with atomic_path(asked.csv) as scratch, scratch.open("w", encoding="utf-8", newline="") as file:
+            shown.write_csv(ordered, addresses, file)
+        note(f"table: {asked.csv}")
 
 
 def _usage(verdicts: list[Verdict]) -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deeptrace.errors import install_command
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -13,9 +15,12 @@ __all__ = ["detectors"]
 
 
 def detectors(
-    json_output: Annotated[bool, typer.Option("--json", help="A JSON list on stdout, nothing else.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON list on stdout, and nothing else.")] = False,
 ) -> None:
-    """List the detectors that can be asked for by name, and what each still needs here; then the paper's baselines."""
+    """List the detectors, with what each still needs to run here; then the models of the paper.
+
+    A name of the first column goes after --detector, as in `deeptrace detect clip.mp4 --detector baseline:d3`.
+    """
     import json
 
     from rich.console import Console
@@ -36,7 +41,7 @@ def _detectors() -> list[dict[str, Any]]:
     rows = []
     for family in families().values():
         for name, summary in (family.names or {f"{family.prefix}:...": family.summary}).items():
-            extra = f"pip install 'deeptrace[{family.extra}]'" if family.missing and family.extra else None
+            extra = install_command(family.extra) if family.missing and family.extra else None
             rows.append(
                 {
                     "name": name,
@@ -54,7 +59,7 @@ def _detectors() -> list[dict[str, Any]]:
 def _baselines() -> list[dict[str, Any]]:
     """The paper's baselines as rows of the same kind, each with what is known of it under "paper"."""
     from deeptrace.detectors import families
-    from deeptrace.detectors.paper_models import PAPER_MODELS
+    from deeptrace.detectors.vlm.paper_models import PAPER_MODELS
 
     family = families()["openai"]
     rows = []
@@ -76,7 +81,7 @@ def _baselines() -> list[dict[str, Any]]:
                 "summary": f"{model.name}, a baseline of the paper",
                 "ready": not family.missing,
                 "needs": list(family.missing),
-                "install": f"pip install 'deeptrace[{family.extra}]'" if family.missing else None,
+                "install": install_command(family.extra) if family.missing and family.extra else None,
                 "origin": family.origin,
                 "paper": facts,
             }
@@ -85,15 +90,15 @@ def _baselines() -> list[dict[str, Any]]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    from deeptrace.cli.terminal import printable
+    from deeptrace.cli.console import printable
 
-    table = Table()
-    table.add_column("detector", no_wrap=True)
-    table.add_column("what it is")
-    table.add_column("state")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("detector", "what it is", "state"):
+        table.add_column(name, no_wrap=name == "detector")
     for row in rows:
         state = "default" if row["default"] else "ready" if row["ready"] else f"needs: {row['install'] or row['needs']}"
         table.add_row(*(Text(printable(str(text))) for text in (row["name"], row["summary"], state)))
@@ -101,15 +106,19 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _paper_table(rows: list[dict[str, Any]]) -> Table:
+    from rich import box
     from rich.table import Table
 
     table = Table(
-        title="The paper's baselines, run through a server (the open ones here, too: hf:MODEL)", title_justify="left"
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title="The paper's baselines, run through a server (the open ones also here: hf:MODEL)",
+        title_justify="left",
     )
-    table.add_column("name", no_wrap=True)
-    table.add_column("ask for it as; frames, boxes, licence, weights in bf16", overflow="fold")
+    table.add_column("model", no_wrap=True)
+    table.add_column("detector; frames, boxes, licence, weights in bf16", overflow="fold")
     table.caption = (
-        "What is not known for sure is left out; --json says it. Cache and activations come on top of weights."
+        "What is not known for sure is left out; --json names it. Cache and activations come on top of weights."
     )
     table.caption_justify = "left"
     for row in rows:

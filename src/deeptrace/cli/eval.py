@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.terminal import interrupted, note, parse_settings, stage_bars
+from deeptrace.cli.console import interrupted, note, parse_settings, stage_bars
+from deeptrace.cli.options import DetectorSettings, JsonObject, Resume, Timeout, Workers
 
 if TYPE_CHECKING:
-    from deeptrace.evaluate.run import Evaluation
+    from deeptrace.benchmark.run import Evaluation
 
 __all__ = ["evaluate"]
 
@@ -22,41 +23,62 @@ UNMATCHED_SHOWN = 3
 
 
 def evaluate(
-    data: Annotated[str, typer.Option(metavar="DIR_OR_JSON", help="RewardData folder or annotation file.")],
-    split: Annotated[str, typer.Option(help="Which split; 'all' for everything.")] = "test",
-    detector: Annotated[str | None, typer.Option(help="See `deeptrace detectors`. [default: tracenet]")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector; may be repeated.")
+    data: Annotated[
+        str, typer.Option(metavar="DIR_OR_JSON", help="Annotated clips: a RewardData folder, or its annotation file.")
+    ],
+    split: Annotated[str, typer.Option(help="Which part of them; 'all' for everything.")] = "test",
+    detector: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which detector; `deeptrace detectors` lists them. [default: tracenet]"),
     ] = None,
+    settings: DetectorSettings = None,
     predictions: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Answers that are there already, instead of a detector.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Measure the answers in this file, instead of running a detector."),
+    ] = None,
+    answer_space: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Unit of the file's boxes: pixels, fractions, permille, ... [default: pixels]"
+        ),
     ] = None,
     judge: Annotated[
-        str | None, typer.Option(metavar="openai:MODEL[@URL]", help="Judge of explanations; its key: environment.")
+        str | None,
+        typer.Option(
+            metavar="openai:MODEL[@URL]",
+            help="Model that scores explanations; docs/benchmark.md says where its key comes from.",
+        ),
     ] = None,
     judge_cache: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the judge's answers are kept. [default: user cache]")
     ] = None,
-    passes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Annotation passes. [default: passes.jsonl beside the rows]")
+    rounds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Marks of every annotator, for the human ceiling. [default: passes.jsonl beside the rows]",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep run, numbers and report here.")] = None,
-    report: Annotated[bool, typer.Option("--report/--no-report", help="With --out: report.html and .md.")] = True,
-    json_output: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
-    timeout: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Longest time a video; needs a detector by name.")
-    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="With --out: write report.html and report.md.")
+    ] = True,
+    json_output: JsonObject = False,
+    resume: Resume = False,
+    workers: Workers = None,
+    timeout: Timeout = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of videos for the 95 % intervals.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of bootstrap and baselines.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of bootstrap and baselines.")] = 0,
 ) -> None:
-    """Measure a detector or a predictions file by the paper's protocol and by ours, beside published rows.
+    """Measure a detector, or a file of answers, on annotated clips, by the paper's protocol and by ours.
+
+    Published results stand beside it. Examples: `deeptrace eval --data RewardData/ --out runs/tracenet`,
+    `deeptrace eval --data RewardData/ --predictions answers.jsonl`.
 
     Exit code 0: measured, whatever the numbers and outcomes; 2: nothing could be done; 130: stopped, what was done is
     kept in --out and --resume goes on.
     """
-    from deeptrace.evaluate.run import evaluate as run
+    from deeptrace.benchmark.run import evaluate as run
 
     with redirect_stdout(sys.stderr), stage_bars() as show:
         try:
@@ -66,13 +88,14 @@ def evaluate(
                 detector=detector,
                 settings=parse_settings(settings or []),
                 predictions=predictions,
+                answer_space=answer_space,
                 judge=judge,
                 judge_cache=judge_cache,
-                passes=passes,
+                rounds=rounds,
                 out=out,
                 resume=resume,
                 workers=workers,
-                timeout_s=timeout or None,
+                timeout_s=timeout,
                 bootstrap=bootstrap,
                 seed=seed,
                 on_done=show,
@@ -80,7 +103,7 @@ def evaluate(
         except KeyboardInterrupt:
             interrupted(f"what was done is kept in {out}; --resume goes on" if out else "nothing is kept without --out")
         if out is not None and report:
-            from deeptrace.evaluate.bench_report import write_bench_report
+            from deeptrace.reports.benchmark import write_bench_report
 
             clips = count(1)
             write_bench_report(found, out, on_clip=lambda: show("report", next(clips), None))
@@ -89,14 +112,17 @@ def evaluate(
 
 def _show(found: Evaluation, *, json_output: bool, out: Path | None, report: bool) -> None:
     if found.kept:
-        note(f"{found.kept} results were there before")
+        note(f"{found.kept} results were kept from before")
     if found.unmatched:
         shown = ", ".join(found.unmatched[:UNMATCHED_SHOWN])
-        note(f"{len(found.unmatched)} predictions belong to no video of the split, as {shown}")
+        note(f"{len(found.unmatched)} predictions belong to no video of the split, such as {shown}")
+    if found.repeated:
+        shown = ", ".join(found.repeated[:UNMATCHED_SHOWN])
+        note(f"{len(found.repeated)} videos have several predictions, such as {shown}: the last of each counts")
     if json_output:
-        typer.echo(json.dumps(found.result, ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(found.result.as_json(), ensure_ascii=False, allow_nan=False))
     else:
-        from deeptrace.cli.eval_table import print_evaluation
+        from deeptrace.cli.tables import print_evaluation
 
         print_evaluation(found.result)
     if out is not None:

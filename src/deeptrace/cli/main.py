@@ -1,7 +1,7 @@
 """`deeptrace`: the commands, put together.
 
 Exit codes: 0 all went well; 1 the work was done but some inputs failed (each is recorded); 2 the command, a setting or
-a detector makes no sense, and nothing was done, or the disk refused and what was done is kept; 130 stopped by Ctrl-C,
+a detector is invalid, and nothing was done, or the disk refused and what was done is kept; 130 stopped by Ctrl-C,
 what was done is kept.
 
 A command's module is imported only for its own run and for help, and imports heavy things only inside its function, so
@@ -19,6 +19,7 @@ import typer
 from deeptrace.cli.audit import audit
 from deeptrace.cli.calibrate import calibrate
 from deeptrace.cli.compare import compare
+from deeptrace.cli.console import fail
 from deeptrace.cli.data import data
 from deeptrace.cli.detect import detect
 from deeptrace.cli.detectors import detectors
@@ -27,16 +28,17 @@ from deeptrace.cli.eval import evaluate
 from deeptrace.cli.leaderboard import leaderboard
 from deeptrace.cli.score import score
 from deeptrace.cli.serve import serve
+from deeptrace.cli.studio import studio
 from deeptrace.cli.synth import synth
-from deeptrace.cli.terminal import fail
 from deeptrace.cli.train import train
-from deeptrace.errors import DeeptraceError
+from deeptrace.errors import ConfigError, DeeptraceError
+from deeptrace.urls import public_text
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="deeptrace",
-    help="Is this video AI-generated, and where, when, which and why. A score is evidence, not proof.",
+    help="Is this video AI-generated, and where, when, which kind and why? A score is evidence, not proof.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -52,6 +54,7 @@ app.command()(compare)
 app.command()(calibrate)
 app.command()(score)
 app.command()(serve)
+app.command()(studio)
 app.add_typer(data, name="data")
 app.add_typer(leaderboard, name="leaderboard")
 app.add_typer(train, name="train")
@@ -65,21 +68,33 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+class _PublicFormatter(logging.Formatter):
+    """Log lines, those of other packages among them, without the secrets of URLs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return public_text(super().format(record))
+
+
 @app.callback()
 def _common(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details to stderr.")] = False,
 ) -> None:
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(name)s: %(message)s")
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_PublicFormatter("%(name)s: %(message)s"))
     logging.getLogger("huggingface_hub").propagate = False  # it writes its lines itself
 
 
 def main() -> None:
-    """Run the command line; every error of deeptrace or of the disk becomes one line on stderr and exit code 2."""
+    """Run the command line; every fault that deeptrace or the disk finds is one line on stderr; exit code 2."""
     try:
         app()
+    except ConfigError as error:
+        fail(*map(str, error.faults))
     except DeeptraceError as error:
         fail(str(error))
     except BrokenPipeError:

@@ -6,32 +6,31 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from deeptrace.cli.terminal import (
+from deeptrace.cli.console import (
     EXIT_FAILED_INPUTS,
     EXIT_INTERRUPTED,
-    EXIT_USAGE,
     fail,
     note,
     parse_settings,
     progress_bar,
 )
+from deeptrace.cli.options import DEFAULT_OUT, DetectorName, DetectorSettings, Resume, Timeout, Workers
 
 if TYPE_CHECKING:
-    from deeptrace.evaluate import Input
+    from deeptrace.inference import Input
+    from deeptrace.reward.best_of_n import Pick, Placed
     from deeptrace.reward.clips import ClipInfo, ScoredClip
-    from deeptrace.reward.pairs import PairSet
+    from deeptrace.reward.preference_pairs import PairSet
     from deeptrace.reward.ranking import Ranked
-    from deeptrace.reward.select import Pick
 
 __all__ = ["score"]
-
-DEFAULT_OUT = Path("deeptrace-out")
 
 
 class FolderIs(StrEnum):
@@ -41,37 +40,91 @@ class FolderIs(StrEnum):
     GENERATOR = "generator"
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What is to be chosen.
+
+    Attributes:
+        best_of: first clips of a prompt to pick the best of; None for no picks.
+        top_k: clips to keep of each prompt; None to keep no list.
+        pairs: settings of the pairs; None for none.
+        rank: whether generators are ranked.
+        seed: of intervals.
+    """
+
+    best_of: int | None
+    top_k: int | None
+    pairs: dict[str, Any] | None
+    rank: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What was chosen; None where it was not asked for."""
+
+    picks: list[Pick] | None = None
+    top: list[Placed] | None = None
+    made: PairSet | None = None
+    ranked: list[Ranked] | None = None
+
+
 def score(
-    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Files, folders, patterns or URLs.")] = None,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH",
+            help="Clips: files, folders (with all below them), patterns such as 'clips/*.mp4', or URLs.",
+        ),
+    ] = None,
     clips: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="CSV, JSON or JSONL with video, prompt, generator; or a RewardData folder."),
+        typer.Option(
+            metavar="FILE", help="Clips from a table: CSV, JSON or JSONL with video, prompt, generator; or RewardData."
+        ),
     ] = None,
-    folder_is: Annotated[FolderIs | None, typer.Option(help="What a PATH's folder name stands for.")] = None,
-    detector: Annotated[str, typer.Option(help="See `deeptrace detectors`.")] = "tracenet",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector; may be repeated.")
+    folder_is: Annotated[
+        FolderIs | None, typer.Option(help="What the name of a PATH's folder is: its prompt or its generator.")
     ] = None,
+    detector: DetectorName = "tracenet",
+    settings: DetectorSettings = None,
     best_of: Annotated[
-        int | None, typer.Option("--best-of", min=1, metavar="N", help="Pick the best of each prompt's first N clips.")
+        int | None,
+        typer.Option(
+            "--best-of",
+            min=1,
+            metavar="N",
+            help="Pick the best of each prompt's first N clips; later ones are left out.",
+        ),
     ] = None,
-    pairs: Annotated[bool, typer.Option("--pairs", help="Write preference pairs: pairs.jsonl, pairs.csv.")] = False,
-    min_margin: Annotated[float, typer.Option(help="Least difference of rewards in a pair.")] = 0.05,
-    pairs_per_prompt: Annotated[int, typer.Option(min=1, help="At most so many, widest first.")] = 1,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            "--top-k", min=1, metavar="K", help="List the K best clips of each prompt, or of all without one."
+        ),
+    ] = None,
+    pairs: Annotated[
+        bool,
+        typer.Option("--pairs", help="Make pairs of a better and a worse clip of a prompt: pairs.jsonl, pairs.csv."),
+    ] = False,
+    min_margin: Annotated[float, typer.Option(help="Smallest difference of rewards in a pair.")] = 0.05,
+    pairs_per_prompt: Annotated[int, typer.Option(min=1, help="Most pairs of a prompt, widest first.")] = 1,
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Keep pairs of clips that look the same.")
     ] = False,
-    rank: Annotated[bool, typer.Option("--rank", help="Rank generators, with 95 % intervals.")] = False,
-    json_lines: Annotated[bool, typer.Option("--json", help="JSON lines on stdout, nothing else.")] = False,
+    rank: Annotated[bool, typer.Option("--rank", help="Rank generators by mean reward, with 95 % intervals.")] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="JSON lines on stdout, and nothing else; `kind` says what each is.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep verdicts, rewards and choices here.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an earlier run in --out.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
-    timeout: Annotated[
-        float | None, typer.Option(min=0, metavar="SECONDS", help="Longest time a video. [default: none]")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of intervals, and of A and B in pairs.csv.")] = 0,
+    resume: Resume = False,
+    workers: Workers = None,
+    timeout: Timeout = None,
+    seed: Annotated[int, typer.Option(help="Seed of intervals, and of A and B in pairs.csv.")] = 0,
 ) -> None:
-    """Reward each clip from 0 to 1, higher is better, and choose by it.
+    """Give each clip a reward from 0 to 1, higher is better, and choose by it.
+
+    Examples: `deeptrace score clips/`, `deeptrace score samples/ --folder-is prompt --best-of 4 --pairs --out chosen`.
 
     Exit code 0: all were scored; 1: some failed, each is recorded; 2: nothing could be done; 130: stopped by Ctrl-C.
     --pairs without --out writes to deeptrace-out/. Stopped early, nothing is chosen.
@@ -79,27 +132,22 @@ def score(
     inputs, infos = _inputs(paths or [], clips, folder_is)
     _check_choices(infos, prompts=best_of is not None or pairs, generators=rank)
     out = DEFAULT_OUT if out is None and pairs else out
+    margins = {"min_margin": min_margin, "most_per_prompt": pairs_per_prompt, "keep_duplicates": keep_duplicates}
+    wanted = _Wanted(best_of, top_k, margins if pairs else None, rank, seed)
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):
         run: dict[str, Any] = {"detector": detector, "settings": parse_settings(settings or []), "workers": workers}
-        run |= {"timeout_s": timeout or None, "out": out, "resume": resume}
+        run |= {"timeout_s": timeout, "out": out, "resume": resume}
         scored, interrupted = _score_all(inputs, infos, run)
-        picks, made, ranked = _choose(
-            scored,
-            best_of=None if interrupted else best_of,
-            pairs={"min_margin": min_margin, "most_per_prompt": pairs_per_prompt, "keep_duplicates": keep_duplicates}
-            if pairs and not interrupted
-            else None,
-            rank_seed=seed if rank and not interrupted else None,
-        )
+        chosen = _Chosen() if interrupted else _choose(scored, wanted)
         if out is not None:
-            _write(out, scored, picks, made, ranked, min_margin=min_margin, seed=seed)
+            _write(out, scored, chosen, min_margin=min_margin, seed=seed)
     if json_lines:
-        _print_lines(stdout, scored, picks, made, ranked)
+        _print_lines(stdout, scored, chosen)
     else:
-        from deeptrace.cli.score_tables import print_scores
+        from deeptrace.cli.tables import print_scores
 
-        print_scores(scored, picks, made, ranked)
+        print_scores(scored, picks=chosen.picks, top=chosen.top, made=chosen.made, ranked=chosen.ranked)
     failed = sum(not clip.scored for clip in scored)
     if interrupted:
         note(f"stopped: {len(scored)} of {len(inputs)} scored" + (f", kept in {out}; --resume goes on" if out else ""))
@@ -110,12 +158,12 @@ def score(
 
 
 def _inputs(paths: list[str], table: str | None, folder_is: FolderIs | None) -> tuple[list[Input], dict[str, ClipInfo]]:
-    """What to judge, and where each comes from; a path that both name is as the table says."""
-    from deeptrace.evaluate import Input, expand_inputs
+    """The clips to score, and where each comes from; for a path that both name the table counts."""
+    from deeptrace.inference import Input, expand_inputs
     from deeptrace.reward.clips import clips_of_paths, read_clips
 
     if not paths and table is None:
-        fail("name clips: PATH... or --clips FILE", EXIT_USAGE)
+        fail("name clips: PATH... or --clips FILE")
     listed = read_clips(table) if table is not None else []
     found = {item.path: item for item in [*(Input(clip.path) for clip in listed), *expand_inputs(paths)]}
     infos = {clip.path: clip for clip in clips_of_paths(found, folder_is=folder_is)}
@@ -138,72 +186,63 @@ def _score_all(
     inputs: list[Input], infos: dict[str, ClipInfo], run_args: dict[str, Any]
 ) -> tuple[list[ScoredClip], bool]:
     """Every clip scored, in order, and whether Ctrl-C ended it early."""
-    from deeptrace.evaluate import DetectRun
+    from deeptrace.inference import DetectRun
     from deeptrace.reward.clips import ScoredClip
-    from deeptrace.reward.rewarder import reward_of
+    from deeptrace.reward.reward import reward_of
 
     scored: list[ScoredClip] = []
     with DetectRun(inputs, **run_args) as run, progress_bar() as bar:
         if run.kept:
-            note(f"{run.kept} of {len(run)} were judged before")
+            note(f"{run.kept} of {len(run)} were analysed before")
         task = bar.add_task("scoring", total=len(run))
         try:
-            for item, judged in zip(inputs, run.results(), strict=True):
-                scored.append(ScoredClip(infos[item.path], reward_of(judged.verdict)))
+            for item, found in zip(inputs, run.results(), strict=True):
+                scored.append(ScoredClip(infos[item.path], reward_of(found.verdict)))
                 bar.advance(task)
         except KeyboardInterrupt:
             return scored, True
     return scored, False
 
 
-def _choose(
-    scored: list[ScoredClip], *, best_of: int | None, pairs: dict[str, Any] | None, rank_seed: int | None
-) -> tuple[list[Pick] | None, PairSet | None, list[Ranked] | None]:
-    from deeptrace.reward.pairs import make_pairs
+def _choose(scored: list[ScoredClip], wanted: _Wanted) -> _Chosen:
+    from deeptrace.reward.best_of_n import best_of, top_k
+    from deeptrace.reward.preference_pairs import make_pairs
     from deeptrace.reward.ranking import rank_generators
-    from deeptrace.reward.select import best_of as pick_best
 
-    return (
-        None if best_of is None else pick_best(scored, best_of),
-        None if pairs is None else make_pairs(scored, **pairs),
-        None if rank_seed is None else rank_generators(scored, seed=rank_seed),
+    return _Chosen(
+        picks=None if wanted.best_of is None else best_of(scored, wanted.best_of),
+        top=None if wanted.top_k is None else top_k(scored, wanted.top_k),
+        made=None if wanted.pairs is None else make_pairs(scored, **wanted.pairs),
+        ranked=rank_generators(scored, seed=wanted.seed) if wanted.rank else None,
     )
 
 
-def _write(
-    out: Path,
-    scored: list[ScoredClip],
-    picks: list[Pick] | None,
-    made: PairSet | None,
-    ranked: list[Ranked] | None,
-    *,
-    min_margin: float,
-    seed: int,
-) -> None:
-    from deeptrace.data.jsonio import write_lines
-    from deeptrace.reward.pairs import write_pairs_csv, write_pairs_jsonl
+def _write(out: Path, scored: list[ScoredClip], chosen: _Chosen, *, min_margin: float, seed: int) -> None:
+    from deeptrace.io.jsonl import write_lines
+    from deeptrace.reward.preference_pairs import write_pairs_csv, write_pairs_jsonl
 
     write_lines((clip.as_json() for clip in scored), out / "rewards.jsonl")
-    if picks is not None:
-        write_lines((pick.as_json() for pick in picks), out / "best.jsonl")
-    if made is not None:
-        write_pairs_jsonl(made.pairs, out / "pairs.jsonl")
-        write_pairs_csv(made.pairs, out / "pairs.csv", same_below=min_margin, seed=seed)
-    if ranked is not None:
-        write_lines((row.as_json() for row in ranked), out / "ranking.jsonl")
+    if chosen.picks is not None:
+        write_lines((pick.as_json() for pick in chosen.picks), out / "best.jsonl")
+    if chosen.top is not None:
+        write_lines((placed.as_json() for placed in chosen.top), out / "top.jsonl")
+    if chosen.made is not None:
+        write_pairs_jsonl(chosen.made.pairs, out / "pairs.jsonl")
+        write_pairs_csv(chosen.made.pairs, out / "pairs.csv", same_below=min_margin, seed=seed)
+    if chosen.ranked is not None:
+        write_lines((row.as_json() for row in chosen.ranked), out / "ranking.jsonl")
     note(f"rewards: {out / 'rewards.jsonl'}")
 
 
-def _print_lines(
-    stdout: Any,
-    scored: list[ScoredClip],
-    picks: list[Pick] | None,
-    made: PairSet | None,
-    ranked: list[Ranked] | None,
-) -> None:
-    """Every row as a JSON line whose `kind` says what it is: clip, best, pair or rank."""
-    groups: dict[str, Sequence[Any]] = {"clip": scored, "best": picks or [], "rank": ranked or []}
-    groups["pair"] = made.pairs if made else []
+def _print_lines(stdout: TextIO, scored: list[ScoredClip], chosen: _Chosen) -> None:
+    """Every row as a JSON line whose `kind` says what it is: clip, best, top, pair or rank."""
+    groups: dict[str, Sequence[Any]] = {
+        "clip": scored,
+        "best": chosen.picks or [],
+        "top": chosen.top or [],
+        "rank": chosen.ranked or [],
+        "pair": chosen.made.pairs if chosen.made else [],
+    }
     for kind, rows in groups.items():
         for row in rows:
             print(json.dumps({"kind": kind} | row.as_json(), ensure_ascii=False, allow_nan=False), file=stdout)

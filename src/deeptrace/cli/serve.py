@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.terminal import note, parse_settings
+from deeptrace.cli.console import note, parse_settings
+from deeptrace.cli.options import DetectorName, DetectorSettings, Workers
 
 if TYPE_CHECKING:
-    from deeptrace.studio.serve.app import ScoreApi
+    from deeptrace.server.app import ScoreApi
 
 __all__ = ["serve"]
 
@@ -20,56 +21,75 @@ _MIB = 1 << 20
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for a free one.")] = 8000,
-    detector: Annotated[str, typer.Option(help="See `deeptrace detectors`.")] = "tracenet",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector; may be repeated.")
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Scoring processes.")] = 1,
-    max_queue: Annotated[int, typer.Option(min=1, help="Clips that may wait; beyond it callers get 429.")] = 64,
-    max_batch: Annotated[int, typer.Option(min=1, help="Clips handed to a worker at once.")] = 4,
-    batch_wait_ms: Annotated[float, typer.Option(min=0, help="How long a free worker waits for more.")] = 5.0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for a free one.")] = 8000,
+    detector: DetectorName = "tracenet",
+    settings: DetectorSettings = None,
+    workers: Workers = None,
+    max_queue: Annotated[
+        int, typer.Option(min=1, help="Most clips that wait; further requests are told to try again (status 429).")
+    ] = 64,
     root: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="A folder whose files may be named; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="A folder whose files a request may name, by a path in it or a full one; may be repeated.",
+        ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(metavar="HOST[:PORT]", help="A host, or *.DOMAIN, to fetch URLs from; may be repeated."),
     ] = None,
     allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Those hosts may have addresses of the local network.")
+        bool, typer.Option("--allow-private", help="Allow those hosts to have addresses of the local network.")
     ] = False,
     api_keys: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="One key a line. [default: $DEEPTRACE_SERVE_KEYS]")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keys that callers need, one a line. [default: those in DEEPTRACE_SERVE_KEYS]"
+        ),
     ] = None,
     open_to_all: Annotated[
-        bool, typer.Option("--open-to-all", help="Listen beyond this machine without keys.")
+        bool, typer.Option("--open-to-all", help="Answer other machines without keys, too.")
     ] = False,
-    max_mb: Annotated[float, typer.Option(min=0.001, help="Of one clip.")] = 256,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Of a frame.")] = 4096 * 2304,
-    max_frames: Annotated[int, typer.Option(min=1, help="Of a clip.")] = 20_000,
-    max_seconds: Annotated[float, typer.Option(min=0.001, help="Of a clip.")] = 600,
-    clip_timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Longest work on a clip.")] = 60,
-    clip_memory_mb: Annotated[int, typer.Option(min=64, help="What work on a clip may ask for.")] = 2048,
+    max_mb: Annotated[float, typer.Option(min=0.001, help="Largest clip, in MiB.")] = 256,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Most pixels of a frame.")] = 4096 * 2304,
+    max_frames: Annotated[int, typer.Option(min=1, help="Most frames of a clip.")] = 20_000,
+    max_seconds: Annotated[float, typer.Option(min=0.001, help="Longest clip, in seconds.")] = 600,
+    clip_timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="Longest time for one clip; shorter than elsewhere, because somebody waits.",
+        ),
+    ] = 60,
+    clip_memory_mb: Annotated[int, typer.Option(min=64, help="Memory limit for a clip, in MiB.")] = 2048,
     deadline: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Longest time for a request.")] = 300,
-    drain: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long a stop waits.")] = 60,
-    fps: Annotated[
-        float | None, typer.Option(help="Of clips that come as images without a rate (Flow-Factory).")
-    ] = None,
+    drain: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="How long a stop waits for requests that are being answered."),
+    ] = 60,
+    fps: Annotated[float | None, typer.Option(help="Frame rate of clips that come as images (Flow-Factory).")] = None,
     failed: Annotated[
         float | None, typer.Option(help="What Flow-Factory gets for a clip without a reward. [default: an error]")
     ] = None,
-    spool: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where clips lie meanwhile. [default: the system's]")
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for clips that are being scored. [default: the system's for temporary files]"
+        ),
     ] = None,
 ) -> None:
-    """Answer requests for rewards until SIGTERM or Ctrl-C, then finish what was begun.
+    """Give rewards over HTTP, until Ctrl-C or SIGTERM; what was begun is finished first.
+
+    Example: `deeptrace serve --root /data/clips`; then POST `{"clips": [{"path": "a.mp4"}]}` to `/v1/score`.
 
     Keys are read from --api-keys or the variable DEEPTRACE_SERVE_KEYS; without any, only this machine may ask.
     """
-    from deeptrace.studio.serve import Limits, ServeSettings
-    from deeptrace.studio.serve.keys import read_keys
-    from deeptrace.studio.serve.run import serve as run
+    from deeptrace.inference.executor import cores
+    from deeptrace.server import Limits, ServeSettings
+    from deeptrace.server.auth import read_keys
+    from deeptrace.server.run import serve as run
 
     limits = Limits(
         clip_bytes=round(max_mb * _MIB),
@@ -85,10 +105,8 @@ def serve(
     chosen = ServeSettings(
         detector=detector,
         detector_settings=parse_settings(settings or []),
-        workers=workers,
+        workers=workers or cores(),
         max_queue=max_queue,
-        max_batch=max_batch,
-        batch_wait_s=batch_wait_ms / 1000,
         roots=tuple(str(folder) for folder in root or ()),
         hosts=tuple(allow_host or ()),
         private_addresses=allow_private,
@@ -97,7 +115,7 @@ def serve(
         frames_fps=fps,
         failed=failed,
         drain_s=drain,
-        spool_dir=None if spool is None else str(spool),
+        scratch_dir=None if scratch is None else str(scratch),
     )
     run(chosen, host=host, port=port, open_to_all=open_to_all, on_ready=_announce)
 
@@ -105,5 +123,6 @@ def serve(
 def _announce(url: str, api: ScoreApi) -> None:
     info = api.scorer.info
     guarded = "with keys" if api.settings.keys else "without keys"
-    note(f"serving {info.name if info else ''} at {url} ({guarded}); {url}/openapi.json says how to ask")
+    note(f"serving {info.name if info else ''} at {url} ({guarded})")
+    note(f"the API is described at {url}/openapi.json")
     sys.stderr.flush()

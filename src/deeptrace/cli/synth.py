@@ -7,37 +7,52 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.terminal import EXIT_FAILED_INPUTS, fail, interrupted, note, progress_bar
+from deeptrace.cli.console import EXIT_FAILED_INPUTS, fail, interrupted, note, plural, progress_bar
+from deeptrace.cli.options import Resume
 
 if TYPE_CHECKING:
-    from deeptrace.trace import Category
+    from deeptrace.schema import Category
 
 __all__ = ["synth"]
 
 
 def synth(
-    paths: Annotated[list[str], typer.Argument(metavar="REAL", help="Real clips: files, folders, patterns, URLs.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="REAL", show_default=False, help="Real clips: files, folders, patterns or URLs."),
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the dataset to.")],
-    clips: Annotated[int | None, typer.Option(min=1, help="How many to make. [default: one a real clip]")] = None,
-    traces: Annotated[str, typer.Option(metavar="N..M", help="Traces in a clip, fewest..most.")] = "1..3",
-    severity: Annotated[str, typer.Option(metavar="A..B", help="Severity, 0 hardly seen to 1 gross.")] = "0.4..1",
-    seed: Annotated[int, typer.Option(help="Same seed, same clips.")] = 0,
+    clips: Annotated[int | None, typer.Option(min=1, help="How many to make. [default: one per real clip]")] = None,
+    traces: Annotated[str, typer.Option(metavar="N..M", help="How many traces a clip gets, fewest..most.")] = "1..3",
+    severity: Annotated[
+        str, typer.Option(metavar="A..B", help="How bad they are, from 0 (hardly visible) to 1 (gross).")
+    ] = "0.4..1",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same clips.")] = 0,
     categories: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND", help="Only these kinds (object_merging, ...); may be repeated. [default: all]"),
+        typer.Option(
+            metavar="KIND", help="Only this kind of trace, such as object_merging; may be repeated. [default: all nine]"
+        ),
     ] = None,
-    decoys: Annotated[
-        bool, typer.Option("--decoys", help="Harmless changes to clips of both kinds, so that they are no cue.")
+    hard_negatives: Annotated[
+        bool,
+        typer.Option(
+            "--hard-negatives",
+            help="Also compress, cut or caption clips, with and without traces, so that this is no cue.",
+        ),
     ] = False,
     max_seconds: Annotated[float, typer.Option(min=0.5, help="Use the first seconds of each clip.")] = 6.0,
     max_side: Annotated[int, typer.Option(min=64, help="Longer side of what is written, in pixels.")] = 854,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an earlier run in --out.")] = False,
+    resume: Resume = False,
 ) -> None:
-    """Put known traces into real clips: videos, their untouched counterparts, and all_data.json with the truth.
+    """Put known traces into real clips, for training and for tests.
+
+    Writes the clips with traces, the same clips without, and all_data.json with where and when each trace is. Example:
+    `deeptrace synth footage/ --out made --hard-negatives`.
 
     Exit code 0: all were made; 1: some clips could not be used, each is named; 130: stopped, what was done is kept.
     """
-    from deeptrace.evaluate import expand_inputs
+    from deeptrace.inference import expand_inputs
     from deeptrace.synth.dataset import Made, Recipe, make_dataset
 
     low, high = _range("--traces", traces)
@@ -46,7 +61,7 @@ def synth(
         categories=_categories(categories),
         traces=(int(low), int(high)),
         severity=_range("--severity", severity),
-        decoys=decoys,
+        hard_negatives=hard_negatives,
         max_s=max_seconds,
         max_side=max_side,
     )
@@ -74,8 +89,8 @@ def synth(
     good = [one for one in made if one.problem is None]
     kept = sum(one.kept for one in good)
     print(
-        f"{len(good)} clips with {sum(one.traces for one in good)} traces"
-        + (f", {kept} of them before" if kept else "")
+        f"{plural(len(good), 'clip')} with {plural(sum(one.traces for one in good), 'trace')}"
+        + (f", {kept} of them from before" if kept else "")
     )
     print(f"annotations: {out / 'all_data.json'}")
     if len(good) < len(made) or len(sources) < len(inputs):
@@ -89,12 +104,12 @@ def _range(option: str, text: str) -> tuple[float, float]:
         first = float(low)
         return first, float(high) if dots else first
     except ValueError:
-        fail(f"{option} {text}: expected a number or two with .. between them")
+        fail(f"{option} {text}: expected a number, or two joined by ..")
 
 
 def _categories(names: list[str] | None) -> tuple[Category, ...]:
     """The kinds called `names`; all when none are named."""
-    from deeptrace.trace import Category
+    from deeptrace.schema import Category
 
     unknown = sorted(set(names or ()) - {kind.value for kind in Category})
     if unknown:

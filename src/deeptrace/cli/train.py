@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptrace.cli.terminal import interrupted, note, stage_bars
-from deeptrace.errors import MissingExtraError
+from deeptrace.cli.console import LiveLine, interrupted, note, printable
+from deeptrace.errors import MissingExtraError, SettingsError
+
+if TYPE_CHECKING:
+    from deeptrace.train.dry_run import DryRun
+    from deeptrace.train.grpo.config import GrpoConfig
+    from deeptrace.train.sft.config import SftConfig
+    from deeptrace.train.sft.run import Trained
 
 __all__ = ["train"]
 
 train = typer.Typer(help="Train detectors.", no_args_is_help=True)
+
+SftFile = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="JSON file; `examples/sft_*.json` are recipes.")]
+GrpoFile = Annotated[
+    Path | None, typer.Argument(metavar="CONFIG", help="JSON file; `examples/grpo_*.json` are recipes.")
+]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Write here instead of the config's folder.")]
+LogTo = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TRACKER", help="Send figures to tensorboard or wandb, too; may be repeated."),
+]
+DryRunOnly = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what it would take: rows, tokens, steps, memory.")
+]
+Tiny = Annotated[
+    bool, typer.Option("--tiny", help="Try it without a config: a tiny random model, the example clips, a minute.")
+]
 
 
 @train.callback()
@@ -27,11 +49,11 @@ def _group() -> None:
 @train.command()
 def tracenet(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="JSON file; examples/tracenet.json is the shipped one's.")
+        Path, typer.Argument(metavar="CONFIG", help="JSON file; examples/tracenet.json made the shipped one.")
     ],
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Use this data instead of the config's.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write here instead.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes, instead of the config's.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write here instead of the config's folder.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Number of processes, instead of the config's.")] = None,
 ) -> None:
     """Train TraceNet: measure the clips, cross-fit, calibrate, fit on everything, export.
 
@@ -40,18 +62,22 @@ def tracenet(
     from deeptrace.train.tracenet.config import TraceNetConfig
 
     _check_installed("train tracenet", "train", "torch")
-    settings = TraceNetConfig.read(config, **_given(data=data, out=out, workers=workers))
-    from deeptrace.train.tracenet.run import train_tracenet
-
     with _training() as show:
+        settings = TraceNetConfig.read(config, **_given(data=data, out=out, workers=workers))
+        show("loading torch")
+        from deeptrace.train.tracenet.run import train_tracenet
+
         folder = train_tracenet(settings, show)
     note(f"the model and its card are in {folder}; use it with: deeptrace detect --detector tracenet:{folder} CLIP")
 
 
 @train.command()
 def sft(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="JSON file; examples/sft_*.json are recipes.")],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write here instead of the config's folder.")] = None,
+    config: SftFile = None,
+    out: Out = None,
+    log_to: LogTo = None,
+    dry_run: DryRunOnly = False,
+    tiny: Tiny = False,
 ) -> None:
     """Fine-tune a video language model on RewardData: train, measure, choose the best, calibrate, export.
 
@@ -59,12 +85,21 @@ def sft(
     `torchrun --nproc-per-node 8 -m deeptrace.cli.main train sft CONFIG`.
     """
     _check_installed("train sft", "mllm", "torch", "transformers", "accelerate")
-    from deeptrace.train.sft.config import SftConfig
-    from deeptrace.train.sft.run import train_sft
-
-    settings = SftConfig.read(config, **_given(out=out))
+    _check_given(config, log_to or (), tiny=tiny, dry_run=dry_run)
     with _training() as show:
-        trained = train_sft(settings, show)
+        from deeptrace.train.sft.config import SftConfig
+
+        if tiny:
+            settings = SftConfig.tiny(out or _TINY_OUT / "tiny_sft", **_given(log_to=log_to))
+        else:
+            settings = SftConfig.checked(str(config), offline=dry_run, **_given(out=out, log_to=log_to))
+        _load_libraries(show, threads=1 if tiny else None)
+        planned = _planned(settings, show) if dry_run else None
+        if planned is None:
+            trained = _sft(settings, show, tiny=tiny)
+    if planned is not None:
+        _show_plan(settings, planned)
+        return
     if not _first():
         return
     for path, why in trained.unusable.items():
@@ -72,14 +107,16 @@ def sft(
     if trained.folder is None:
         done, steps = trained.steps
         interrupted(f"{done} of {steps} steps are kept; run the same command to go on")
-    note(f"the model and its card are in {trained.folder}")
-    note(f"use it with: deeptrace detect --detector hf:{trained.folder} CLIP")
+    _say_where(trained.folder, tiny=tiny)
 
 
 @train.command()
 def grpo(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="JSON file; examples/grpo_*.json are recipes.")],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write here instead of the config's folder.")] = None,
+    config: GrpoFile = None,
+    out: Out = None,
+    log_to: LogTo = None,
+    dry_run: DryRunOnly = False,
+    tiny: Tiny = False,
 ) -> None:
     """Train a video language model further, with rewards that compare its answers with annotated traces.
 
@@ -87,14 +124,118 @@ def grpo(
     `torchrun --nproc-per-node 8 -m deeptrace.cli.main train grpo CONFIG`.
     """
     _check_installed("train grpo", "mllm", "torch", "transformers", "accelerate")
-    from deeptrace.train.grpo.config import GrpoConfig
-    from deeptrace.train.grpo.run import train_grpo
-
-    settings = GrpoConfig.read(config, **_given(out=out))
+    _check_given(config, log_to or (), tiny=tiny, dry_run=dry_run)
+    base = _taught(out or _TINY_OUT / "tiny_grpo") if tiny else None
     with _training() as show:
-        folder = train_grpo(settings, show)
-    if _first():
-        note(f"the model and its card are in {folder}; use it with: deeptrace detect --detector hf:{folder} CLIP")
+        from deeptrace.train.grpo.config import GrpoConfig
+
+        if base is not None:
+            settings = GrpoConfig.tiny(base, out or _TINY_OUT / "tiny_grpo", **_given(log_to=log_to))
+        else:
+            settings = GrpoConfig.checked(str(config), offline=dry_run, **_given(out=out, log_to=log_to))
+        _load_libraries(show, threads=1 if tiny else None)
+        planned = _planned(settings, show) if dry_run else None
+        if planned is None:
+            from deeptrace.train.grpo.run import train_grpo
+
+            folder = train_grpo(settings, show)
+    if planned is not None:
+        _show_plan(settings, planned)
+    elif _first():
+        _say_where(folder, tiny=tiny)
+
+
+_TINY_OUT = Path("deeptrace-out")
+
+
+def _check_given(config: Path | None, log_to: Iterable[str], *, tiny: bool, dry_run: bool) -> None:
+    """Raise where the options do not go together; a dry run asks no hub from here on."""
+    if tiny and (config is not None or dry_run):
+        raise SettingsError("--tiny", "has a config of its own, and takes seconds", "Leave CONFIG and --dry-run out.")
+    if not tiny and config is None:
+        raise SettingsError("CONFIG", "is missing", "Name a JSON file as examples/sft_*.json, or try it with --tiny.")
+    for tracker in log_to:
+        if tracker in ("tensorboard", "wandb"):
+            _check_installed(f"log_to {tracker}", tracker, tracker)
+    if dry_run:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is first imported
+
+
+def _load_libraries(show: LiveLine, *, threads: int | None = None) -> None:
+    """Import what takes long, with a line that says so; transformers' own bars would write over it."""
+    show("loading torch and transformers")
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    if threads is not None:  # more only get in each other's way with a tiny model
+        torch.set_num_threads(threads)
+
+
+def _sft(settings: SftConfig, show: LiveLine, *, tiny: bool) -> Trained:
+    """Fine-tune; a tiny base is made first."""
+    from deeptrace.train.sft.run import train_sft
+
+    if tiny:
+        from deeptrace.train.vlm.tiny import make_tiny_model
+
+        make_tiny_model(Path(settings.model.base))
+    return train_sft(settings, show)
+
+
+def _taught(out: Path) -> Path:
+    """A tiny model that a tiny fine-tuning has taught to answer, in `out`/taught; with a line of its own."""
+    with _training() as show:
+        from deeptrace.train.sft.config import SftConfig
+
+        settings = SftConfig.tiny(out / "taught", evaluate=False)
+        _load_libraries(show, threads=1)
+        trained = _sft(settings, show, tiny=True)
+    if trained.folder is None:
+        interrupted("run the same command to go on")
+    note(f"a tiny model that answers is in {trained.folder}")
+    note("now with rewards")
+    return trained.folder
+
+
+def _planned(settings: SftConfig | GrpoConfig, show: LiveLine) -> DryRun:
+    from deeptrace.train.dry_run import dry_run
+
+    return dry_run(settings, show)
+
+
+def _show_plan(settings: SftConfig | GrpoConfig, plan: DryRun) -> None:
+    """What a training would take, on stdout, in at most 80 columns."""
+    row = "{:<30.30} {:<10.10} {:>6} {:>6} {:>6} {:>6} {:>8}".format
+    lines = [row("data", "split", "clips", "fake", "real", "rows", "missing")]
+    for part in plan.splits:
+        name = part.path if len(part.path) <= 30 else f"...{part.path[-27:]}"
+        counts = (part.clips, part.fake, part.real, part.rows, part.missing)
+        lines.append(row(name, part.split if part.role == "train" else f"{part.split} (val)", *counts))
+    lines.append("")
+    if plan.tokens is not None:
+        lines.append("tokens a row  min {}, median {}, max {}".format(*plan.tokens))
+    lines.append(f"steps         {'not known' if plan.steps is None else plan.steps}")
+    if plan.weights is not None:
+        lines.append("weights       {:,}; {:,} learn".format(*plan.weights))
+    if plan.memory:
+        parts = ", ".join(f"{name} {_size(size)}" for name, size in plan.memory.items())
+        lines += [f"memory        {_size(sum(plan.memory.values()))} a process", f"              {parts}"]
+    lines.append(f"writes to     {settings.out} ({'goes on with what is there' if settings.out.exists() else 'new'})")
+    lines += plan.notes
+    lines.append("Nothing was written or asked of a network. Tokens and memory are estimates.")
+    typer.echo("\n".join(map(printable, lines)))
+
+
+def _size(gib: float) -> str:
+    return f"{gib:.1f} GiB" if gib >= 1 else f"{gib * 1024:.0f} MiB"
+
+
+def _say_where(folder: Path, *, tiny: bool) -> None:
+    note(f"the model and its card are in {folder}")
+    note(f"use it with: deeptrace detect --detector hf:{folder} CLIP")
+    if tiny:
+        note("tiny, and two clips by heart: it shows that training runs here, no more")
 
 
 def _check_installed(feature: str, extra: str, *modules: str) -> None:
@@ -103,20 +244,21 @@ def _check_installed(feature: str, extra: str, *modules: str) -> None:
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """The options that were given; they stand above the config's."""
+    """The options that were given; they override the config's."""
     return {name: value for name, value in options.items() if value is not None}
 
 
 def _first() -> bool:
-    """Whether this process is the one that speaks, of those that torchrun has started."""
+    """Whether this process is the one, of those that torchrun started, that prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
-def _training() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Progress bars for a training, and its last word when Ctrl-C ends it."""
-    with stage_bars(quiet=not _first()) as show:
-        try:
-            yield show
-        except KeyboardInterrupt:
-            interrupted("run the same command to go on")
+def _training() -> Iterator[LiveLine]:
+    """The live line of a training, and its last word when Ctrl-C ends it."""
+    try:
+        with LiveLine(quiet=not _first()) as line:
+            line("checking config and data")
+            yield line
+    except KeyboardInterrupt:
+        interrupted("run the same command to go on")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from deeptrace.data.media import MediaJoin, join_media, resolve_path
-from deeptrace.data.passes import AnnotationPass, group_passes, match_passes, read_passes, write_passes
+from deeptrace.data.annotators import AnnotationRound, group_rounds, match_rounds, read_rounds, write_rounds
+from deeptrace.data.media_join import MediaJoin, join_media, resolve_path
+from deeptrace.data.reward_row import RewardRow
 from deeptrace.data.rewarddata import (
     annotations_path,
     iter_rows,
@@ -12,22 +13,21 @@ from deeptrace.data.rewarddata import (
     samples_of_rows,
     write_reward_data,
 )
-from deeptrace.data.row import RewardRow
 
 __all__ = [
-    "AnnotationPass",
+    "AnnotationRound",
     "MediaJoin",
     "RewardRow",
     "annotations_path",
-    "group_passes",
+    "group_rounds",
     "iter_rows",
     "join_media",
-    "match_passes",
-    "read_passes",
+    "match_rounds",
     "read_reward_data",
+    "read_rounds",
     "resolve_path",
     "rows_of_sample",
     "samples_of_rows",
-    "write_passes",
     "write_reward_data",
+    "write_rounds",
 ]

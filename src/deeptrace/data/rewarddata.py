@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deeptrace.data import jsonio
-from deeptrace.data.row import TRACE_FIELDS, RewardRow
+from deeptrace.data.reward_row import TRACE_FIELDS, RewardRow
 from deeptrace.errors import DataError
-from deeptrace.trace import Label, Sample, Trace
+from deeptrace.io import jsonl
+from deeptrace.io.atomic import short_name
+from deeptrace.schema import Label, Sample, Trace
 
 __all__ = [
     "annotations_path",
@@ -62,13 +63,13 @@ def iter_rows(path: str | os.PathLike[str]) -> Iterator[RewardRow]:
         DataError: the file cannot be read, or an item is no object.
     """
     path = annotations_path(path)
-    name = jsonio.short_name(path)
+    name = short_name(path)
     if name.endswith(".parquet"):
-        from deeptrace.data.export.parquet import iter_parquet_rows
+        from deeptrace.data.exporters.parquet import iter_parquet_rows
 
         objects = iter_parquet_rows(path)
     else:
-        objects = jsonio.iter_objects(path)
+        objects = jsonl.iter_objects(path)
     for number, fields in objects:
         yield RewardRow(fields, f"{name}, row {number}")
 
@@ -87,7 +88,7 @@ def read_reward_data(
         on_problem: called with each row's problem instead of raising it; the row is then left out.
 
     Raises:
-        DataError: a row makes no sense ("RewardData/all_data.json, row 12, faketrace_bbox: ..."), or rows of one
+        DataError: a row is invalid ("RewardData/all_data.json, row 12, faketrace_bbox: ..."), or rows of one
             video contradict each other.
     """
     samples = samples_of_rows(iter_rows(path), on_problem=on_problem)
@@ -167,11 +168,11 @@ def write_reward_data(
     rows = _plain_rows(data)
     suffix = Path(path).suffix.lower()
     if suffix == ".json":
-        return jsonio.write_list(rows, path)
+        return jsonl.write_list(rows, path)
     if suffix == ".jsonl":
-        return jsonio.write_lines(rows, path)
+        return jsonl.write_lines(rows, path)
     if suffix == ".parquet":
-        from deeptrace.data.export.parquet import write_parquet_rows
+        from deeptrace.data.exporters.parquet import write_parquet_rows
 
         return write_parquet_rows(rows, path)
     raise DataError(str(path), f"cannot write {suffix or 'a file without an ending'}", "Use .json, .jsonl or .parquet.")
@@ -274,6 +275,8 @@ def _trace_fields(sample: Sample, trace: Trace) -> dict[str, Any]:
             fields["faketrace_onset_s"] = trace.onset_s
     fields["faketrace_explanations"] = trace.explanation
     fields["faketrace_check_applies"] = [category.value for category in trace.categories]
+    if trace.score is not None:
+        fields["faketrace_score"] = trace.score
     if trace.keyframes:
         fields["faketrace_keyframes"] = [key.model_dump(mode="json") for key in trace.keyframes]
     return fields

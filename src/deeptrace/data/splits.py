@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeptrace.errors import SettingsError
-from deeptrace.trace import Label, Sample
+from deeptrace.schema import Label, Sample
 
 __all__ = [
     "DEFAULT_RATIOS",
@@ -77,7 +77,7 @@ def split_by_video(
             counts by its size. By default each video is its own group.
 
     Raises:
-        SettingsError: ratios that are none, or one video given twice.
+        SettingsError: ratios that are invalid, or one video given twice.
     """
     shares = _shares(ratios)
     groups = _groups(samples, group_of or (lambda sample: sample.video_id))
@@ -101,7 +101,7 @@ def split_by_source(
     as well as the sources' sizes allow, and every split gets a source of each class as long as there are enough.
 
     Raises:
-        SettingsError: ratios that are none, or one video given twice.
+        SettingsError: ratios that are invalid, or one video given twice.
     """
     shares = _shares(ratios)
     assignment: dict[str, str] = {}
@@ -220,7 +220,7 @@ def _unique(samples: Iterable[Sample]) -> list[Sample]:
     seen: dict[str, Sample] = {}
     for sample in samples:
         if sample.video_id in seen:
-            raise SettingsError(f"video {sample.video_id}", "stands twice among the samples to split")
+            raise SettingsError(f"video {sample.video_id}", "is listed twice among the samples to split")
         seen[sample.video_id] = sample
     return [seen[video_id] for video_id in sorted(seen)]
 

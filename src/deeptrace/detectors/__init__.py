@@ -1,13 +1,16 @@
-"""Detectors: what judges a video, found by name."""
+"""Detectors, found by name."""
 
 from __future__ import annotations
 
 from deeptrace.detectors.base import (
+    AnalysingDetector,
+    Analysis,
     BatchDetector,
     Detector,
     Estimate,
     EvidenceCurves,
-    EvidenceDetector,
+    Execution,
+    HeatMap,
     Planner,
     Prepared,
 )
@@ -15,12 +18,15 @@ from deeptrace.detectors.registry import DEFAULT_DETECTOR, Family, families, loa
 
 __all__ = [
     "DEFAULT_DETECTOR",
+    "AnalysingDetector",
+    "Analysis",
     "BatchDetector",
     "Detector",
     "Estimate",
     "EvidenceCurves",
-    "EvidenceDetector",
+    "Execution",
     "Family",
+    "HeatMap",
     "Planner",
     "Prepared",
     "families",

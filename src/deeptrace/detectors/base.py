@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
-from deeptrace.trace import DetectorInfo, Media, Verdict
+import numpy as np
+from numpy.typing import NDArray
+
+from deeptrace.schema import DetectorInfo, Media, Verdict
 from deeptrace.video import Video
 
-__all__ = ["BatchDetector", "Detector", "Estimate", "EvidenceCurves", "EvidenceDetector", "Planner", "Prepared"]
+__all__ = [
+    "AnalysingDetector",
+    "Analysis",
+    "BatchDetector",
+    "Detector",
+    "Estimate",
+    "EvidenceCurves",
+    "Execution",
+    "HeatMap",
+    "Planner",
+    "Prepared",
+]
 
 EvidenceCurves = dict[str, list[tuple[float, float]]]
 """What was measured over time: a name for people, with its unit, to points (seconds, value) rising in time."""
+
+
+class Execution(StrEnum):
+    """How a detector wants to be run over many clips; what its attribute `execution` says.
+
+    PROCESSES: one clip at a time in each of several processes. What a detector gets that says nothing.
+    THREADS: several clips at a time from threads of one process, as many as its attribute `concurrency` says: it mostly
+        waits for a server, and may be called from several threads.
+    BATCHES: one model in one process, asked about several clips at once while threads decode the next ones. What a
+        `BatchDetector` gets.
+    """
+
+    PROCESSES = "processes"
+    THREADS = "threads"
+    BATCHES = "batches"
 
 
 @runtime_checkable
@@ -25,24 +55,54 @@ class Detector(Protocol):
         ...
 
     def detect(self, video: Video) -> Verdict:
-        """Judge one opened video.
+        """The verdict on one opened video.
 
-        `reward` and `elapsed_s` are filled in by the caller. A detector may be called from one thread at a time.
+        `reward` and `elapsed_s` are filled in by the caller. A detector may be called from one thread at a time, unless
+        its `execution` says THREADS.
 
         Raises:
             VideoError: the video cannot be decoded (becomes outcome `decode_failed`).
             ModelError, ServiceError: the model could not run (`model_failed`).
-            RefusalError, AnswerError: the model's answer is none (`refused`, `parse_failed`).
+            RefusalError, AnswerError: the model's answer is not a verdict (`refused`, `parse_failed`).
         """
         ...
 
 
-@runtime_checkable
-class EvidenceDetector(Detector, Protocol):
-    """A detector that can also show what it measured over time."""
+@dataclass(frozen=True)
+class HeatMap:
+    """Where in the frame a trace may lie, over one segment of a video.
 
-    def detect_with_evidence(self, video: Video) -> tuple[Verdict, EvidenceCurves]:
-        """The verdict of `detect` and, from the same pass, curves of what it measured, for the report and for people.
+    Attributes:
+        times_s: (T,) seconds, rising: when the sampled frames are shown.
+        heat: (T, rows, columns) float32 in [0, 1]: the chance that a trace lies there, given that the clip has one.
+    """
+
+    times_s: NDArray[np.float64]
+    heat: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A verdict, and what it was read off.
+
+    Attributes:
+        verdict: on the clip.
+        curves: what was measured over time; empty when not asked for or not available.
+        heat: where traces may lie; empty when not asked for or not available. A video too long to be searched as a
+            whole has several, with gaps between them.
+    """
+
+    verdict: Verdict
+    curves: EvidenceCurves = field(default_factory=dict)
+    heat: tuple[HeatMap, ...] = ()
+
+
+@runtime_checkable
+class AnalysingDetector(Detector, Protocol):
+    """A detector that can also show, from the same pass, what its verdict was read off."""
+
+    def analyse(self, video: Video, *, curves: bool = False, heat: bool = False) -> Analysis:
+        """The verdict of `detect`, with evidence curves and heat where asked for and known.
 
         Raises:
             As `detect`.
@@ -61,7 +121,7 @@ class Prepared(Protocol):
 
 @runtime_checkable
 class BatchDetector(Detector, Protocol):
-    """A detector whose model judges several videos at once, and whose preparation runs beside it in other threads."""
+    """A detector whose model takes several videos at once, and whose preparation runs beside it in other threads."""
 
     @property
     def batch_size(self) -> int:
@@ -90,7 +150,7 @@ class BatchDetector(Detector, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What judging one clip will take, computed before a model is loaded. None is not known.
+    """What analysing one clip will take, computed before a model is loaded. None is not known.
 
     Attributes:
         frames: shown to the model.
@@ -99,7 +159,7 @@ class Estimate:
         prompt_tokens: of frames and question together.
         memory_gib: the model's weights, its cache and what it works with, for this clip alone.
         seconds: on this machine.
-        warnings: what the reader should know.
+        warnings: remarks for the reader.
     """
 
     frames: int

@@ -8,7 +8,7 @@
 | `baseline:d3` | FAKE when motion is too even: spread of second-order temporal differences |
 | `baseline:npr` | FAKE when neighbouring pixels are too alike: neighbouring-pixel relations |
 
-None of them knows a probability, so `p_fake` is None. `d3` and `npr` put their statistic into `raw` as
+None of them gives a probability, so `p_fake` is None. `d3` and `npr` put their statistic into `raw` as
 `{"statistic": ..., "threshold": ...}` with fake as the positive direction (higher means more likely generated);
 `statistic_of` reads it back, for ranking metrics. Both are the *idea* of the published method without its trained
 parts, and are no substitute for the original when that is what you want to compare with. Both are weak: on 232 clips of
@@ -26,11 +26,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from deeptrace.detectors.base import Detector, EvidenceCurves
-from deeptrace.detectors.signature import check_settings
-from deeptrace.errors import ModelError, SettingsError, UnknownDetectorError
+from deeptrace.detectors.base import Analysis, Detector
+from deeptrace.detectors.registry import check_settings
+from deeptrace.errors import ModelError, SettingsError, UndecidableError, UnknownDetectorError
 from deeptrace.geometry import Box, Interval, Tube
-from deeptrace.trace import DetectorInfo, Label, Media, Outcome, Trace, Verdict
+from deeptrace.schema import DetectorInfo, Label, Media, Outcome, Trace, Verdict
 from deeptrace.video import Video
 
 __all__ = ["ConstantBaseline", "PixelRelationBaseline", "SecondOrderBaseline", "load", "pixel_relation", "statistic_of"]
@@ -48,7 +48,7 @@ def load(rest: str, **settings: float) -> Detector:
     maker = _MAKERS.get(rest)
     if maker is None:
         known = ", ".join(sorted(_MAKERS))
-        raise UnknownDetectorError(f"'baseline:{rest}'", "no baseline has that name", f"There are: {known}.")
+        raise UnknownDetectorError(f"'baseline:{rest}'", "no baseline has that name", f"Known: {known}.")
     check_settings(f"baseline:{rest}", maker, (), settings)
     return maker(**settings)
 
@@ -69,8 +69,8 @@ class ConstantBaseline:
 
     Attributes:
         name: after `baseline:`.
-        label: what it always says.
-        box: the box of its one trace, alive over the whole clip; None for no trace.
+        label: the label that it always gives.
+        box: the box of its one trace, over the whole clip; None for no trace.
     """
 
     name: str
@@ -142,15 +142,15 @@ class _StatisticBaseline(ABC):
         """The verdict: no trace, no probability, the statistic in `raw`.
 
         Raises:
-            ModelError: the clip has too few frames for the statistic.
+            UndecidableError: the clip has too few frames for the statistic.
         """
-        return self.detect_with_evidence(video)[0]
+        return self.analyse(video).verdict
 
-    def detect_with_evidence(self, video: Video) -> tuple[Verdict, EvidenceCurves]:
+    def analyse(self, video: Video, *, curves: bool = False, heat: bool = False) -> Analysis:  # noqa: ARG002
         """The verdict of `detect`, and the curve behind its statistic.
 
         Raises:
-            ModelError: the clip has too few frames for the statistic.
+            UndecidableError: the clip has too few frames for the statistic.
         """
         times, values, seen = self.curve(video)
         statistic = self.fold(values)
@@ -162,7 +162,9 @@ class _StatisticBaseline(ABC):
             detector=self.info,
             raw=json.dumps({"statistic": statistic, "threshold": self.threshold}),
         )
-        return verdict, {self.curve_name: list(zip(times.tolist(), values.tolist(), strict=True))}
+        if not curves:
+            return Analysis(verdict)
+        return Analysis(verdict, {self.curve_name: list(zip(times.tolist(), values.tolist(), strict=True))})
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,7 @@ class SecondOrderBaseline(_StatisticBaseline):
             times.append(frame.time_s)
             before = now
         if len(times) < 4:
-            raise ModelError(
-                video.path, f"baseline:d3 needs 4 frames at no more than {self.max_fps:g} fps but got {len(times)}"
-            )
+            raise UndecidableError.of_frames(video.path, len(times), 4)
         return np.array(times[1:-1]), np.diff(steps), times
 
     def fold(self, values: np.ndarray) -> float:

@@ -13,15 +13,17 @@ family never disturbs the others.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import importlib.util
+import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from deeptrace.detectors.base import Detector, Planner
-from deeptrace.detectors.signature import check_settings
 from deeptrace.errors import DeeptraceError, MissingExtraError, ModelError, SettingsError, UnknownDetectorError
 
 __all__ = [
@@ -52,12 +54,9 @@ class Family:
         takes_rest: whether something may or must follow the colon.
         needs: top-level modules that must be installed beyond the base install.
         extra: the extra of deeptrace that brings `needs`.
-        origin: the distribution that provides the family.
-        waits: whether its detectors mostly wait for a server and may be called from several threads at a time, so
-            that many videos are worked on in one process.
-        batches: whether its detectors are `BatchDetector`s: one model in this process, fed by threads that decode.
+        origin: the package that provides the family: "deeptrace", or the distribution of a plug-in.
         planner: "module:attribute" of the factory `(rest, **settings) -> Planner`, for families that can say what a
-            clip will take before anything is loaded.
+            clip will take before anything is loaded. A plug-in says so by an attribute `planner` of its factory.
     """
 
     prefix: str
@@ -68,8 +67,6 @@ class Family:
     needs: tuple[str, ...] = ()
     extra: str | None = None
     origin: str = "deeptrace"
-    waits: bool = False
-    batches: bool = False
     planner: str | None = None
 
     @property
@@ -93,9 +90,12 @@ class Family:
             SettingsError: the family has none.
             MissingExtraError, ModelError: as `factory`.
         """
-        if self.planner is None:
-            raise SettingsError(self.prefix, "has no costs to plan", "Only language models do: hf: and openai:.")
-        return self._imported(self.planner)
+        if self.planner is not None:
+            return self._imported(self.planner)
+        planner: Callable[..., Planner] | None = getattr(self.factory(), "planner", None)
+        if planner is None:
+            raise SettingsError(self.prefix, "has no cost estimate", "Only language models do: hf: and openai:.")
+        return planner
 
     def _imported(self, target: str) -> Callable[..., Any]:
         if self.missing and self.extra:
@@ -122,8 +122,8 @@ BUILT_IN: tuple[Family, ...] = (
         target="deeptrace.detectors.baselines:load",
         summary="simple peers and constant answers to compare with",
         names={
-            "baseline:all-fake": "says FAKE, always",
-            "baseline:all-real": "says REAL, always",
+            "baseline:all-fake": "always says FAKE",
+            "baseline:all-real": "always says REAL",
             "baseline:center-box": "says FAKE with a box in the middle of the frame, over the whole clip",
             "baseline:d3": "says FAKE when motion is too even (second-order differences, after D3)",
             "baseline:full-frame": "says FAKE with the whole frame as its box, over the whole clip",
@@ -132,21 +132,19 @@ BUILT_IN: tuple[Family, ...] = (
     ),
     Family(
         prefix="openai",
-        target="deeptrace.detectors.openai:load",
+        target="deeptrace.detectors.vlm.openai:load",
         summary="a multimodal language model on OpenAI, Gemini, vLLM, SGLang, LM Studio: openai:MODEL[@URL]",
-        needs=("httpx", "tenacity"),
+        needs=("httpx",),
         extra="api",
-        waits=True,
-        planner="deeptrace.detectors.openai:load_planner",
+        planner="deeptrace.detectors.vlm.openai:load_planner",
     ),
     Family(
         prefix="hf",
-        target="deeptrace.detectors.transformers:load",
+        target="deeptrace.detectors.vlm.hf:load",
         summary="a multimodal language model run here by transformers: hf:MODEL_OR_FOLDER",
         needs=("torch", "transformers", "accelerate", "peft"),
         extra="hf",
-        batches=True,
-        planner="deeptrace.detectors.transformers:load_planner",
+        planner="deeptrace.detectors.vlm.hf:load_planner",
     ),
 )
 
@@ -156,6 +154,12 @@ def families() -> dict[str, Family]:
 
     An entry point cannot take over a built-in prefix; of two packages with the same prefix the first by name counts.
     """
+    return dict(_families(tuple(sys.path)))
+
+
+@functools.lru_cache(maxsize=1)
+def _families(_path: tuple[str, ...]) -> dict[str, Family]:
+    """What is installed on that path, looked up once: a scan of every installed package takes a tenth of a second."""
     known = {family.prefix: family for family in BUILT_IN}
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: (point.name, _origin(point))):
         if point.name not in known:
@@ -170,11 +174,13 @@ def families() -> dict[str, Family]:
 
 def family_of(name: str) -> Family | None:
     """The family that the detector called `name` belongs to; None where no prefix is like that."""
-    return families().get(name.strip().partition(":")[0])
+    prefix = name.strip().partition(":")[0]
+    built_in = next((family for family in BUILT_IN if family.prefix == prefix), None)
+    return built_in or families().get(prefix)
 
 
 def load_detector(name: str = DEFAULT_DETECTOR, **settings: Any) -> Detector:
-    """The detector called `name`, ready to judge videos.
+    """The detector called `name`, ready to analyse videos.
 
     Args:
         name: `tracenet`, `baseline:d3`, ... ; `deeptrace detectors` lists them.
@@ -196,7 +202,7 @@ def load_planner(name: str, **settings: Any) -> Planner:
     """What says beforehand what the detector called `name` will take for a clip; no model is loaded.
 
     Raises:
-        SettingsError: the detector has no costs to plan, or does not take these settings.
+        SettingsError: the detector has no cost estimate, or does not take these settings.
         UnknownDetectorError, MissingExtraError, ModelError: as `load_detector`.
     """
     planner: Planner = _made(name, Family.plan_factory, settings)
@@ -231,3 +237,23 @@ def unknown(name: str) -> UnknownDetectorError:
 
 def _origin(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else "unknown"
+
+
+def check_settings(name: str, factory: Callable[..., Any], args: tuple[Any, ...], settings: Mapping[str, Any]) -> None:
+    """Check that `factory(*args, **settings)` can be called.
+
+    Raises:
+        SettingsError: it cannot; the message names what is wrong and the settings there are.
+    """
+    signature = inspect.signature(factory)
+    try:
+        signature.bind(*args, **settings)
+    except TypeError as error:
+        named = [each for each in signature.parameters.values() if each.kind in _NAMED][len(args) :]
+        takes = [each.name for each in named]
+        wrong = ", ".join(key for key in settings if key not in takes) or str(error)
+        mend = f"It takes: {', '.join(takes)}." if takes else "It takes none."
+        raise SettingsError(name, f"does not take these settings: {wrong}", mend) from error
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -1,18 +1,23 @@
-"""How far annotators agree: kappas and alpha for categories, matched overlap for where and when."""
+"""How far annotators agree: kappas and alpha for categories, matched overlap for where and when.
+
+And the annotator ceiling: what one annotator would score as a model against the other, both ways round.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deeptrace.metrics.columns import KINDS, trace_columns
+from deeptrace.metrics.arrays import KINDS, trace_columns
 from deeptrace.metrics.matching import match_traces, trace_pairs
-from deeptrace.trace import Sample
+from deeptrace.metrics.summary import evaluate_pairs
+from deeptrace.metrics.trivial import annotator_verdicts
+from deeptrace.schema import Sample
 
-__all__ = ["cohen_kappa", "fleiss_kappa", "grounding_agreement", "krippendorff_alpha"]
+__all__ = ["annotator_ceiling", "cohen_kappa", "fleiss_kappa", "grounding_agreement", "krippendorff_alpha"]
 
 
 def cohen_kappa(a: Sequence[object], b: Sequence[object]) -> float | None:
@@ -20,6 +25,14 @@ def cohen_kappa(a: Sequence[object], b: Sequence[object]) -> float | None:
 
     Raises:
         ValueError: not the same number of items.
+
+    Examples:
+        >>> cohen_kappa(["real", "fake"], ["real", "fake"]), cohen_kappa(["real", "fake"], ["fake", "real"])
+        (1.0, -1.0)
+        >>> cohen_kappa("aabb", "abab")  # as often as by chance
+        0.0
+        >>> print(cohen_kappa(["real"], ["real"]))  # nothing varies, so nothing can be said
+        None
     """
     if len(a) != len(b):
         raise ValueError(f"expected two ratings an item but got {len(a)} and {len(b)}")
@@ -38,6 +51,12 @@ def fleiss_kappa(counts: ArrayLike) -> float | None:
 
     Raises:
         ValueError: items with different numbers of raters, or fewer than two.
+
+    Examples:
+        >>> fleiss_kappa([[3, 0], [0, 3]])  # two items, three raters, of one mind
+        1.0
+        >>> print(fleiss_kappa([[3, 0], [3, 0]]))
+        None
     """
     n = np.asarray(counts, dtype=float)
     if n.ndim != 2:
@@ -58,6 +77,14 @@ def krippendorff_alpha(ratings: ArrayLike, *, level: Literal["nominal", "interva
     Args:
         ratings: numbers; for nominal data any codes.
         level: "nominal": different or not; "interval": squared difference.
+
+    Examples:
+        >>> krippendorff_alpha([[1, 2, 3], [1, 2, 3]])
+        1.0
+        >>> krippendorff_alpha([[1, 2, np.nan], [1, 2, 3]])  # an item with one rating says nothing
+        1.0
+        >>> round(krippendorff_alpha([[1, 2, 3, 4], [2, 2, 3, 4]], level="interval"), 3)
+        0.889
     """
     data = np.asarray(ratings, dtype=float)
     if data.ndim != 2:
@@ -96,6 +123,18 @@ def grounding_agreement(
         `matched`; means over matched pairs `box_iou`, `tiou`, `viou`, `onset_apart` and `offset_apart` (shares of the
         video), `category_jaccard`; `category_kappa`: mean over the nine of Cohen's kappa, "does the trace have it";
         `category_alpha`: Krippendorff's, the same decisions pooled. None where nothing can be said.
+
+    Examples:
+        >>> from deeptrace.geometry import Box
+        >>> from deeptrace.schema import Label, Media, Trace
+        >>> media = Media(width=640, height=360, duration_s=4.0)
+        >>> def sample(x1):
+        ...     trace = Trace(onset_s=0.0, offset_s=4.0, box=Box(x0=0.0, y0=0.0, x1=x1, y1=1.0))
+        ...     return Sample(video_id="a", path="a.mp4", label=Label.FAKE, media=media, traces=(trace,))
+
+        >>> found = grounding_agreement([sample(1.0)], [sample(0.5)])
+        >>> found["matched"], found["box_iou"], found["tiou"], found["viou"], found["category_kappa"]
+        (1, 0.5, 1.0, 0.5, None)
     """
     if [s.video_id for s in first] != [s.video_id for s in second]:
         raise ValueError("expected the same videos in the same order from both annotators")
@@ -130,3 +169,46 @@ def grounding_agreement(
 def _mean(values: np.ndarray) -> float | None:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else None
+
+
+_BLOCKS = ("paper", "per_video", "grounded", "traces", "text")
+
+
+def annotator_ceiling(first: Sequence[Sample], second: Sequence[Sample]) -> dict[str, Any]:
+    """Score each of two rounds of annotation of the same videos against the other.
+
+    Args:
+        first, second: the same videos, in the same order, with each annotator's traces; real videos may stand among
+            them, with what the annotators drew on them (usually nothing).
+
+    Returns:
+        The blocks `paper`, `per_video`, `grounded`, `traces` and `text` of `evaluate_pairs`, each value the mean of the
+        two directions (None where either has none), and `agreement` (`grounding_agreement`). A round has no judge and
+        no probabilities, so what needs them is None.
+
+    Raises:
+        ValueError: not the same videos in the same order.
+
+    Examples:
+        >>> from deeptrace.geometry import Box
+        >>> from deeptrace.schema import Label, Media, Trace
+        >>> media = Media(width=640, height=360, duration_s=4.0)
+        >>> def sample(x1):
+        ...     trace = Trace(onset_s=0.0, offset_s=4.0, box=Box(x0=0.0, y0=0.0, x1=x1, y1=1.0))
+        ...     return Sample(video_id="a", path="a.mp4", label=Label.FAKE, media=media, traces=(trace,))
+
+        >>> found = annotator_ceiling([sample(1.0)], [sample(0.5)])
+        >>> found["paper"]["bbox_iou"], found["traces"]["viou"], found["paper"]["overall"]  # nobody judged the texts
+        (50.0, 0.5, None)
+    """
+    agreement = grounding_agreement(first, second)
+    runs = [evaluate_pairs(truth, annotator_verdicts(model)) for truth, model in ((first, second), (second, first))]
+    ceiling: dict[str, Any] = {
+        block: {name: _mean_of(runs[0][block][name], runs[1][block][name]) for name in runs[0][block]}
+        for block in _BLOCKS
+    }
+    return ceiling | {"agreement": agreement}
+
+
+def _mean_of(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else (a + b) / 2

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from deeptrace.metrics.columns import Floats
+from deeptrace.metrics.arrays import Floats
 
 __all__ = ["bootstrap_ratios", "bootstrap_weights", "paired_permutation", "percentile_interval"]
 
@@ -21,6 +21,11 @@ def bootstrap_weights(videos: int, *, resamples: int = 2000, seed: int = 0) -> I
     """How often each video is drawn, in blocks (R, N) of at most 64 MB; all blocks together are `resamples` rows.
 
     The same seed draws the same videos, whatever the metric.
+
+    Examples:
+        >>> drawn = next(bootstrap_weights(4, resamples=3, seed=0))
+        >>> drawn.shape, drawn.sum(axis=1).tolist()  # each resample draws as many videos as there are
+        ((3, 4), [4.0, 4.0, 4.0])
     """
     rng = np.random.default_rng(seed)
     block = max(1, min(resamples, _CELLS // max(videos, 1)))
@@ -37,8 +42,14 @@ def bootstrap_ratios(
 
     Args:
         sums: metric -> numerator and denominator of each video, both (N,).
-        resamples: how many.
+        resamples: number of resamples.
         seed: of the drawing.
+
+    Examples:
+        >>> right, rows = np.array([1.0, 0.0, 1.0, 1.0]), np.ones(4)
+        >>> values = bootstrap_ratios({"accuracy": (right, rows)}, resamples=500)["accuracy"]
+        >>> values.shape, bool(0.0 <= values.min() <= 0.75 <= values.max() <= 1.0)
+        ((500,), True)
     """
     if not sums:
         return {}
@@ -50,7 +61,14 @@ def bootstrap_ratios(
 
 
 def percentile_interval(values: Floats, *, level: float = 0.95) -> tuple[float, float] | None:
-    """The central `level` of resampled values; None when any is NaN (a metric that some resamples do not have)."""
+    """The central `level` of resampled values; None when any is NaN (a metric that some resamples do not have).
+
+    Examples:
+        >>> percentile_interval(np.linspace(0.0, 1.0, 101), level=0.5)
+        (0.25, 0.75)
+        >>> print(percentile_interval(np.array([0.5, np.nan])))
+        None
+    """
     if not len(values) or np.isnan(values).any():
         return None
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
@@ -67,7 +85,7 @@ def paired_permutation(
 
     Args:
         a, b: numerator and denominator of each video, (N,), of run a and run b.
-        permutations: how many random swaps.
+        permutations: number of random swaps.
         seed: of the swaps.
 
     Returns:
@@ -75,6 +93,15 @@ def paired_permutation(
 
     Raises:
         ValueError: not the same number of videos.
+
+    Examples:
+        >>> rows = np.ones(8)
+        >>> better, worse = (np.ones(8), rows), (np.zeros(8), rows)
+        >>> difference, p_value = paired_permutation(better, worse)
+        >>> difference, p_value < 0.05
+        (1.0, True)
+        >>> paired_permutation(better, better)
+        (0.0, 1.0)
     """
     if len(a[0]) != len(b[0]):
         raise ValueError(f"expected two runs over the same videos but got {len(a[0])} and {len(b[0])}")
@@ -96,6 +123,11 @@ def paired_permutation(
 
 
 def ratio(numerator: Floats | float, denominator: Floats | float) -> Floats:
-    """numerator / denominator, NaN where there is nothing to divide by."""
+    """numerator / denominator, NaN where there is nothing to divide by.
+
+    Examples:
+        >>> ratio(1.0, 2.0).item(), ratio(np.array([1.0, 0.0]), np.array([4.0, 0.0])).tolist()
+        (0.5, [0.25, nan])
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(np.asarray(denominator) > 0, np.divide(numerator, denominator), np.nan))

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
-from deeptrace.geometry import Box, Interval, Tube
-from deeptrace.metrics.columns import Bools, Floats, Ints, TraceColumns
-from deeptrace.metrics.overlap import box_iou, temporal_iou, tube_viou
+from deeptrace.geometry import Box, Interval, Tube, box_iou, temporal_iou, tube_viou
+from deeptrace.metrics.arrays import Bools, Floats, Ints, TraceColumns
 
 __all__ = ["TracePairs", "match_traces", "trace_pairs"]
 
@@ -55,6 +53,14 @@ def trace_pairs(true: TraceColumns, predicted: TraceColumns, duration_s: Floats)
     Args:
         true, predicted: traces of the same N videos.
         duration_s: length of each video, (N,); NaN where not known.
+
+    Examples:
+        >>> from deeptrace.metrics.arrays import trace_columns
+        >>> from deeptrace.schema import Trace
+        >>> box = Box(x0=0.0, y0=0.0, x1=0.5, y1=1.0)
+        >>> true, said = trace_columns([[Trace(box=box)]]), trace_columns([[Trace(box=box, onset_s=2.0)]])
+        >>> trace_pairs(true, said, np.array([4.0])).overlap.tolist()  # right place, half of the time
+        [0.5]
     """
     left, right = _same_video(true.video, predicted.video, len(duration_s))
     boxes = box_iou(true.box[left], predicted.box[right])
@@ -81,6 +87,17 @@ def match_traces(pairs: TracePairs, true_video: Ints) -> TracePairs:
     Args:
         pairs: all pairs, as from `trace_pairs`.
         true_video: video of each true trace.
+
+    Examples:
+        >>> from deeptrace.metrics.arrays import trace_columns
+        >>> from deeptrace.schema import Trace
+        >>> left, right = Box(x0=0.0, y0=0.0, x1=0.5, y1=1.0), Box(x0=0.5, y0=0.0, x1=1.0, y1=1.0)
+        >>> true = trace_columns([[Trace(box=left), Trace(box=right)]])
+        >>> said = trace_columns([[Trace(box=right)]])
+        >>> pairs = trace_pairs(true, said, np.array([4.0]))
+        >>> matched = match_traces(pairs, true.video)
+        >>> matched.true.tolist(), matched.predicted.tolist(), matched.overlap.tolist()
+        ([1], [0], [1.0])
     """
     pairs = pairs.take(pairs.overlap > 0)
     if not len(pairs):
@@ -111,6 +128,8 @@ def _assign(true: Ints, predicted: Ints, overlap: Floats) -> NDArray[np.int64]:
     cols, col = np.unique(predicted, return_inverse=True)
     if len(rows) == 1 or len(cols) == 1:
         return np.array([int(overlap.argmax())], dtype=np.int64)
+    from scipy.optimize import linear_sum_assignment  # half a second to import, and few videos need it
+
     table = np.zeros((len(rows), len(cols)))
     where = np.full((len(rows), len(cols)), -1, dtype=np.int64)
     table[row, col], where[row, col] = overlap, np.arange(len(overlap))

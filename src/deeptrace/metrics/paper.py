@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeptrace.metrics.columns import Bools, Floats, Ints, PairColumns, columns_of, sum_by
-from deeptrace.metrics.overlap import box_iou, center_distance
-from deeptrace.trace import Sample, Verdict
+from deeptrace.geometry import box_iou, center_distance
+from deeptrace.metrics.arrays import Bools, Floats, Ints, PairColumns, columns_of, sum_by
+from deeptrace.schema import Sample, Verdict
 
 __all__ = [
     "JudgeRow",
@@ -35,14 +35,20 @@ Sums = dict[str, tuple[Floats, Floats]]
 def row_weighted_accuracy(fake_accuracy: float, real_accuracy: float, *, fake_rows: int, real_rows: int) -> float:
     """Accuracy over rows out of the two classes'; the test split has 440 fake and 332 real rows, val 434 and 332.
 
-    >>> round(row_weighted_accuracy(84.6, 98.8, fake_rows=440, real_rows=332), 1)
-    90.7
+    Examples:
+        >>> round(row_weighted_accuracy(84.6, 98.8, fake_rows=440, real_rows=332), 1)
+        90.7
     """
     return (fake_rows * fake_accuracy + real_rows * real_accuracy) / (fake_rows + real_rows)
 
 
 def overall_score(accuracy: float, explanation: float, bbox_iou: float, time_distance: float) -> float:
-    """The paper's overall: the mean of accuracy, explanation, box IoU and 100 - time distance, all 0 to 100."""
+    """The paper's overall: the mean of accuracy, explanation, box IoU and 100 - time distance, all 0 to 100.
+
+    Examples:
+        >>> overall_score(accuracy=80.0, explanation=40.0, bbox_iou=20.0, time_distance=20.0)
+        55.0
+    """
     return (accuracy + explanation + bbox_iou + (100.0 - time_distance)) / 4
 
 
@@ -52,8 +58,8 @@ class JudgeRow:
 
     Attributes:
         key: (video id, index of the true trace in the sample): where its score is looked up.
-        predicted: the answer's explanation.
-        truth: the annotated one.
+        predicted: explanation in the answer.
+        truth: explanation by the annotator.
     """
 
     key: tuple[str, int]
@@ -84,6 +90,15 @@ def judge_rows(samples: Sequence[Sample], verdicts: Sequence[Verdict | None]) ->
 
     All other rows need no judge: without a written explanation they are skipped, and a REAL, failed or wordless answer
     scores 0.
+
+    Examples:
+        >>> from deeptrace.schema import Label, Trace
+        >>> sample = Sample(video_id="a", path="a.mp4", label=Label.FAKE, traces=(Trace(explanation="The cup melts."),))
+        >>> said = Verdict(video="a.mp4", outcome="scored", label="FAKE", traces=(Trace(explanation="It melts."),))
+        >>> [(row.key, row.predicted, row.truth) for row in judge_rows([sample], [said])]
+        [(('a', 0), 'It melts.', 'The cup melts.')]
+        >>> judge_rows([sample], [None])
+        []
     """
     rows: list[JudgeRow] = []
     for sample, verdict in zip(samples, verdicts, strict=True):
@@ -106,10 +121,23 @@ def paper_scores(
     """The paper's table row: `overall` and the seven metrics by annotation row, 0 to 100; None without data.
 
     Args:
-        samples: the truth.
+        samples: the ground truth.
         verdicts: one a sample, None where there is none.
         explanation_scores: judge's scores in [0, 1] by `JudgeRow.key`; a missing one or None makes `explanation`, and
             with it `overall`, None. Nothing is put in its place.
+
+    Examples:
+        >>> from deeptrace.geometry import Box
+        >>> from deeptrace.schema import Label, Media, Outcome, Trace
+        >>> trace = Trace(onset_s=1.0, box=Box(x0=0.0, y0=0.0, x1=0.5, y1=0.5), explanation="The cup melts.")
+        >>> media = Media(width=640, height=360, duration_s=4.0)
+        >>> sample = Sample(video_id="a", path="a.mp4", label=Label.FAKE, media=media, traces=(trace,))
+        >>> said = Verdict(video="a.mp4", outcome=Outcome.SCORED, label=Label.FAKE, traces=(trace,))
+        >>> scores = paper_scores([sample], [said], explanation_scores={("a", 0): 0.5})
+        >>> scores["accuracy"], scores["bbox_iou"], scores["time_distance"], scores["explanation"], scores["overall"]
+        (100.0, 100.0, 0.0, 50.0, 87.5)
+        >>> paper_scores([sample], [said])["overall"] is None  # no judge was asked
+        True
     """
     return finish_paper(paper_sums(columns_of(samples, verdicts), samples, explanation_scores).rows)
 
@@ -155,13 +183,23 @@ def finish_paper(rows: Mapping[str, tuple[Floats, Floats]]) -> dict[str, float |
 
 
 def percent(numerator: float, denominator: float) -> float | None:
-    """A ratio in percent; None when there is nothing to divide by or the numerator is not known."""
+    """A ratio in percent; None when there is nothing to divide by or the numerator is not known.
+
+    Examples:
+        >>> percent(1.0, 4.0), percent(0.0, 0.0)
+        (25.0, None)
+    """
     ratio = numerator / denominator if denominator > 0 else np.nan
     return None if np.isnan(ratio) else float(100.0 * ratio)
 
 
 def first_text(texts: Iterable[str]) -> str:
-    """The first text that is not blank, or ""."""
+    """The first text that is not blank, or "".
+
+    Examples:
+        >>> first_text(["", "  ", "The cup melts."])
+        'The cup melts.'
+    """
     return next((text for text in texts if text.strip()), "")
 
 

@@ -1,4 +1,7 @@
-"""evaluate_pairs: samples and verdicts in, the evaluation JSON's metric blocks out; None where there is no data."""
+"""evaluate_pairs: samples and verdicts in, the evaluation JSON's metric blocks out; None where there is no data.
+
+And some of them by generator, by category, by trace length and by box size.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,140 @@ from typing import Any
 
 import numpy as np
 
-from deeptrace.metrics import binary, breakdown
-from deeptrace.metrics.breakdown import none_if_nan
-from deeptrace.metrics.columns import Bools, Floats, PairColumns, columns_of
+from deeptrace.metrics import binary
+from deeptrace.metrics.arrays import KINDS, Bools, Floats, PairColumns, columns_of, sum_by
+from deeptrace.metrics.binary import auroc
 from deeptrace.metrics.intervals import bootstrap_weights, percentile_interval, ratio
 from deeptrace.metrics.matching import TracePairs, trace_pairs
 from deeptrace.metrics.paper import PaperSums, Sums, finish_paper, first_of, paper_sums
-from deeptrace.metrics.ranking import RankedTraces, rank_traces, trace_average_precision
 from deeptrace.metrics.text import text_scores
-from deeptrace.metrics.traces import asserted_matches, trace_sums, videos_with_known_traces
-from deeptrace.trace import Outcome, Sample, Verdict
+from deeptrace.metrics.traces import (
+    HIT_VIOU,
+    RankedTraces,
+    asserted_matches,
+    rank_traces,
+    trace_average_precision,
+    trace_sums,
+    videos_with_known_traces,
+)
+from deeptrace.schema import Outcome, Sample, Verdict
 
 __all__ = ["evaluate_pairs", "metric_sums"]
+
+Block = dict[str, Any]
+_SHARES = {"short": (0.0, 1 / 3), "medium": (1 / 3, 2 / 3), "long": (2 / 3, np.inf)}
+_AREAS = {"small": (0.0, 0.05), "medium": (0.05, 0.25), "large": (0.25, np.inf)}
+
+
+def by_generator(columns: PairColumns, paper: PaperSums, traces: Sums) -> Block:
+    """One block a source, and `macro`: the plain mean over the generators, however many videos each has.
+
+    Of each: `label`, `videos`, `accuracy` by video, `explanation`, `bbox_iou`, `time_distance` (0 to 100), `tiou`,
+    `viou`, `recall_viou_30`; of generators `auroc` against all real videos.
+    """
+    names, code = np.unique(np.array(columns.sources, dtype=object).astype(str), return_inverse=True)
+    metrics: dict[str, tuple[tuple[Floats, Floats], float]] = {"accuracy": (paper.videos["accuracy"], 100.0)}
+    metrics |= {name: (paper.rows[name], 100.0) for name in ("explanation", "bbox_iou", "time_distance")}
+    metrics |= {name: (traces[name], 1.0) for name in ("tiou", "viou", "recall_viou_30")}
+    values = {
+        name: scale * ratio(sum_by(code, num, len(names)), sum_by(code, den, len(names)))
+        for name, ((num, den), scale) in metrics.items()
+    }
+    out: Block = {}
+    generators = []
+    for index, name in enumerate(names.tolist()):
+        inside = code == index
+        labels = set(columns.truth[inside].tolist()) - {-1}
+        label = {frozenset({1}): "FAKE", frozenset({0}): "REAL"}.get(frozenset(labels))
+        block: Block = {"label": label, "videos": int(inside.sum())}
+        block |= {metric: none_if_nan(column[index]) for metric, column in values.items()}
+        block["auroc"] = _auroc_against_real(columns, inside) if label == "FAKE" else None
+        out[name] = block
+        if label == "FAKE":
+            generators.append(block)
+    keys = [*metrics, "auroc"]
+    out["macro"] = {"label": None, "videos": sum(b["videos"] for b in generators)} | {
+        key: _mean([block[key] for block in generators]) for key in keys
+    }
+    return out
+
+
+def by_category(columns: PairColumns, pairs: TracePairs, matched: TracePairs) -> Block:
+    """One block a category: `traces`, `viou`, `recall_viou_30`, and average precision among predictions of that kind.
+
+    A trace with several categories counts in each. `ap_viou_30` and `ap_viou_50` need predictions with categories, and
+    are None where no verdict names one. `macro`: the mean over the categories that have traces.
+    """
+    names_kinds = bool(columns.predicted.kinds.any())
+    known = videos_with_known_traces(columns)
+    out: Block = {}
+    for index, kind in enumerate(KINDS):
+        true_of_kind = columns.true.kinds[:, index]
+        block = _of_true_traces(columns, matched, true_of_kind)
+        for threshold in (30, 50):
+            ap = np.nan
+            if names_kinds and block["traces"]:
+                ranked = rank_traces(
+                    columns,
+                    pairs,
+                    threshold=threshold / 100,
+                    known=known,
+                    true_of_kind=true_of_kind,
+                    predicted_of_kind=columns.predicted.kinds[:, index],
+                )
+                ap = float(trace_average_precision(ranked))
+            block[f"ap_viou_{threshold}"] = none_if_nan(ap)
+        out[kind.value] = block
+    present = [block for block in out.values() if block["traces"]]
+    keys = ("viou", "recall_viou_30", "ap_viou_30", "ap_viou_50")
+    out["macro"] = {"traces": sum(b["traces"] for b in present)} | {k: _mean([b[k] for b in present]) for k in keys}
+    return out
+
+
+def by_trace_length(columns: PairColumns, matched: TracePairs) -> Block:
+    """True traces by their share of the video: short (under a third), medium, long (two thirds and more)."""
+    span = columns.true.span
+    share = (span[:, 1] - span[:, 0]) / columns.duration_s[columns.true.video]
+    return {
+        name: _of_true_traces(columns, matched, (share >= low) & (share < high))
+        for name, (low, high) in _SHARES.items()
+    }
+
+
+def by_box_size(columns: PairColumns, matched: TracePairs) -> Block:
+    """True traces by the share of the frame their box covers: small (under 5 %), medium, large (25 % and more)."""
+    box = columns.true.box
+    area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
+    return {
+        name: _of_true_traces(columns, matched, (area >= low) & (area < high)) for name, (low, high) in _AREAS.items()
+    }
+
+
+def _of_true_traces(columns: PairColumns, matched: TracePairs, chosen: Bools) -> Block:
+    chosen = chosen & columns.true.has_box & (columns.truth[columns.true.video] == 1)
+    count = int(chosen.sum())
+    overlap = matched.overlap[chosen[matched.true]]
+    return {
+        "traces": count,
+        "viou": float(overlap.sum() / count) if count else None,
+        "recall_viou_30": float((overlap >= HIT_VIOU).sum() / count) if count else None,
+    }
+
+
+def _auroc_against_real(columns: PairColumns, inside: Bools) -> float | None:
+    use = (inside | (columns.truth == 0)) & ~np.isnan(columns.p_fake)
+    return none_if_nan(float(auroc(columns.truth[use], columns.p_fake[use])))
+
+
+def none_if_nan(value: float) -> float | None:
+    """The value, None for NaN: what was not measured is null, never 0."""
+    return None if np.isnan(value) else float(value)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
 
 _GROUNDED = ("trace_quality", "clean_share")
 _BINARY: dict[str, Callable[[Floats, Floats, Floats | None], Floats]] = {
@@ -57,7 +182,7 @@ def evaluate_pairs(
     """Everything that can be measured of a run.
 
     Args:
-        samples: the truth; one without a label is counted in `outcomes` alone.
+        samples: the ground truth; one without a label is counted in `outcomes` alone.
         verdicts: one a sample, None where there is no prediction. Failed and missing ones count as wrong.
         explanation_scores: the judge's scores in [0, 1] by `JudgeRow.key` (see `judge_rows`); without all that are
             needed `paper.explanation` and `paper.overall` are None.
@@ -77,11 +202,23 @@ def evaluate_pairs(
         - `text`: 0 to 100, over rows with a written explanation
         - `by_generator`, `by_category`, `by_trace_length`, `by_box_size`
         - `outcomes`: how many verdicts ended how, `missing` among them
-        - `counts`: how many videos, rows, traces and explanations the numbers stand on
+        - `counts`: how many videos, rows, traces and explanations the numbers are based on
         - `intervals`: "block.metric" -> [low, high]
 
     Raises:
         ValueError: not one verdict (or None) a sample.
+
+    Examples:
+        >>> from deeptrace.schema import Label
+        >>> fake = Sample(video_id="a", path="a.mp4", label=Label.FAKE)
+        >>> real = Sample(video_id="b", path="b.mp4", label=Label.REAL)
+        >>> samples = [fake, real]
+        >>> said = [Verdict(video=each.path, outcome="scored", label=each.label, p_fake=0.5) for each in samples]
+        >>> found = evaluate_pairs(samples, said)
+        >>> found["per_video"]["accuracy"], found["per_video"]["auroc"], found["traces"]["viou"]  # no trace is known
+        (100.0, 0.5, None)
+        >>> evaluate_pairs(samples, [said[0], None])["outcomes"]["missing"]
+        1
     """
     m = _measure(samples, verdicts, explanation_scores)
     traces = {name: _value(pair) for name, pair in m.traces.items() if name not in _GROUNDED}
@@ -94,10 +231,10 @@ def evaluate_pairs(
         "grounded": _grounded(m.traces),
         "traces": traces,
         "text": _text(m.columns, embed) if text else {},
-        "by_generator": breakdown.by_generator(m.columns, m.paper, m.traces),
-        "by_category": breakdown.by_category(m.columns, m.pairs, m.matched),
-        "by_trace_length": breakdown.by_trace_length(m.columns, m.matched),
-        "by_box_size": breakdown.by_box_size(m.columns, m.matched),
+        "by_generator": by_generator(m.columns, m.paper, m.traces),
+        "by_category": by_category(m.columns, m.pairs, m.matched),
+        "by_trace_length": by_trace_length(m.columns, m.matched),
+        "by_box_size": by_box_size(m.columns, m.matched),
         "outcomes": _outcomes(m.columns),
         "counts": _counts(m),
         "intervals": _intervals(m, resamples, seed) if resamples else {},
@@ -113,6 +250,14 @@ def metric_sums(
     """Every ratio metric as sums by video, by "block.metric", as `paired_permutation` and `bootstrap_ratios` take them.
 
     Values are shares in [0, 1] or seconds. Two runs over the same samples can be compared metric by metric.
+
+    Examples:
+        >>> from deeptrace.schema import Label
+        >>> sample = Sample(video_id="a", path="a.mp4", label=Label.REAL)
+        >>> said = Verdict(video="a.mp4", outcome=Outcome.SCORED, label=Label.FAKE)
+        >>> right, videos = metric_sums([sample], [said])["per_video.accuracy"]
+        >>> right.tolist(), videos.tolist()
+        ([0.0], [1.0])
     """
     return _named_sums(_measure(samples, verdicts, explanation_scores))
 

@@ -1,47 +1,45 @@
 """Rewards: verdicts as numbers to train and select video generators with.
 
-`Reward` scores clips, `Reward.dense` maps them, `RewardClient` has a server do it; `scalar` holds the formula,
-`select`, `pairs` and `ranking` choose by it, and `adapters` holds one module for each trainer.
-"""
+`Reward` scores clips, `Reward.dense` maps them, `RewardClient` has a server do it; `metrics.reward` holds the formula,
+`groups` compares the samples of a prompt, `best_of_n`, `preference_pairs` and `ranking` choose, and `adapters` holds
+one module for each trainer."""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from deeptrace.reward.scalar import ScalarReward, explain_reward, scalar_reward, unrewarded
+from deeptrace.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from deeptrace.metrics.reward import ScalarReward, explain_reward, scalar_reward, unrewarded
     from deeptrace.reward.client import AsyncRewardClient, RewardClient
-    from deeptrace.reward.dense import DenseReward
+    from deeptrace.reward.dense import DenseReward, LatentReward
+    from deeptrace.reward.groups import group_rewards
     from deeptrace.reward.result import RewardResult
-    from deeptrace.reward.rewarder import Reward
+    from deeptrace.reward.reward import Reward
 
 __all__ = [
     "AsyncRewardClient",
     "DenseReward",
+    "LatentReward",
     "Reward",
     "RewardClient",
     "RewardResult",
     "ScalarReward",
     "explain_reward",
+    "group_rewards",
     "scalar_reward",
     "unrewarded",
 ]
 
-# Loaded when first used: these need the detectors, and what runs detectors needs `scalar_reward`.
-_HOMES = {
-    "AsyncRewardClient": "deeptrace.reward.client",
-    "DenseReward": "deeptrace.reward.dense",
-    "Reward": "deeptrace.reward.rewarder",
-    "RewardClient": "deeptrace.reward.client",
-    "RewardResult": "deeptrace.reward.result",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'deeptrace.reward' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(  # the detectors behind them take a second to import
+    __name__,
+    {
+        "deeptrace.metrics.reward": ("ScalarReward", "explain_reward", "scalar_reward", "unrewarded"),
+        "deeptrace.reward.client": ("AsyncRewardClient", "RewardClient"),
+        "deeptrace.reward.dense": ("DenseReward", "LatentReward"),
+        "deeptrace.reward.groups": ("group_rewards",),
+        "deeptrace.reward.result": ("RewardResult",),
+        "deeptrace.reward.reward": ("Reward",),
+    },
+)

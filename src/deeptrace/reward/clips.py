@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deeptrace.data.jsonio import iter_objects, open_text
 from deeptrace.data.rewarddata import annotations_path
 from deeptrace.errors import DataError
-from deeptrace.reward.rewarder import RewardResult
+from deeptrace.io.jsonl import iter_objects, open_text
+from deeptrace.reward.result import RewardResult
 
 __all__ = ["ClipInfo", "ScoredClip", "by_prompt", "clips_of_paths", "read_clips"]
 
@@ -80,6 +80,10 @@ def clips_of_paths(paths: Iterable[str], *, folder_is: str | None = None) -> lis
     Args:
         paths: files or URLs.
         folder_is: "prompt" or "generator": what the name of a file's folder stands for; None for nothing.
+
+    Examples:
+        >>> clips_of_paths(["samples/a cup/0.mp4"], folder_is="prompt")[0].prompt
+        'a cup'
     """
     clips = []
     for path in paths:
@@ -95,7 +99,15 @@ def clips_of_paths(paths: Iterable[str], *, folder_is: str | None = None) -> lis
 
 
 def by_prompt(clips: Sequence[ScoredClip]) -> dict[str, list[ScoredClip]]:
-    """Clips with a prompt, grouped by it, in order of first mention."""
+    """Clips with a prompt, grouped by it, in order of first mention.
+
+    Examples:
+        >>> from deeptrace.schema import Verdict
+        >>> broken = RewardResult(float("nan"), None, Verdict.failed("a.mp4", "decode_failed", "cut off"))
+        >>> clips = [ScoredClip(ClipInfo("a.mp4", "a cup"), broken), ScoredClip(ClipInfo("b.mp4"), broken)]
+        >>> {prompt: len(group) for prompt, group in by_prompt(clips).items()}, clips[0].scored
+        ({'a cup': 1}, False)
+    """
     groups: dict[str, list[ScoredClip]] = {}
     for clip in clips:
         if clip.info.prompt is not None:
@@ -107,7 +119,7 @@ def _rows(table: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if not table.lower().endswith(".csv"):
         yield from iter_objects(table)
         return
-    with open_text(table) as file:
+    with open_text(table, newline="") as file:
         yield from enumerate(csv.DictReader(file), 1)
 
 

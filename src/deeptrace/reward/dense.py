@@ -12,30 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptrace.detectors import Detector
-from deeptrace.detectors.tracenet.stretches import Stretch
+from deeptrace.detectors import Analysis, HeatMap
 from deeptrace.errors import ModelError, SettingsError
-from deeptrace.reward.layouts import Unusable
-from deeptrace.reward.rewarder import RewardResult, opened
-from deeptrace.trace import DetectorInfo, Verdict
+from deeptrace.inference.executor import Executor
+from deeptrace.inference.one_clip import Job
+from deeptrace.reward.inputs import opened
+from deeptrace.reward.result import RewardResult
+from deeptrace.reward.tensors import Unusable
+from deeptrace.schema import Verdict
 from deeptrace.video import Video
 
-__all__ = ["DenseReward", "HeatDetector", "dense_reward", "frame_times"]
-
-
-@runtime_checkable
-class HeatDetector(Detector, Protocol):
-    """A detector that also says where its heat lies."""
-
-    def detect_with_heat(self, video: Video) -> tuple[Verdict, list[Stretch]]:
-        """The verdict, and the heat over the sampled frames."""
-        ...
+__all__ = ["DenseReward", "LatentReward", "dense_reward", "frame_times", "map_of"]
 
 
 @dataclass(frozen=True)
@@ -52,25 +44,50 @@ class DenseReward:
     times_s: NDArray[np.float64]
     result: RewardResult
 
+    def on_latents(self, *, every_frames: int = 4, every_pixels: int = 8, first_alone: bool = True) -> LatentReward:
+        """The map on the grid of a video autoencoder's latents, for losses that weigh regions.
 
-class _WithHeat:
-    """A detector for `judge_opened` that keeps the heat of what it judged."""
+        Each cell is the mean over the frames and pixels that its latent stands for, the last ones of a clip whose
+        length or size is no multiple over what is there.
 
-    def __init__(self, detector: HeatDetector) -> None:
-        self._detector = detector
-        self.heat: list[Stretch] = []
+        Args:
+            every_frames: frames that become one latent (4 in Wan, HunyuanVideo and CogVideoX, 8 in LTX-Video).
+            every_pixels: pixels that become one, in height and in width (8; 32 in LTX-Video).
+            first_alone: whether the first frame has a latent of its own, as in causal autoencoders.
 
-    @property
-    def info(self) -> DetectorInfo:
-        return self._detector.info
+        Raises:
+            SettingsError: a step that is no whole number of at least 1.
+        """
+        for name, value in (("every_frames", every_frames), ("every_pixels", every_pixels)):
+            if not isinstance(value, int) or value < 1:
+                raise SettingsError(name, f"expected a whole number of at least 1 but got {value}")
+        frames, height, width = self.map.shape
+        times = np.arange(1 if first_alone else 0, frames, every_frames)
+        if first_alone or not len(times):
+            times = np.concatenate([[0], times])
+        found = self.map.astype(np.float64)
+        for axis, starts in enumerate((times, np.arange(0, height, every_pixels), np.arange(0, width, every_pixels))):
+            counts = np.diff(np.append(starts, found.shape[axis]))
+            shape = [-1 if axis == other else 1 for other in range(3)]
+            found = np.add.reduceat(found, starts, axis=axis) / counts.reshape(shape)
+        return LatentReward(found.astype(np.float32), self.times_s[times])
 
-    def detect(self, video: Video) -> Verdict:
-        verdict, self.heat = self._detector.detect_with_heat(video)
-        return verdict
+
+@dataclass(frozen=True)
+class LatentReward:
+    """Rewards on the grid of latents.
+
+    Attributes:
+        map: (T', H', W') float32 in [0, 1].
+        times_s: (T',) when the first frame of each latent is shown.
+    """
+
+    map: NDArray[np.float32]
+    times_s: NDArray[np.float64]
 
 
 def dense_reward(
-    detector: Detector,
+    executor: Executor,
     clip: str | Video | Unusable,
     result_of: Callable[[Verdict], RewardResult],
     *,
@@ -80,26 +97,41 @@ def dense_reward(
     """See `Reward.dense`.
 
     Raises:
-        SettingsError: the detector makes no map, or `size` or `times_s` makes no sense.
+        SettingsError: the detector makes no map, or `size` or `times_s` is invalid.
         VideoError, ModelError: the clip cannot be scored, or is too long for all of it to be searched.
     """
-    from deeptrace.evaluate.detect import judge_opened
+    with opened(clip) as video:
+        found = executor.submit(video, Job(heat=True)).result()
+        return map_of(found, video, result_of, size=size, times_s=times_s)
 
-    if not isinstance(detector, HeatDetector):
-        raise SettingsError(detector.info.name, "makes no map of where traces lie", "Use the detector tracenet.")
+
+def map_of(
+    found: Analysis,
+    video: Video,
+    result_of: Callable[[Verdict], RewardResult],
+    *,
+    size: tuple[int, int] | None = None,
+    times_s: Sequence[float] | None = None,
+) -> DenseReward:
+    """The dense reward of a clip that has been analysed with heat; see `Reward.dense`.
+
+    Raises:
+        SettingsError, ModelError: as `dense_reward`.
+    """
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise SettingsError("size", f"expected a positive (height, width) but got {size}")
-    with opened(clip) as video:
-        keeper = _WithHeat(detector)
-        result = result_of(judge_opened(keeper, video).verdict)
-        if result.parts is None:
-            raise ModelError(result.verdict.video, result.error or "could not be scored")
-        if len(keeper.heat) != 1:
-            raise ModelError(video.path, "is too long to be searched for traces as a whole", "Cut it.")
-        times = frame_times(video) if times_s is None else _checked(times_s)
-        height, width = size or (video.media.height, video.media.width)
+    result = result_of(found.verdict)
+    if result.parts is None:
+        raise ModelError(result.verdict.video, result.error or "could not be scored")
+    if not found.heat:
+        name = found.verdict.detector.name if found.verdict.detector is not None else "the detector"
+        raise SettingsError(name, "makes no map of where traces lie", "Use the detector tracenet.")
+    if len(found.heat) != 1:
+        raise ModelError(video.path, "is too long to be searched for traces as a whole", "Cut it.")
+    times = frame_times(video) if times_s is None else _checked(times_s)
+    height, width = size or (video.media.height, video.media.width)
     p_fake = 1.0 - result.parts.authenticity
-    heat = _stretched(keeper.heat[0], times, (width, height))
+    heat = _resampled(found.heat[0], times, (width, height))
     return DenseReward(np.asarray(1.0 - p_fake * heat, np.float32), times, result)
 
 
@@ -115,14 +147,14 @@ def _checked(times_s: Sequence[float]) -> NDArray[np.float64]:
     return times
 
 
-def _stretched(stretch: Stretch, times: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:
+def _resampled(known_heat: HeatMap, times: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:
     """The heat (T, H, W) at `times`, linear in time and space; `size` is (width, height)."""
-    known = stretch.times_s
+    known = known_heat.times_s
     place = np.interp(times, known, np.arange(len(known)))
     before = np.floor(place).astype(int)
     after = np.minimum(before + 1, len(known) - 1)
     share = (place - before)[:, None, None].astype(np.float32)
-    grid = stretch.where[before] * (1 - share) + stretch.where[after] * share
+    grid = known_heat.heat[before] * (1 - share) + known_heat.heat[after] * share
     shown = np.empty((len(times), size[1], size[0]), np.float32)
     for index, cells in enumerate(grid.astype(np.float32)):
         shown[index] = cv2.resize(cells, size, interpolation=cv2.INTER_LINEAR)

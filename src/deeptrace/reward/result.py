@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deeptrace.reward.scalar import ScalarReward
-from deeptrace.trace import Verdict
+from deeptrace.metrics.reward import ScalarReward
+from deeptrace.schema import Verdict
 
 __all__ = ["RewardResult"]
 
@@ -17,8 +17,8 @@ class RewardResult:
 
     Attributes:
         reward: in [0, 1], higher is better; NaN when the clip could not be scored.
-        parts: what it is made of; None when the clip could not be scored.
-        verdict: what the detector said.
+        parts: its factors and costs; None when the clip could not be scored.
+        verdict: the detector's verdict.
     """
 
     reward: float
@@ -35,11 +35,4 @@ class RewardResult:
         row: dict[str, Any] = {"video": self.verdict.video, "outcome": self.verdict.outcome.value}
         if self.parts is None:
             return row | {"reward": None, "error": self.error}
-        return row | {
-            "reward": self.reward,
-            "authenticity": self.parts.authenticity,
-            "trace_factor": self.parts.trace_factor,
-            "trace_cost": self.parts.trace_cost,
-            "cost_by_category": self.parts.cost_by_category,
-            "error": None,
-        }
+        return row | self.parts.as_json() | {"error": None}

@@ -1,4 +1,4 @@
-"""Whole training clips: positives with traces and decoys, negatives with decoys alone."""
+"""Whole training clips: positives with traces and hard negatives, negatives with hard negatives alone."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from deeptrace.errors import SettingsError, SynthError
-from deeptrace.synth.decoys import AFTER, BEFORE, REGION, decoy
+from deeptrace.schema import Category, Trace
+from deeptrace.synth.hard_negatives import AFTER, BEFORE, REGION, hard_negative
 from deeptrace.synth.inject import Injection, inject
-from deeptrace.trace import Category, Trace
 
 __all__ = ["Composed", "negative", "positive"]
 
 
 @dataclass(frozen=True)
 class Composed:
-    """A clip and the whole truth about it.
+    """A clip and its complete ground truth.
 
     Attributes:
         frames: (T, H, W, 3) uint8.
-        base: the same clip without its traces: decoys that came before them are in it, those after are not.
+        base: the same clip without its traces: hard negatives that came before them are in it, those after are not.
         traces: what was put in, in the order it was; empty for a negative.
         masks: (T, H, W) bool for each trace, the pixels it was painted on.
         severities: one for each trace.
         measures: the numbers that each explanation quotes.
-        decoys: names of the decoys applied.
+        hard_negatives: names of those applied.
     """
 
     frames: np.ndarray
@@ -35,7 +35,7 @@ class Composed:
     masks: tuple[np.ndarray, ...] = ()
     severities: tuple[float, ...] = ()
     measures: tuple[dict[str, float], ...] = field(default=())
-    decoys: tuple[str, ...] = ()
+    hard_negatives: tuple[str, ...] = ()
 
 
 def positive(
@@ -46,9 +46,9 @@ def positive(
     categories: Sequence[Category] = tuple(Category),
     traces: tuple[int, int] = (1, 3),
     severity: tuple[float, float] = (0.3, 1.0),
-    decoys: bool = True,
+    hard_negatives: bool = True,
 ) -> Composed:
-    """Put traces into a clip, with decoys before and after them.
+    """Put traces into a clip, with hard negatives before and after them.
 
     Traces do not overlap: each stays off the pixels of those before it. A clip may hold fewer than were drawn.
 
@@ -59,7 +59,7 @@ def positive(
         categories: kinds to draw from, each as likely.
         traces: fewest and most; half of all clips get the fewest.
         severity: range to draw each trace's severity from.
-        decoys: False for traces alone.
+        hard_negatives: whether to apply them; False for traces alone.
 
     Raises:
         SettingsError: an empty range or no category.
@@ -68,13 +68,13 @@ def positive(
     if not categories or not 1 <= traces[0] <= traces[1] or not 0 <= severity[0] <= severity[1] <= 1:
         raise SettingsError("synth", f"no trace fits categories {categories}, traces {traces}, severity {severity}")
     applied: list[str] = []
-    if decoys:
+    if hard_negatives:
         frames, applied = _before(frames, times_s, rng)
     wanted = traces[0] if rng.random() < 0.5 else int(rng.integers(traces[0], traces[1] + 1))
     made = _injected(frames, times_s, rng, wanted, categories, severity)
     final = made[-1].frames
-    if decoys:
-        after = decoy(final, times_s, rng, kinds=AFTER, count=_some(rng))
+    if hard_negatives:
+        after = hard_negative(final, times_s, rng, kinds=AFTER, count=_some(rng))
         final, applied = after.frames, [*applied, *after.applied]
     return Composed(
         frames=final,
@@ -83,17 +83,19 @@ def positive(
         masks=tuple(one.mask for one in made),
         severities=tuple(one.severity for one in made),
         measures=tuple(one.measures for one in made),
-        decoys=tuple(applied),
+        hard_negatives=tuple(applied),
     )
 
 
-def negative(frames: np.ndarray, times_s: np.ndarray, rng: np.random.Generator, *, decoys: bool = True) -> Composed:
-    """A clip without traces, after the same decoys as a positive gets, and more often one on a region."""
-    if not decoys:
+def negative(
+    frames: np.ndarray, times_s: np.ndarray, rng: np.random.Generator, *, hard_negatives: bool = True
+) -> Composed:
+    """A clip without traces, after the same hard negatives as a positive gets, and more often one on a region."""
+    if not hard_negatives:
         return Composed(frames=frames, base=frames)
     base, applied = _before(frames, times_s, rng, region=0.7)
-    after = decoy(base, times_s, rng, kinds=AFTER, count=_some(rng))
-    return Composed(frames=after.frames, base=base, decoys=(*applied, *after.applied))
+    after = hard_negative(base, times_s, rng, kinds=AFTER, count=_some(rng))
+    return Composed(frames=after.frames, base=base, hard_negatives=(*applied, *after.applied))
 
 
 def _injected(
@@ -124,16 +126,16 @@ def _injected(
         current = done.frames
         taken = done.mask if taken is None else taken | done.mask
     if not made:
-        raise SynthError("clip", "it offers nothing that any of the wanted traces could hold on to")
+        raise SynthError("clip", "it has nothing to attach any of the wanted traces to")
     return made
 
 
 def _before(
     frames: np.ndarray, times_s: np.ndarray, rng: np.random.Generator, *, region: float = 0.4
 ) -> tuple[np.ndarray, list[str]]:
-    first = decoy(frames, times_s, rng, kinds=BEFORE, count=int(rng.random() < 0.35))
+    first = hard_negative(frames, times_s, rng, kinds=BEFORE, count=int(rng.random() < 0.35))
     wanted = 0 if rng.random() >= region else 1 + int(rng.random() < 0.3)
-    second = decoy(first.frames, times_s, rng, kinds=REGION, count=wanted)
+    second = hard_negative(first.frames, times_s, rng, kinds=REGION, count=wanted)
     return second.frames, [*first.applied, *second.applied]
 
 

@@ -2,39 +2,38 @@
 
     out/
       videos/ID.mp4         traces put in
-      real_videos/ID.mp4    the same real clip, without traces; with decoys where asked for
+      real_videos/ID.mp4    the same real clip, without traces; with hard negatives where asked for
       all_data.json         RewardData rows: one a trace, one a real clip; boxes are unions, in pixels of these files
       tubes.jsonl           one line a trace: box of every frame, severity, the measured numbers
-      clips.jsonl           the journal: one line a finished clip, by which a broken run goes on
+      manifest.json         the recipe
+      journal.jsonl         one line a finished clip, by which a broken run goes on
 
-Every clip's content depends on the seed, the source's path below its folder and the clip's number alone, so neither
-the order of the work nor a break in it changes what is made.
+Every clip's content depends on the recipe, the source's bytes and name, and the clip's number alone, so neither the
+order of the work nor a break in it changes what is made.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deeptrace.data import write_reward_data
-from deeptrace.data.jsonio import atomic_path, write_lines
 from deeptrace.errors import SettingsError, SynthError, VideoError
-from deeptrace.folder_lock import FolderLock
+from deeptrace.io.jsonl import write_lines
+from deeptrace.io.run_store import RunStore, key_of
+from deeptrace.schema import Category, Label, Media, Sample
 from deeptrace.synth.compose import Composed, negative, positive
-from deeptrace.trace import Category, Label, Media, Sample
+from deeptrace.urls import file_name, same_clip
 from deeptrace.video import open_video, write_video
 
 __all__ = ["Made", "Recipe", "make_dataset", "read_clip"]
 
-JOURNAL, TUBES, ROWS, RECIPE = "clips.jsonl", "tubes.jsonl", "all_data.json", "recipe.json"
+FAKES, REALS, TUBES, ROWS = "videos", "real_videos", "tubes.jsonl", "all_data.json"
 _SOURCE = "deeptrace-synth"
 
 
@@ -47,7 +46,7 @@ class Recipe:
         categories: kinds of traces, each as likely.
         traces: fewest and most in a clip.
         severity: range from 0 to 1.
-        decoys: whether clips of both kinds get decoys.
+        hard_negatives: whether clips of both classes get hard negatives.
         max_s: seconds used of a clip, from its start.
         max_side: the longer side of a clip is brought down to this many pixels.
         crf: quality of the H.264 files; 18 is nearly lossless to the eye.
@@ -57,7 +56,7 @@ class Recipe:
     categories: tuple[Category, ...] = tuple(Category)
     traces: tuple[int, int] = (1, 3)
     severity: tuple[float, float] = (0.4, 1.0)
-    decoys: bool = False
+    hard_negatives: bool = False
     max_s: float = 6.0
     max_side: int = 854
     crf: int = 18
@@ -80,7 +79,7 @@ class Made:
     Attributes:
         source: path of the real clip.
         video_id: id of the positive; None when it was left out.
-        traces: how many were put in.
+        traces: number of traces put in.
         problem: one line, why it was left out.
         kept: made by an earlier run.
     """
@@ -105,39 +104,53 @@ def make_dataset(
 
     Args:
         sources: video files or URLs.
-        out: folder to write to; must be empty or absent unless `resume`.
-        recipe: what to make of them.
+        out: folder to write to; without `resume` one that holds no dataset.
+        recipe: settings of what is made of them.
         clips: how many positives; None for one a source.
-        resume: go on with an earlier run of the same recipe: finished clips are kept.
+        resume: whether to go on with an earlier run of the same recipe: finished clips of unchanged sources are kept.
         on_clip: called after each clip.
 
     Returns:
         One entry a clip, in order; clips that cannot be read or hold no trace carry a `problem`.
 
     Raises:
-        SettingsError: no sources, another recipe than the run to resume, a folder that holds something or that
-            another run is writing into, or one that cannot be written.
+        SettingsError: no sources, or a folder that `RunStore` refuses.
     """
     if not sources:
         raise SettingsError("sources", "expected at least one real clip")
-    folder = Path(out)
-    _check_folder(folder, recipe, resume)
-    names = _names([str(source) for source in sources])
+    given = [str(source) for source in sources]
+    names, count = _names(given), len(given) if clips is None else clips
+    planned = [(given[n % len(given)], f"{names[given[n % len(given)]]}_{n // len(given)}") for n in range(count)]
     made: list[Made] = []
-    with _journal(folder, recipe) as journal:
-        for number in range(len(sources) if clips is None else clips):
-            source = str(sources[number % len(sources)])
-            video_id = f"{names[source]}_{number // len(sources)}"
-            entry = journal.get(video_id)
-            done = (
-                Made(source, video_id, len(entry["tubes"]), kept=True)
-                if entry is not None
-                else _make(source, video_id, recipe, folder, journal)
-            )
-            made.append(done)
-            if on_clip is not None:
-                on_clip(done)
+    with RunStore(out, "synth", asdict(recipe), resume=resume, files=(FAKES, REALS, ROWS, TUBES)) as store:
+        try:
+            for source, video_id in planned:
+                key = key_of(store.content(source), video_id)
+                done = _kept(source, video_id, key, store) or _make(source, video_id, key, recipe, store)
+                made.append(done)
+                if on_clip is not None:
+                    on_clip(done)
+        finally:  # Ctrl-C too leaves a dataset that can be read
+            left_out = {video_id for (_, video_id), done in zip(planned, made, strict=False) if done.problem}
+            _write_rows(store, [video_id for _, video_id in planned], left_out)
     return made
+
+
+def _kept(source: str, video_id: str, key: str | None, store: RunStore) -> Made | None:
+    """What an earlier run made of the same bytes, if it is still there."""
+    entry = store.find(key)
+    if entry is None or not all((store.path / row["path"]).is_file() for row in entry["samples"]):
+        return None
+    return Made(source, video_id, len(entry["tubes"]), kept=True)
+
+
+def _write_rows(store: RunStore, order: Sequence[str], left_out: set[str]) -> None:
+    """Write rows and tubes of all that is made: first of clips that this run was not asked for, then in its order."""
+    entries = {name: entry for name, (_, entry) in store.named().items() if name not in left_out}
+    last = [entries.pop(name) for name in dict.fromkeys(order) if name in entries]
+    whole = [*entries.values(), *last]
+    write_reward_data([_sample(row) for entry in whole for row in entry["samples"]], store.path / ROWS)
+    write_lines([tube for entry in whole for tube in entry["tubes"]], store.path / TUBES)
 
 
 # -- one clip -------------------------------------------------------------------------------------------------------
@@ -174,7 +187,7 @@ def _at_steps(frames: Iterator[Any], fps: float, most: int) -> Iterator[np.ndarr
         yield shown
 
 
-def _make(source: str, video_id: str, recipe: Recipe, folder: Path, journal: dict[str, Any]) -> Made:
+def _make(source: str, video_id: str, key: str | None, recipe: Recipe, store: RunStore) -> Made:
     """Make, write and note one positive and its negative."""
     try:
         frames, fps = read_clip(source, recipe)
@@ -187,17 +200,15 @@ def _make(source: str, video_id: str, recipe: Recipe, folder: Path, journal: dic
             categories=recipe.categories,
             traces=recipe.traces,
             severity=recipe.severity,
-            decoys=recipe.decoys,
+            hard_negatives=recipe.hard_negatives,
         )
-        real = negative(frames, times, rng, decoys=recipe.decoys)
+        real = negative(frames, times, rng, hard_negatives=recipe.hard_negatives)
     except (VideoError, SynthError) as error:
         return Made(source, None, problem=str(error))
-    write_video(folder / "videos" / f"{video_id}.mp4", fake.frames, fps=fps, crf=recipe.crf)
-    write_video(folder / "real_videos" / f"{video_id}_real.mp4", real.frames, fps=fps, crf=recipe.crf)
     entry = _entry(source, video_id, fake, real, fps)
-    journal[video_id] = entry
-    with open(folder / JOURNAL, "a", encoding="utf-8") as file:
-        file.write(json.dumps({"video_id": video_id, **entry}, ensure_ascii=False) + "\n")
+    for composed, row in zip((fake, real), entry["samples"], strict=True):
+        write_video(store.path / row["path"], composed.frames, fps=fps, crf=recipe.crf)
+    store.add(key, entry, name=video_id)
     return Made(source, video_id, len(fake.traces))
 
 
@@ -205,25 +216,26 @@ def _entry(source: str, video_id: str, fake: Composed, real: Composed, fps: floa
     count, height, width = fake.frames.shape[:3]
     media = Media(width=width, height=height, duration_s=count / fps, fps=fps, frames=count)
     # every clip of one source goes to one split, so that no footage is on both sides
-    share = zlib.crc32(os.path.basename(source).encode()) % 10
+    name = file_name(source)
+    share = zlib.crc32(name.encode()) % 10
     split = "test" if share == 0 else "val" if share == 1 else "train"
     common = {"media": media, "split": split}
-    extra = {"synth_source": os.path.basename(source)}
+    extra = {"synth_source": name}
     positive_row = Sample(
         video_id=video_id,
-        path=f"videos/{video_id}.mp4",
+        path=f"{FAKES}/{video_id}.mp4",
         label=Label.FAKE,
         source=_SOURCE,
         traces=tuple(trace.model_copy(update={"keyframes": ()}) for trace in fake.traces),
-        extra={**extra, "synth_decoys": list(fake.decoys)},
+        extra={**extra, "synth_decoys": list(fake.hard_negatives)},
         **common,
     )
     negative_row = Sample(
         video_id=f"{video_id}_real",
-        path=f"real_videos/{video_id}_real.mp4",
+        path=f"{REALS}/{video_id}_real.mp4",
         label=Label.REAL,
-        source=os.path.basename(source),
-        extra={**extra, "synth_decoys": list(real.decoys)},
+        source=name,
+        extra={**extra, "synth_decoys": list(real.hard_negatives)},
         **common,
     )
     tubes = [
@@ -245,67 +257,13 @@ def _sample(stored: dict[str, Any]) -> Sample:
     return Sample.model_validate(stored)
 
 
-# -- names and resuming ---------------------------------------------------------------------------------------------
-
-
 def _names(sources: list[str]) -> dict[str, str]:
     """A short unique name for each source: its stem, with a mark where two have the same."""
     names: dict[str, str] = {}
     for source in sources:
-        stem = os.path.splitext(os.path.basename(source.rstrip("/")))[0] or "clip"
+        stem = os.path.splitext(file_name(source))[0] or "clip"
         safe = "".join(char if char.isalnum() or char in "-_" else "-" for char in stem)
         taken = set(names.values())
-        names.setdefault(source, safe if safe not in taken else f"{safe}-{zlib.crc32(source.encode()):08x}")
+        mark = zlib.crc32(same_clip(source).encode("utf-8", "backslashreplace"))
+        names.setdefault(source, safe if safe not in taken else f"{safe}-{mark:08x}")
     return names
-
-
-def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
-    """Raise SettingsError unless the folder is new, or empty, or holds a run of the same recipe to go on with."""
-    try:
-        if not folder.is_dir() or not any(folder.iterdir()):
-            return
-        if not resume:
-            raise SettingsError(str(folder), "the folder is not empty", "Choose another one, or resume.")
-        before = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError) as error:
-        raise SettingsError(str(folder), "holds no run that could be resumed", "Use a new folder.") from error
-    stated = _stated(recipe)
-    if before != stated:
-        changed = sorted(key for key in stated if stated[key] != before.get(key))
-        raise SettingsError(str(folder), f"was made with another {', '.join(changed)}", "Use a new folder.")
-
-
-def _stated(recipe: Recipe) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
-    return plain
-
-
-@contextmanager
-def _journal(folder: Path, recipe: Recipe) -> Iterator[dict[str, Any]]:
-    """What earlier runs finished, by id, to be added to; in the end, however it comes, the rows and tubes of all."""
-    with FolderLock(folder):
-        with atomic_path(folder / RECIPE) as scratch:
-            scratch.write_text(json.dumps(_stated(recipe), indent=2) + "\n", encoding="utf-8")
-        journal = _read_journal(folder / JOURNAL)
-        try:
-            yield journal
-        finally:  # Ctrl-C too leaves a dataset that can be read
-            entries = journal.values()
-            write_reward_data([_sample(row) for entry in entries for row in entry["samples"]], folder / ROWS)
-            write_lines([tube for entry in entries for tube in entry["tubes"]], folder / TUBES)
-
-
-def _read_journal(path: Path) -> dict[str, Any]:
-    """The finished clips; a line cut off by a crash is dropped, and its clip made again."""
-    if not path.is_file():
-        return {}
-    found, whole = {}, []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        found[entry.pop("video_id")] = entry
-        whole.append(line)
-    path.write_text("".join(line + "\n" for line in whole), encoding="utf-8")
-    return found

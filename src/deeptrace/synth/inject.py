@@ -10,17 +10,17 @@ import numpy as np
 
 from deeptrace.errors import SettingsError, SynthError
 from deeptrace.geometry import Box, Keyframe, Tube
-from deeptrace.synth.blurs import sudden_blurring
-from deeptrace.synth.cutouts import object_disappearance, object_trajectory, redundant_object, unexpected_move
+from deeptrace.schema import Category, Trace
+from deeptrace.synth.canvas import Stage
+from deeptrace.synth.effects.blurs import sudden_blurring
+from deeptrace.synth.effects.cutouts import object_disappearance, object_trajectory, redundant_object, unexpected_move
+from deeptrace.synth.effects.joins import object_merging, object_splitting
+from deeptrace.synth.effects.warps import background_distortion, object_distortion
 from deeptrace.synth.explain import Finding
 from deeptrace.synth.grain import Grain
-from deeptrace.synth.joins import object_merging, object_splitting
 from deeptrace.synth.regions import Want, choose_region, held
 from deeptrace.synth.scene import Scene
-from deeptrace.synth.stage import Stage
 from deeptrace.synth.timing import MIN_FRAMES, Span, choose_span
-from deeptrace.synth.warps import background_distortion, object_distortion
-from deeptrace.trace import Category, Trace
 
 __all__ = ["Injection", "inject", "prepare"]
 
@@ -29,7 +29,7 @@ _TRIES = 7  # places that are tried before a clip is said to offer nothing
 
 @dataclass(frozen=True)
 class Injection:
-    """A clip with one trace in it, and the whole truth about that trace.
+    """A clip with one trace in it, and the complete ground truth about that trace.
 
     Attributes:
         frames: (T, H, W, 3) uint8. Outside of `mask` every byte is the input's.
@@ -95,7 +95,7 @@ def inject(
 
     Raises:
         SettingsError: the arrays or the severity are not as stated.
-        SynthError: the clip offers nothing to hold on to: no shot of 4 frames, or no texture anywhere that is free.
+        SynthError: the clip has nothing to attach a trace to: no shot of 4 frames, or no texture anywhere that is free.
     """
     if not 0.0 <= severity <= 1.0:
         raise SettingsError("severity", f"expected a number from 0 to 1 but got {severity}")
@@ -113,7 +113,7 @@ def inject(
             return Injection(stage.out, found, stage.mask, severity, finding.measures)
     raise SynthError(
         category.value,
-        "the clip offers nothing that such a trace could hold on to",
+        "the clip has nothing to attach such a trace to",
         f"Use clips with texture and shots of at least {MIN_FRAMES} frames.",
     )
 
@@ -159,7 +159,7 @@ def prepare(
         hold: shorten the span to the frames in which the region still shows the same thing.
 
     Returns:
-        None when there is nothing to hold on to.
+        None when there is nothing to attach it to.
     """
     middle = (span.start + span.stop) // 2 if anchor is None else anchor
     region = choose_region(scene, span.shot, middle, want, rng, area=area, feather=feather, avoid=avoid)

@@ -69,7 +69,7 @@ class Scene:
         times_s: (T,) seconds, rising.
         small: (T, h, w, 3) uint8, the work-size copy.
         scale: work pixels per video pixel.
-        shots: stretches between cuts.
+        shots: segments between cuts.
     """
 
     frames: np.ndarray

@@ -1,4 +1,4 @@
-"""When a trace lives: its frames and the strength of each."""
+"""The temporal extent of a trace: its frames and its strength in each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from deeptrace.schema import Category
 from deeptrace.synth.scene import Scene, Shot
-from deeptrace.trace import Category
 
 __all__ = ["MIN_FRAMES", "Span", "choose_span"]
 
@@ -24,7 +24,7 @@ class Span:
     """Frames [start, stop) of a trace inside one shot, and how it comes and goes.
 
     Attributes:
-        shot: the shot that it lives in.
+        shot: the shot that it lies in.
         start: first frame.
         stop: one past the last frame.
         begins_s: time of each frame of the clip.
@@ -66,7 +66,7 @@ class Span:
 
 
 def choose_span(scene: Scene, category: Category, rng: np.random.Generator) -> Span | None:
-    """Draw when the trace lives, like traces that people mark: most long, some short, half from the first frame.
+    """Draw a temporal extent like those of traces that people mark: most long, some short, half from the first frame.
 
     Marked traces (470 of them on generated clips) last 69 % of the clip in the mean (5th percentile 20 %), and
     41 % begin with the clip.

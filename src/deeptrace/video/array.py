@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -11,58 +12,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptrace.errors import SettingsError
-from deeptrace.trace import Media
-from deeptrace.video.base import Video, check_request
+from deeptrace.schema import Media
+from deeptrace.video.base import StreamRequest, Video, check_size
 from deeptrace.video.frame import Frame, Picture, Pixels
 from deeptrace.video.sampling import Pacer, played_index
+from deeptrace.video.scaling import Coding, Scaler
 
 __all__ = ["ArrayVideo", "video_from_array"]
+
+_TELLING = 5  # images that are asked what they were decoded from: some may be black
 
 
 class ArrayVideo(Video):
     """Frames in memory; made by `video_from_array`. Full-size RGB frames are views, not copies."""
 
-    def __init__(self, name: str, images: NDArray[np.uint8], times_s: tuple[float, ...], media: Media) -> None:
+    def __init__(
+        self, name: str, images: NDArray[np.uint8], times_s: tuple[float, ...], media: Media, *, as_is: bool
+    ) -> None:
         super().__init__(name)
-        self._images, self._times_s, self._media = images, times_s, media
+        self._images, self._times_s, self._media, self._as_is = images, times_s, media, as_is
 
     @property
     def media(self) -> Media:
         """See `Video.media`."""
         return self._media
 
-    def frames(
-        self,
-        *,
-        max_fps: float | None = None,
-        size: tuple[int, int] | None = None,
-        start_s: float = 0.0,
-        end_s: float | None = None,
-        format: Pixels = "rgb",
-        fast: bool = False,  # noqa: ARG002 - part of the interface; memory is fast
-    ) -> Iterator[Frame]:
-        """See `Video.frames`."""
-        check_request(size, start_s, end_s, format)
-        return self._stream(Pacer(max_fps, start_s), size, end_s, format)
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """All frames, (T, H, W, 3) uint8 RGB."""
+        return self._images
 
-    def _stream(
-        self, pacer: Pacer, size: tuple[int, int] | None, end_s: float | None, format: Pixels
-    ) -> Iterator[Frame]:
+    @property
+    def times_s(self) -> tuple[float, ...]:
+        """When each frame is shown, T seconds."""
+        return self._times_s
+
+    @property
+    def as_is(self) -> bool:
+        """See `video_from_array`."""
+        return self._as_is
+
+    def stream(self, request: StreamRequest) -> Iterator[Frame]:
+        """See `Video.stream`; memory is always fast."""
+        pacer, shape = Pacer(request.max_fps, request.start_s), self._shaper(request.size, request.format)
         for image, time_s in zip(self._images, self._times_s, strict=True):
-            if end_s is not None and time_s >= end_s:
+            if request.end_s is not None and time_s >= request.end_s:
                 return
             if pacer.keep(time_s):
-                yield Frame(time_s, _shaped(image, size, format))
+                yield Frame(time_s, shape(image))
 
     def frames_at(self, times_s: Sequence[float], *, size: tuple[int, int] | None = None) -> list[Frame]:
         """See `Video.frames_at`."""
-        check_request(size, 0.0, None, "rgb")
-        indices = [played_index(self._times_s, time_s) for time_s in times_s]
-        return [Frame(self._times_s[k], _shaped(self._images[k], size, "rgb")) for k in indices]
+        check_size(size)
+        indices, shape = [played_index(self._times_s, time_s) for time_s in times_s], self._shaper(size, "rgb")
+        return [Frame(self._times_s[k], shape(self._images[k])) for k in indices]
+
+    def _shaper(self, size: tuple[int, int] | None, format: Pixels) -> Callable[[Picture], Picture]:
+        """What makes an image of this video that of a frame, as `FileVideo` would."""
+        if size is not None and not (self._as_is and size == (self._media.width, self._media.height)):
+            scaler, coding = Scaler(size, format), self._coding
+            return lambda image: scaler.of_rgb(image, coding)
+        if format == "gray":
+            return lambda image: np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        return lambda image: image
+
+    @cached_property
+    def _coding(self) -> Coding | None:
+        """What the images were decoded from, by the first that tells of a few from all over the video."""
+        scaler = Scaler((self._media.width, self._media.height), "rgb")
+        few = np.unique(np.linspace(0, len(self._images) - 1, _TELLING).round().astype(int))
+        return next(filter(None, (scaler.coding_of(self._images[index]) for index in few)), None)
 
 
 def video_from_array(
-    frames: NDArray[Any], *, fps: float | None = None, times_s: Sequence[float] | None = None, name: str = "array"
+    frames: NDArray[Any],
+    *,
+    fps: float | None = None,
+    times_s: Sequence[float] | None = None,
+    name: str = "array",
+    as_is: bool = False,
 ) -> Video:
     """A `Video` over frames in memory.
 
@@ -71,6 +99,8 @@ def video_from_array(
         fps: frames a second; give this or `times_s`.
         times_s: T rising times in seconds; shifted so that the first is 0.
         name: what errors and verdicts call it.
+        as_is: whether frames asked for at their own size come unchanged, as those must that `Video.frames` gave at that
+            size. Else they go the way of a file's frames, which takes half of their chroma, at any size.
 
     Raises:
         SettingsError: wrong shape or dtype, or not exactly one of `fps` and `times_s`.
@@ -98,15 +128,4 @@ def video_from_array(
         fps = count / duration_s if duration_s else None
     height, width = images.shape[1:3]
     media = Media(width=width, height=height, duration_s=duration_s, fps=fps, frames=count)
-    return ArrayVideo(name, images, times, media)
-
-
-def _shaped(image: Picture, size: tuple[int, int] | None, format: Pixels) -> Picture:
-    if size is not None and size != (image.shape[1], image.shape[0]):
-        shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
-        image = np.asarray(
-            cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), dtype=np.uint8
-        )
-    if format == "gray":
-        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    return image
+    return ArrayVideo(name, images, times, media, as_is=as_is)

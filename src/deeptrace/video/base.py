@@ -4,14 +4,48 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from deeptrace.errors import SettingsError
-from deeptrace.trace import Media
+from deeptrace.schema import ContentCredentials, Media
 from deeptrace.video.frame import Frame, Pixels
+from deeptrace.video.sampling import Pacer
 
-__all__ = ["Video", "check_request"]
+__all__ = ["StreamRequest", "Video"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """What `Video.frames` is asked for; its arguments.
+
+    Raises:
+        SettingsError: one of them makes no sense.
+    """
+
+    max_fps: float | None = None
+    size: tuple[int, int] | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    format: Pixels = "rgb"
+    fast: bool = False
+
+    def __post_init__(self) -> None:
+        Pacer(self.max_fps)  # which checks it
+        check_size(self.size)
+        if not 0.0 <= self.start_s < float("inf"):
+            raise SettingsError("start_s", f"expected a time >= 0 but got {self.start_s}")
+        if self.end_s is not None and not self.end_s >= self.start_s:
+            raise SettingsError("end_s", f"expected a time >= start_s ({self.start_s}) but got {self.end_s}")
+        if self.format not in ("rgb", "gray"):
+            raise SettingsError("format", f"expected 'rgb' or 'gray' but got {self.format!r}")
+
+
+def check_size(size: tuple[int, int] | None) -> None:
+    """Raise SettingsError for a size that no image has."""
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise SettingsError("size", f"expected a positive (width, height) but got {size}")
 
 
 class Video(ABC):
@@ -31,7 +65,6 @@ class Video(ABC):
     def media(self) -> Media:
         """Size as shown, duration and rate. Corrected when a full pass finds less than the file states."""
 
-    @abstractmethod
     def frames(
         self,
         *,
@@ -58,6 +91,11 @@ class Video(ABC):
             VideoError: the video cannot be read, or not one frame of it decodes.
             SettingsError: an argument makes no sense.
         """
+        return self.stream(StreamRequest(max_fps, size, start_s, end_s, format, fast))
+
+    @abstractmethod
+    def stream(self, request: StreamRequest) -> Iterator[Frame]:
+        """What `frames` gives, by its arguments in one."""
 
     @abstractmethod
     def frames_at(self, times_s: Sequence[float], *, size: tuple[int, int] | None = None) -> list[Frame]:
@@ -66,6 +104,10 @@ class Video(ABC):
         Times before the start give the first frame, times after the end the last one. Each frame carries its own
         time. All frames asked for are in memory at once.
         """
+
+    def content_credentials(self) -> ContentCredentials | None:
+        """What is signed into the file (C2PA); None where there is no file. Never fetches anything."""
+        return None
 
     def close(self) -> None:  # noqa: B027 - nothing to do unless there is a file
         """Release the file."""
@@ -81,15 +123,3 @@ class Video(ABC):
     def _warn(self, line: str) -> None:
         if line not in self.warnings:
             self.warnings.append(line)
-
-
-def check_request(size: tuple[int, int] | None, start_s: float, end_s: float | None, format: str) -> None:
-    """Raise SettingsError for arguments of `Video.frames` that make no sense."""
-    if size is not None and (len(size) != 2 or min(size) < 1):
-        raise SettingsError("size", f"expected a positive (width, height) but got {size}")
-    if not 0.0 <= start_s < float("inf"):
-        raise SettingsError("start_s", f"expected a time >= 0 but got {start_s}")
-    if end_s is not None and not end_s >= start_s:
-        raise SettingsError("end_s", f"expected a time >= start_s ({start_s}) but got {end_s}")
-    if format not in ("rgb", "gray"):
-        raise SettingsError("format", f"expected 'rgb' or 'gray' but got {format!r}")

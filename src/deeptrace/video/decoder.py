@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from fractions import Fraction
+from typing import cast
 
 import av
 import av.error
+from av.codec import CodecContext
+from av.filter import Graph
 from av.packet import Packet
-from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from deeptrace.errors import NotAVideoError, NoVideoStreamError, VideoTooLargeError
+from deeptrace.errors import NotAVideoError
+from deeptrace.video.container import Crop
 from deeptrace.video.lookahead import Wants, look_ahead
-from deeptrace.video.source import Source, ffmpeg_errors, open_source
+from deeptrace.video.source import Source, decoder_limit, ffmpeg_errors, open_source, too_large
+from deeptrace.video.streams import (
+    Facts,
+    Length,
+    frame_rate,
+    kind_of,
+    main_stream,
+    picture_streams,
+    rate_and_count,
+    stated_length_s,
+    stream_at,
+)
+from deeptrace.video.timestamps import (
+    Clock,
+    Scan,
+    Trouble,
+    has_short_delays,
+    in_decode_order,
+    scan,
+    with_shown_delays,
+)
 
-__all__ = ["Decoder", "Trouble"]
+__all__ = ["Decoder"]
 
-# A timestamp that falls back by more than this starts a new timeline (joined files); less is jitter of one frame.
-_JUMP_S = 0.5
 # After this many unreadable packets in a row the rest of a stream is taken as lost.
 _MAX_BAD_RUN = 500
-_DEFAULT_STEP_S = 1 / 25
-
-
-@dataclass(slots=True)
-class Trouble:
-    """What went wrong in a pass, in numbers."""
-
-    bad_packets: int = 0
-    corrupt_frames: int = 0
-    backward_times: int = 0
-    missing_times: int = 0
-    read_error: str = ""
+_DEFAULT_FPS = 25
+# Packets among which every moving stream of a file has more than one.
+_STILL_PACKETS = 500
+# Files up to this size are read once, packet by packet, where their container does not state how long they are.
+_SCAN_BYTES = 64 << 20
+# The decoders that read the transparency which FFmpeg's own leave out.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# Where chroma lies in streams that do not say it (VP9, FFV1): as in H.264, so that the same planes make one picture.
+_USUAL_CHROMA = {"chroma_sample_location": "left"}
 
 
 class Decoder:
@@ -45,57 +64,100 @@ class Decoder:
         threads: decoding threads; 1 decodes on the calling thread.
         max_pixels: largest width x height that is decoded; None for no limit.
         formats: see `open_source`.
+        facts: of an earlier decoder of the same file; None to find them out.
 
     Raises:
         VideoError: as `open_source`; NoVideoStreamError without a picture stream; VideoTooLargeError above the limit.
     """
 
     def __init__(
-        self, path: str, *, threads: int, max_pixels: int | None, formats: Sequence[str] | None = None
+        self,
+        path: str,
+        *,
+        threads: int,
+        max_pixels: int | None,
+        formats: Sequence[str] | None = None,
+        facts: Facts | None = None,
     ) -> None:
-        self.path, self._formats = path, formats
-        self.trouble = Trouble()
-        self._source: Source = open_source(path, _decoder_limit(max_pixels), formats=formats)
+        self.path, self._formats, self._max_pixels = path, formats, max_pixels
+        self._source: Source = open_source(path, max_pixels=max_pixels, formats=formats)
         try:
-            self.stream = _pick_stream(path, self._source)
-            self._configure(threads, max_pixels)
+            self.facts = self._look() if facts is None else facts
+            self.stream = stream_at(self._source.container, self.facts.stream)
+            self._context = self._pick_decoder()
+            self._configure(threads)
         except BaseException:
             self._source.close()
             raise
-        self._origin: Fraction | None = None
-        self._last_s: float | None = None
-        self._shift_s = 0.0
-        self._own_step_s: float | None = None
-        self.end_s = 0.0
-        self.timeline_is_plain = True
+        self.clock = Clock(
+            1 / (frame_rate(self.stream) or _DEFAULT_FPS),
+            in_decode_order=self.facts.in_decode_order,
+            plain=not self.facts.short_delays,
+        )
+        self._cropper: tuple[tuple[int, int, str], Graph] | None = None
+        self._some_without_time = False
         # Set these two before reading: pictures that `wants` declines, or all that no other picture is built on,
         # are left out where the decoder can (see `lookahead`).
         self.wants: Wants | None = None
         self.only_references = False
 
-    def _configure(self, threads: int, max_pixels: int | None) -> None:
-        context = self.stream.codec_context
-        width, height = context.width, context.height
-        if width == 0 and max_pixels is not None:
-            width, height = self._stated_size()
-        if max_pixels is not None and width * height > max_pixels:
-            raise VideoTooLargeError(
-                self.path,
-                f"{width}x{height} is more than the limit of {max_pixels} pixels a frame",
-                "Scale it down, or raise max_pixels.",
+    def _look(self) -> Facts:
+        layout = self._source.layout()
+        streams = picture_streams(self.path, self._source.container)
+        if len(streams) > 1:
+            streams = self._moving(streams)
+        stream = main_stream(streams)
+        with closing(self._packets_anew(stream.index)) as packets:
+            short = kind_of(self._source.container) == "gif" and has_short_delays(packets)
+            reordered = (
+                kind_of(self._source.container) in ("avi", "asf")
+                and stream.codec_context.has_b_frames
+                and in_decode_order(packets)
             )
+        return Facts(stream.index, layout, layout.crop_of(stream), short, reordered)
+
+    def _moving(self, streams: list[VideoStream]) -> list[VideoStream]:
+        """Those of several streams that hold more than one picture; all of them where none does."""
+        counts = dict.fromkeys((stream.index for stream in streams), 0)
+        with closing(self._packets_anew(*counts)) as packets:
+            for seen, packet in enumerate(packets):
+                counts[packet.stream_index] += bool(packet.size)
+                if seen >= _STILL_PACKETS or min(counts.values()) > 1:
+                    break
+        return [stream for stream in streams if counts[stream.index] > 1] or streams
+
+    def _pick_decoder(self) -> VideoCodecContext:
+        """FFmpeg's own decoder, or for transparent VP8 and VP9 the one that reads their transparency."""
+        own = self.stream.codec_context
+        alpha = any(key.lower() == "alpha_mode" and value == "1" for key, value in self.stream.metadata.items())
+        if not alpha or own.name not in _ALPHA_DECODERS:
+            return own
+        try:
+            context = CodecContext.create(_ALPHA_DECODERS[own.name], "r")
+        except av.error.FFmpegError:  # an FFmpeg without libvpx
+            return own
+        assert isinstance(context, VideoCodecContext)
+        return context
+
+    def _configure(self, threads: int) -> None:
+        width, height = self.stream.codec_context.width, self.stream.codec_context.height
+        context, limit = self._context, self._max_pixels
+        if limit is not None:
+            if width == 0:
+                width, height = self._stated_size()
+            if width * height > limit:
+                raise too_large(self.path, width, height, limit)
+        # FFmpeg's own check of the size, for streams that grow after their header was read.
+        context.options = _USUAL_CHROMA | decoder_limit(limit)
         context.thread_count = threads
         if threads > 1:
             context.thread_type = "AUTO"
-        if max_pixels is not None:
-            # FFmpeg's own check, for streams that grow after their header was read.
-            context.options = _decoder_limit(max_pixels)
 
     def _stated_size(self) -> tuple[int, int]:
         """The size in the file's header where FFmpeg's first look was refused for its size; no picture is decoded."""
-        source = open_source(self.path, {"skip_frame": "all"}, formats=self._formats)
+        source = open_source(self.path, formats=self._formats, look=False)
         try:
-            context = _pick_stream(self.path, source).codec_context
+            context = stream_at(source.container, self.stream.index).codec_context
             return context.width, context.height
         finally:
             source.close()
@@ -104,35 +166,36 @@ class Decoder:
 
     @property
     def step_s(self) -> float:
-        """Nominal time between frames."""
-        if self._own_step_s is not None:
-            return self._own_step_s
-        rate = frame_rate(self.stream)
-        return 1 / rate if rate else _DEFAULT_STEP_S
+        """Nominal time between pictures."""
+        return self.clock.own_step_s or 1 / (frame_rate(self.stream) or _DEFAULT_FPS)
 
-    @property
-    def stated_duration_s(self) -> float | None:
-        """Length of the picture stream as the file states it, or None."""
-        stream, container = self.stream, self._source.container
-        # Matroska states when a stream ends on its own clock, which need not start at 0.
-        start_s = float((stream.start_time or 0) * (stream.time_base or 0))
-        if stream.duration and stream.time_base:
-            return float(stream.duration * stream.time_base)
-        tag = stream.metadata.get("DURATION", "")  # Matroska and WebM, as 00:00:05.000000000
-        parts = tag.split(":")
-        if len(parts) == 3:
-            try:
-                return max(int(parts[0]) * 3600 + int(parts[1]) * 60 + float(parts[2]) - max(start_s, 0.0), 0.0)
-            except ValueError:
-                return None
-        if container.duration and not container.streams.audio:
-            return max(container.duration / av.time_base - max(start_s, 0.0), 0.0)
-        return None
+    def length(self) -> Length:
+        """How long the pictures are shown; to be asked after the first one was decoded."""
+        layout, own_step_s = self.facts.layout, self.clock.own_step_s
+        stated = stated_length_s(self.stream, layout, self.clock.origin)
+        # The length of a transport or program stream is FFmpeg's guess from its last timestamps.
+        guessed = kind_of(self._source.container) in ("mpegts", "mpeg")
+        doubtful = guessed or layout.fragmented or self.facts.short_delays
+        if stated is not None and not (doubtful and 0 < self._source.container.size <= _SCAN_BYTES):
+            return Length(stated, not guessed, *rate_and_count(self.stream, stated))
+        found = self._scan()
+        if own_step_s is not None:
+            return Length(found.duration_s, False, 1 / own_step_s, None)
+        if self.facts.short_delays:
+            return Length(found.duration_s, False, found.pictures / found.duration_s, found.pictures)
+        if stated is not None and layout.fragmented and not layout.whole and stated > found.duration_s:
+            return Length(stated, True, frame_rate(self.stream), None)
+        rate, count = rate_and_count(self.stream, found.duration_s)
+        return Length(found.duration_s, False, rate, found.pictures if layout.fragmented else count)
 
-    @property
-    def origin(self) -> Fraction | None:
-        """Timestamp, in file seconds, of the first shown frame; None before it is decoded."""
-        return self._origin
+    def _scan(self) -> Scan:
+        """Every packet of the stream read, and none decoded."""
+        with closing(self._packets_anew(self.stream.index)) as packets:
+            return scan(
+                with_shown_delays(packets) if self.facts.short_delays else packets,
+                self.step_s,
+                self.clock.origin,
+            )
 
     # -- decoding ----------------------------------------------------------------------------------------------
 
@@ -140,7 +203,7 @@ class Decoder:
         """Go to the last key frame at or before `time_s` after `origin`."""
         time_base = self.stream.time_base
         assert time_base is not None
-        self._origin = origin
+        self.clock.origin = origin
         target = round((origin + Fraction(time_s)) / time_base)
         with ffmpeg_errors(self.path):
             self._source.container.seek(target, stream=self.stream, backward=True)
@@ -148,31 +211,40 @@ class Decoder:
     def pictures(self) -> Iterator[tuple[float, VideoFrame]]:
         """Pictures with their times in seconds after the first shown frame, rising; undecodable ones are counted."""
         bad_run = 0
-        context = self.stream.codec_context
+        context, clock = self._context, self.clock
         for packet, before, after in look_ahead(self._packets()):
-            context.skip_frame = "NONREF" if self._may_skip(packet.pts, before, after) else "DEFAULT"
+            skip = self._may_skip(packet.pts, before, after)
+            context.skip_frame = "NONREF" if skip else "DEFAULT"
+            clock.send(packet)
+            if skip:
+                clock.pass_over(packet)
             try:
-                frames = packet.decode()
+                frames = context.decode(packet)
             except av.error.EOFError:
                 return
             except (av.error.FFmpegError, ValueError, MemoryError):
-                self.trouble.bad_packets += 1
+                clock.lose(packet)
                 bad_run += 1
                 if bad_run > _MAX_BAD_RUN:
                     return
                 continue
             for frame in frames:
                 bad_run = 0
-                self.trouble.corrupt_frames += frame.is_corrupt
-                yield self._time_of(frame), frame
+                clock.trouble.corrupt_frames += frame.is_corrupt
+                time_s = clock.time_of(frame)
+                if time_s is not None:
+                    yield time_s, self._shown_part(frame)
 
     def _may_skip(self, pts: int | None, before: int | None, after: int | None) -> bool:
         """Whether a packet's picture may be left out if no other one is built on it."""
+        clock = self.clock
+        if pts is None or self._some_without_time or clock.in_decode_order:
+            return False  # what is left out would take its time with it
         if self.only_references:
             return True
-        if self.wants is None or self._origin is None or not self.timeline_is_plain or pts is None or pts == before:
+        if self.wants is None or clock.origin is None or not clock.plain or pts == before:
             return False
-        time_base, origin = self.stream.time_base, self._origin
+        time_base, origin = self.stream.time_base, clock.origin
         assert time_base is not None
         before_s, time_s, after_s = (None if t is None else float(t * time_base - origin) for t in (before, pts, after))
         assert time_s is not None
@@ -180,102 +252,64 @@ class Decoder:
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
         """The stream's packets, the last one empty to drain the decoder; a read error ends them."""
-        packets: Iterator[Packet[VideoStream]] = self._source.container.demux(self.stream)
-        while True:
-            try:
-                with ffmpeg_errors(self.path):
-                    packet = next(packets, None)
-            except NotAVideoError as error:
-                self.trouble.read_error = error.problem
-                return
-            if packet is None:
-                return
+        packets = _demuxed(self.path, self._source, [self.stream], self.clock.trouble)
+        for packet in with_shown_delays(packets) if self.facts.short_delays else packets:
+            if packet.pts is None and packet.size:
+                self._some_without_time = True
             yield packet
 
-    def _time_of(self, frame: VideoFrame) -> float:
-        step = self.step_s
-        if frame.duration and frame.time_base:
-            step = float(frame.duration * frame.time_base)
-        if frame.pts is None or frame.time_base is None:
-            # A bare stream: the rate its own header states beats the one FFmpeg assumes for the container.
-            self._own_step_s = step
-            self.trouble.missing_times += 1
-            self.timeline_is_plain = False
-            time_s = 0.0 if self._last_s is None else self._last_s + step
-        else:
-            stamp = frame.pts * frame.time_base
-            if self._origin is None:
-                self._origin = stamp
-            time_s = float(stamp - self._origin) + self._shift_s
-        if self._last_s is not None and time_s <= self._last_s:
-            self.trouble.backward_times += 1
-            self.timeline_is_plain = False
-            if self._last_s - time_s > _JUMP_S:
-                self._shift_s += self._last_s + step - time_s
-                time_s = self._last_s + step
-            else:
-                time_s = self._last_s + step / 2
-        self._last_s = time_s
-        self.end_s = max(self.end_s, time_s + step)
-        return time_s
+    def _packets_anew(self, *streams: int) -> Generator[Packet[VideoStream], None, None]:
+        """The packets of the streams with these indices, from the start, while this decoder stays where it is."""
+        source = open_source(self.path, max_pixels=self._max_pixels, formats=self._formats)
+        try:
+            yield from _demuxed(self.path, source, [stream_at(source.container, index) for index in streams], Trouble())
+        finally:
+            source.close()
 
-    def scan_duration_s(self, step_s: float) -> float:
-        """End of the last packet minus start of the first one; reads the whole file and decodes nothing.
-
-        Packets without a duration, or without times at all, count as `step_s` seconds.
-        """
-        first, end, count = None, 0.0, 0
-        for packet in self._packets():
-            if packet.size == 0:
-                continue
-            count += 1
-            if packet.pts is None or packet.time_base is None:
-                continue
-            start = float(packet.pts * packet.time_base)
-            step = float(packet.duration * packet.time_base) if packet.duration else step_s
-            first = start if first is None else min(first, start)
-            end = max(end, start + step)
-        return end - first if first is not None else count * step_s
+    def _shown_part(self, frame: VideoFrame) -> VideoFrame:
+        """The picture without what its container crops away."""
+        crop = self.facts.crop
+        if crop is None:
+            return frame
+        kind = (frame.width, frame.height, frame.format.name)
+        if self._cropper is None or self._cropper[0] != kind:
+            width, height = frame.width - crop.left - crop.right, frame.height - crop.top - crop.bottom
+            if min(width, height) < 1:
+                return frame
+            self._cropper = kind, _crop_graph(frame, width, height, crop)
+        graph = self._cropper[1]
+        graph.push(frame)
+        out = graph.pull()
+        assert isinstance(out, VideoFrame)
+        return out
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
         self._source.close()
 
 
-def frame_rate(stream: VideoStream) -> float | None:
-    """Average frames a second as the file states it, or None where that is missing or absurd."""
-    for rate in (stream.average_rate, stream.guessed_rate):
-        if rate and 0 < rate <= 1000:
-            return float(rate)
-    return None
+def _demuxed(path: str, source: Source, streams: list[VideoStream], trouble: Trouble) -> Iterator[Packet[VideoStream]]:
+    """The packets of the streams, at the end an empty one each; a read error ends them."""
+    packets = cast("Iterator[Packet[VideoStream]]", source.container.demux(*streams))
+    while True:
+        try:
+            with ffmpeg_errors(path):
+                packet = next(packets, None)
+        except NotAVideoError as error:
+            trouble.read_error = error.problem
+            return
+        if packet is None:
+            return
+        yield packet
 
 
-def _decoder_limit(max_pixels: int | None) -> dict[str, str]:
-    """FFmpeg's own limit. It counts sizes rounded up to coding blocks of up to 128 pixels, hence the allowance."""
-    return {} if max_pixels is None else {"max_pixels": str(max_pixels * 5 // 4 + (1 << 18))}
-
-
-def _pick_stream(path: str, source: Source) -> VideoStream:
-    """The stream a player shows: not cover art, the default one first, then the largest."""
-    streams = [
-        stream
-        for stream in source.container.streams.video
-        if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
-    ]
-    if not streams:
-        found = ", ".join(sorted({stream.type for stream in source.container.streams})) or "nothing"
-        if source.container.streams.video:
-            found = "audio with a cover picture"
-        raise NoVideoStreamError(path, f"has no video stream (it holds: {found})", "Give a file with a picture.")
-    # FFmpeg knows the container but not what is in it: a codec newer than this build, or damage.
-    known = [stream for stream in streams if stream.codec_context is not None]
-    if not known:
-        raise NotAVideoError(path, "its codec is not known to this FFmpeg", "Convert it to H.264.")
-    return max(
-        known,
-        key=lambda stream: (
-            bool(stream.disposition & Disposition.default),
-            stream.codec_context.width * stream.codec_context.height,
-            -stream.index,
-        ),
+def _crop_graph(frame: VideoFrame, width: int, height: int, crop: Crop) -> Graph:
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
     )
+    cut = graph.add("crop", f"{width}:{height}:{crop.left}:{crop.top}:exact=1")
+    source.link_to(cut)
+    cut.link_to(graph.add("buffersink"))
+    graph.configure()
+    return graph

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Literal
 
 import cv2
 
 from deeptrace.errors import SettingsError
 
-__all__ = ["Codec", "encoder_options"]
+__all__ = ["Codec", "encoder_options", "ordinary_priority"]
 
 Codec = Literal["libx264", "libx265", "libvpx-vp9", "libsvtav1", "gif"]
 
@@ -58,3 +60,35 @@ def encoder_options(codec: Codec, crf: int, preset: str | None = None, *, reorde
         case "gif":
             return {}
     raise SettingsError("codec", f"expected libx264, libx265, libvpx-vp9, libsvtav1 or gif but got {codec!r}")
+
+
+@contextlib.contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Open an encoder inside this, so that it does not take the machine from everybody else.
+
+    SVT-AV1 gives itself and the thread that opens it real-time priority (SCHED_FIFO 99) when it is run by root, as in
+    most containers: on two cores its forty threads then keep shells, servers and even the kernel's own work waiting.
+    """
+    before = {thread for thread in _threads() if _is_real_time(thread)}
+    try:
+        yield
+    finally:
+        for thread in _threads():
+            if thread not in before and _is_real_time(thread):
+                with contextlib.suppress(OSError):  # it has ended meanwhile
+                    os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _threads() -> list[int]:
+    """The threads of this process; none where the system has no such list (only on Linux does SVT-AV1 do this)."""
+    try:
+        return [int(name) for name in os.listdir("/proc/self/task")]
+    except OSError:
+        return []
+
+
+def _is_real_time(thread: int) -> bool:
+    try:
+        return os.sched_getscheduler(thread) in (os.SCHED_FIFO, os.SCHED_RR)
+    except OSError:
+        return False

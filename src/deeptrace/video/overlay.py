@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from deeptrace.geometry import Box
-from deeptrace.trace import Label, Media, Outcome, Trace, Verdict
+from deeptrace.schema import CAVEAT, Decision, Media, Outcome, Trace, Verdict
 from deeptrace.video.base import Video
 from deeptrace.video.frame import Frame, Picture
-from deeptrace.video.overlay_style import Color, color_of, name_of, paste, tag
+from deeptrace.video.overlay_style import Color, color_of, dashed_rectangle, name_of, paste, tag
 from deeptrace.video.write import write_video
 
 __all__ = ["Overlay", "draw_overlay"]
@@ -21,17 +21,27 @@ _INK: Color = (16, 16, 18)
 _PAPER: Color = (24, 25, 28)
 _LINE: Color = (70, 72, 78)
 _WHITE: Color = (245, 245, 245)
-_HEADS: dict[Label, Color] = {Label.FAKE: (255, 110, 90), Label.REAL: (120, 210, 140)}
+_GREY: Color = (170, 172, 178)
+_HEADS: dict[Decision, Color] = {
+    Decision.GENERATED: (255, 110, 90),
+    Decision.UNCLEAR: (240, 200, 105),
+    Decision.REAL: (120, 210, 140),
+}
 _MAX_LANES = 6
 _MIN_WIDTH = 480
+# Narrow pictures are enlarged up to this height; pictures with a longer side than the second are shrunk to it, since
+# few encoders and fewer players take more.
+_MAX_ENLARGED, _MAX_SIDE = 2160, 8192
 _DEFAULT_FPS = 25.0
 
 
 class Overlay:
     """Draws one verdict on frames of one video.
 
-    Pictures narrower than 480 pixels are enlarged by a whole factor, so that the labels can be read; the strip is as
-    high as the verdict has lanes (one a trace, at most 6, most certain first). The canvas has even sides.
+    Pictures narrower than 480 pixels are enlarged by a whole factor, so that the labels can be read, as far as their
+    height allows; a strip of a picture stands at the left of a canvas that is wide enough for them. The timeline is as
+    high as the verdict has lanes (one a trace, at most 6, most certain first). Weak traces are dashed, and named weak
+    guesses. Verdict and caveat stand above the timeline. The canvas has even sides.
 
     Args:
         verdict: what to draw.
@@ -40,8 +50,8 @@ class Overlay:
 
     def __init__(self, verdict: Verdict, media: Media) -> None:
         self._verdict, self._duration_s = verdict, max(media.duration_s, 1e-3)
-        self._factor = max(math.ceil(_MIN_WIDTH / media.width), 1)
-        self._width, self._height = media.width * self._factor, media.height * self._factor
+        self._picture = _drawn_size(media.width, media.height)
+        self._width, self._height = max(self._picture[0], _MIN_WIDTH), self._picture[1]
         short = min(self._width, self._height * 2)
         self._letters = max(round(short / 48), 11)
         self._stroke = max(round(short / 320), 2)
@@ -60,15 +70,17 @@ class Overlay:
         width, height = self.size
         canvas = np.empty((height, width, 3), np.uint8)
         canvas[...] = _PAPER
-        shown = canvas[: self._height, : self._width]
+        shown = canvas[: self._height, : self._picture[0]]
         if frame.image.shape[:2] == shown.shape[:2]:
             shown[...] = frame.image
         else:
-            shown[...] = cv2.resize(frame.image, (self._width, self._height), interpolation=cv2.INTER_LINEAR)
+            larger = shown.shape[1] > frame.image.shape[1]
+            way = cv2.INTER_LINEAR if larger else cv2.INTER_AREA
+            shown[...] = cv2.resize(frame.image, self._picture, interpolation=way)
         for number, trace in reversed(self._lanes):  # the most certain one lies on top
             box = box_at(trace, frame.time_s)
             if box is not None:
-                self._draw_box(shown, box, trace, number)
+                self._draw_box(canvas[: self._height], box, trace, number)
         canvas[self._height : self._height + len(self._strip), : self._width] = self._strip
         x = round(self._x(frame.time_s))
         top, bottom = self._height + self._bars_from, self._height + self._bars_to
@@ -76,11 +88,15 @@ class Overlay:
         return canvas
 
     def _draw_box(self, shown: Picture, box: Box, trace: Trace, number: int) -> None:
-        sides = box.to_pixels_xyxy(width=self._width - 1, height=self._height - 1)
+        width, height = self._picture
+        sides = box.to_pixels_xyxy(width=width - 1, height=height - 1)
         x0, y0, x1, y1 = (round(side) for side in sides)
         stroke = self._stroke
-        cv2.rectangle(shown, (x0, y0), (x1, y1), _INK, stroke + 2)
-        cv2.rectangle(shown, (x0, y0), (x1, y1), color_of(trace), stroke)
+        if trace.weak:
+            dashed_rectangle(shown, (x0, y0, x1, y1), color_of(trace), _INK, stroke, dash=self._letters)
+        else:
+            cv2.rectangle(shown, (x0, y0), (x1, y1), _INK, stroke + 2)
+            cv2.rectangle(shown, (x0, y0), (x1, y1), color_of(trace), stroke)
         label = tag(name_of(trace, number), self._letters, _INK, color_of(trace), self._width)
         # Above the box where there is room, else just inside it.
         y = y0 - len(label) if y0 >= len(label) else y0 + stroke
@@ -92,13 +108,15 @@ class Overlay:
         """The strip without its playhead, and the rows between which the playhead runs."""
         pad, letters = self._letters // 2, self._letters
         lane = round(letters * 1.9)
-        head = round(letters * 2.0)
+        head = round(letters * 3.6)
         bars_from = head
         bars_to = head + max(len(self._lanes), 1) * lane + pad // 2
         strip = np.empty((bars_to + round(letters * 1.8), self._width, 3), np.uint8)
         strip[...] = _PAPER
         words, color = self._headline()
         paste(strip, tag(words, letters, color, _PAPER, self._width - pad), pad // 2, pad // 3)
+        small = max(round(letters * 0.85), 9)
+        paste(strip, tag(CAVEAT, small, _GREY, _PAPER, self._width - pad), pad // 2, pad // 3 + round(letters * 1.7))
         self._draw_scale(strip, bars_from, bars_to)
         for row, (number, trace) in enumerate(self._lanes):
             self._draw_lane(strip, trace, number, head + row * lane, lane)
@@ -106,25 +124,25 @@ class Overlay:
 
     def _headline(self) -> tuple[str, Color]:
         verdict = self._verdict
-        if verdict.label is None:
-            return f"{verdict.outcome.value.replace('_', ' ')}: {verdict.error or ''}", _WHITE
-        words = [verdict.label.value]
+        if verdict.decision is None:
+            return f"{verdict.outcome.display_name}: {verdict.error or ''}", _WHITE
+        words = [verdict.decision.display_name]
         if verdict.p_fake is not None:
-            words.append(f"p(fake) {verdict.p_fake:.2f}")
+            words.append(f"p = {verdict.p_fake:.2f}")
         if verdict.detector is not None:
             words.append(verdict.detector.name)
         if not verdict.traces and verdict.outcome is Outcome.SCORED:
             words.append("no trace found")
         if self._left_out:
             words.append(f"{self._left_out} more traces not drawn")
-        return "  ·  ".join(words), _HEADS[verdict.label]
+        return "  ·  ".join(words), _HEADS[verdict.decision]
 
     def _draw_scale(self, strip: Picture, top: int, bottom: int) -> None:
         step = tick_step(self._duration_s, self._width / (self._letters * 5))
         for k in range(int(self._duration_s / step + 1e-6) + 1):
             x = round(self._x(k * step))
             strip[top:bottom, x : x + max(self._stroke // 2, 1)] = _LINE
-            label = tag(f"{k * step:g} s", max(round(self._letters * 0.85), 9), (170, 172, 178), _PAPER, self._width)
+            label = tag(f"{k * step:.10g} s", max(round(self._letters * 0.85), 9), _GREY, _PAPER, self._width)
             paste(strip, label, x - label.shape[1] // 2, bottom + 1)
 
     def _draw_lane(self, strip: Picture, trace: Trace, number: int, top: int, lane: int) -> None:
@@ -134,12 +152,18 @@ class Overlay:
         x1 = max(round(self._x(offset)), x0 + self._stroke)
         color = color_of(trace)
         gap = max(lane // 10, 1)
-        strip[top + gap : top + lane - gap, x0:x1] = color
+        ink, paper = (color, _PAPER) if trace.weak else (_INK, color)
+        if trace.weak:
+            dashed_rectangle(
+                strip, (x0, top + gap, x1 - 1, top + lane - gap - 1), color, None, 1, dash=self._letters // 2
+            )
+        else:
+            strip[top + gap : top + lane - gap, x0:x1] = color
         text = name_of(trace, number)
-        inside = tag(text, self._letters, _INK, color, self._width)
+        inside = tag(text, self._letters, ink, paper, self._width)
         y = top + (lane - len(inside)) // 2
-        if inside.shape[1] <= x1 - x0:
-            paste(strip, inside, x0, y)
+        if inside.shape[1] <= x1 - x0 - 2 * gap:
+            paste(strip, inside, x0 + gap, y)
             return
         # Too short for its words: they stand beside it, on the side with more room.
         right = self._width - x1 >= x0
@@ -163,7 +187,16 @@ def draw_overlay(
     """
     overlay = Overlay(verdict, video.media)
     drawn = (Frame(frame.time_s, overlay.draw(frame)) for frame in video.frames())
-    write_video(path, drawn, fps=video.media.fps or _DEFAULT_FPS, crf=crf, threads=threads)
+    media = video.media
+    average = media.frames / media.duration_s if media.frames and media.duration_s else _DEFAULT_FPS
+    write_video(path, drawn, fps=media.fps or average, crf=crf, threads=threads)
+
+
+def _drawn_size(width: int, height: int) -> tuple[int, int]:
+    """(width, height) at which pictures of a size are drawn."""
+    factor = min(math.ceil(_MIN_WIDTH / width), max(_MAX_ENLARGED // height, 1))
+    shrink = math.ceil(max(width, height) / _MAX_SIDE)
+    return (width * factor, height * factor) if shrink == 1 else (max(width // shrink, 1), max(height // shrink, 1))
 
 
 def box_at(trace: Trace, time_s: float) -> Box | None:

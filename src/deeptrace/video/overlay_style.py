@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from deeptrace.trace import Category, Trace
+from deeptrace.schema import Category, Trace
 from deeptrace.video.frame import Picture
 
-__all__ = ["CATEGORY_COLORS", "Color", "color_of", "name_of", "paste", "tag", "text_size"]
+__all__ = ["CATEGORY_COLORS", "Color", "color_of", "dashed_rectangle", "name_of", "paste", "tag", "text_size"]
 
 Color = tuple[int, int, int]
 
@@ -36,8 +37,15 @@ def color_of(trace: Trace) -> Color:
 
 
 def name_of(trace: Trace, number: int) -> str:
-    """ "1 Object distortion +1 0.81": number, first category, how many more, score where there is one."""
-    words = [str(number), trace.categories[0].display_name if trace.categories else "Trace"]
+    """ "1 Object distortion +1 0.81": number, first category, how many more, score where there is one.
+
+    A weak trace is called so: "1 weak guess: Object distortion 0.21".
+    """
+    words = [
+        str(number),
+        *(["weak guess:"] if trace.weak else []),
+        trace.categories[0].display_name if trace.categories else "Trace",
+    ]
     if len(trace.categories) > 1:
         words.append(f"+{len(trace.categories) - 1}")
     if trace.score is not None:
@@ -66,6 +74,30 @@ def tag(text: str, height: int, ink: Color, paper: Color, max_width: int) -> Pic
     image = Image.new("RGB", (max(min(width + 2 * pad, max_width), 1), line + pad), paper)
     ImageDraw.Draw(image).text((pad, pad // 2), text, fill=ink, font=_font(height))
     return np.asarray(image, dtype=np.uint8)
+
+
+def dashed_rectangle(
+    canvas: Picture, sides: tuple[int, int, int, int], ink: Color, halo: Color | None, stroke: int, *, dash: int
+) -> None:
+    """An outline of dashes, drawn in place.
+
+    Args:
+        canvas: (H, W, 3) uint8.
+        sides: x0, y0, x1, y1 in pixels, inclusive.
+        ink: colour of the dashes.
+        halo: colour around them; None for none.
+        stroke: width of the dashes, in pixels.
+        dash: length of a dash, in pixels; the gaps are as long.
+    """
+    x0, y0, x1, y1 = sides
+    for start, end in (((x0, y0), (x1, y0)), ((x1, y0), (x1, y1)), ((x1, y1), (x0, y1)), ((x0, y1), (x0, y0))):
+        from_, along = np.array(start), np.subtract(end, start)
+        length = max(int(np.abs(along).max()), 1)
+        for at in range(0, length, 2 * dash):
+            ends = [np.round(from_ + along * min(part / length, 1.0)).astype(int).tolist() for part in (at, at + dash)]
+            if halo is not None:
+                cv2.line(canvas, ends[0], ends[1], halo, stroke + 2)
+            cv2.line(canvas, ends[0], ends[1], ink, stroke)
 
 
 def paste(canvas: Picture, patch: Picture, x: int, y: int) -> None:

@@ -7,15 +7,20 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from deeptrace.errors import NoFramesError, VideoError, VideoTooLargeError
-from deeptrace.trace import Media
-from deeptrace.video.base import Video, check_request
-from deeptrace.video.decoder import Decoder, frame_rate
-from deeptrace.video.frame import Frame, Pixels
+from deeptrace.errors import NoFramesError, VideoError
+from deeptrace.schema import ContentCredentials, Media
+from deeptrace.video.base import StreamRequest, Video, check_size
+from deeptrace.video.credentials import read_credentials
+from deeptrace.video.decoder import Decoder
+from deeptrace.video.frame import Frame, Picture
+from deeptrace.video.orientation import Orientation, Upright, nearest_matrix, square_size
+from deeptrace.video.remote import first_line
 from deeptrace.video.sampling import Moments, Pacer
-from deeptrace.video.upright import Orientation, Upright, square_size
+from deeptrace.video.source import too_large
+from deeptrace.video.streams import Facts, states_rate
 
 __all__ = ["MAX_PIXELS", "FileVideo", "open_video", "probe"]
 
@@ -38,6 +43,8 @@ class FileVideo(Video):
         self._max_pixels, self._threads, self._formats = max_pixels, threads, formats
         self._open: list[Decoder] = []
         self._closed = False
+        self._facts: Facts | None = None
+        self._credentials: ContentCredentials | None = None
         decoder = self._new_decoder()
         try:
             pictures = decoder.pictures()
@@ -57,49 +64,39 @@ class FileVideo(Video):
         width, height = square_size(first.width, first.height, decoder.stream.sample_aspect_ratio)
         width, height = self._orientation.size(width, height)
         if self._max_pixels is not None and width * height > self._max_pixels:
-            raise VideoTooLargeError(
-                self.path, f"{width}x{height} is more than {self._max_pixels} pixels a frame", "Raise max_pixels."
-            )
+            raise too_large(self.path, width, height, self._max_pixels)
         self._size = (width, height)
-        self._origin: Fraction | None = decoder.origin if decoder.timeline_is_plain else None
-        stated = decoder.stated_duration_s
-        frames = decoder.stream.frames or None
+        self._origin: Fraction | None = decoder.clock.origin if decoder.clock.plain else None
+        length = decoder.length()
+        self._is_stated = length.is_stated
         self._media = Media(
-            width=width,
-            height=height,
-            duration_s=stated if stated is not None else self._scan_duration(decoder.step_s),
-            fps=frame_rate(decoder.stream) if decoder.timeline_is_plain else 1 / decoder.step_s,
-            frames=frames,
+            width=width, height=height, duration_s=length.duration_s, fps=length.fps, frames=length.frames
         )
+        if length.fps is not None and not states_rate(decoder.stream):
+            self._warn(
+                f"the file states neither times nor a rate: {length.fps:g} frames a second are assumed, "
+                "so all times may be too long or too short by one factor"
+            )
         if first.color_trc in (16, 18):  # SMPTE ST 2084 (PQ) and HLG
             self._warn("high dynamic range is read without tone mapping: pictures look flat")
+        matrix = nearest_matrix(first)
+        if matrix is not None:
+            self._warn(f"colour matrix {first.colorspace} is read as {matrix.label}: colours may be off")
 
     @property
     def media(self) -> Media:
         """See `Video.media`."""
         return self._media
 
-    def frames(
-        self,
-        *,
-        max_fps: float | None = None,
-        size: tuple[int, int] | None = None,
-        start_s: float = 0.0,
-        end_s: float | None = None,
-        format: Pixels = "rgb",
-        fast: bool = False,
-    ) -> Iterator[Frame]:
-        """See `Video.frames`."""
-        check_request(size, start_s, end_s, format)
-        convert = Upright(self._orientation, size or self._size, format)
-        return self._stream(Pacer(max_fps, start_s), convert, start_s, end_s, fast)
-
-    def _stream(
-        self, pacer: Pacer, convert: Upright, start_s: float, end_s: float | None, fast: bool
-    ) -> Iterator[Frame]:
-        decoder, pictures = self._pictures_from(start_s)
+    def stream(self, request: StreamRequest) -> Iterator[Frame]:
+        """See `Video.stream`."""
+        size, end_s = request.size, request.end_s
+        convert = Upright(self._orientation, size or self._size, request.format, scaled=size is not None)
+        pacer = Pacer(request.max_fps, request.start_s)
+        decoder, pictures = self._pictures_from(request.start_s)
         decoder.wants = pacer.wants
-        decoder.only_references = fast and pacer.thins(decoder.step_s)
+        decoder.only_references = request.fast and pacer.thins(decoder.step_s)
+        count = 0
         try:
             for time_s, picture in pictures:
                 if end_s is not None and time_s >= end_s:
@@ -108,15 +105,16 @@ class FileVideo(Video):
                     if pacer.misses_slots:
                         # Too few pictures are references here (long runs of B-frames): read exactly from now on.
                         decoder.only_references = False
-                    yield Frame(time_s, convert(picture))
-            self._account(decoder)
+                    yield Frame(time_s, self._image(convert, picture))
+                count += 1
+            self._account(decoder, count if pacer.keeps_all and not request.fast else None)
         finally:
             self._release(decoder)
 
     def frames_at(self, times_s: Sequence[float], *, size: tuple[int, int] | None = None) -> list[Frame]:
         """See `Video.frames_at`."""
-        check_request(size, 0.0, None, "rgb")
-        convert = Upright(self._orientation, size or self._size, "rgb")
+        check_size(size)
+        convert = Upright(self._orientation, size or self._size, "rgb", scaled=size is not None)
         found: dict[float, Frame] = {}
         for run in _runs(sorted(set(times_s))):
             found |= self._on_screen(run, convert)
@@ -135,7 +133,7 @@ class FileVideo(Video):
             for following in _with_end(pictures):
                 while wanted and shown is not None and (following is None or wanted[0] < following[0]):
                     if kept is None or kept.time_s != shown[0]:
-                        kept = Frame(shown[0], convert(shown[1]))
+                        kept = Frame(shown[0], self._image(convert, shown[1]))
                     found[wanted.popleft()] = kept
                 if not wanted:
                     break
@@ -146,12 +144,21 @@ class FileVideo(Video):
             raise self._no_frames(decoder)
         return found
 
+    def content_credentials(self) -> ContentCredentials | None:
+        """See `Video.content_credentials`."""
+        if self._credentials is None:
+            self._credentials = read_credentials(self.path)
+        return self._credentials
+
     # -- decoders ----------------------------------------------------------------------------------------------
 
     def _new_decoder(self) -> Decoder:
         if self._closed:
             raise VideoError(self.path, "was closed", "Read frames inside the `with` block.")
-        decoder = Decoder(self.path, threads=self._threads, max_pixels=self._max_pixels, formats=self._formats)
+        decoder = Decoder(
+            self.path, threads=self._threads, max_pixels=self._max_pixels, formats=self._formats, facts=self._facts
+        )
+        self._facts = decoder.facts
         self._open.append(decoder)
         return decoder
 
@@ -188,28 +195,38 @@ class FileVideo(Video):
             return None
         return decoder, _put_back(first, pictures)
 
-    def _scan_duration(self, step_s: float) -> float:
-        """Duration by reading every packet's time, for files that do not state it; nothing is decoded."""
-        decoder = Decoder(self.path, threads=1, max_pixels=self._max_pixels, formats=self._formats)
+    def _image(self, convert: Upright, picture: VideoFrame) -> Picture:
         try:
-            return decoder.scan_duration_s(step_s)
-        finally:
-            decoder.close()
+            return convert(picture)
+        except (FFmpegError, OSError) as error:
+            raise VideoError(
+                self.path, f"its pictures cannot be converted ({first_line(error)})", "Convert it to H.264."
+            ) from None
 
-    def _account(self, decoder: Decoder) -> None:
-        """After a pass to the very end: say what was wrong, and correct the duration."""
-        trouble, stated = decoder.trouble, self._media.duration_s
-        if stated - decoder.end_s > max(0.5, 2 * decoder.step_s):
+    def _account(self, decoder: Decoder, count: int | None) -> None:
+        """After a pass to the very end: say what was wrong, and correct the facts.
+
+        Args:
+            decoder: of the pass.
+            count: pictures shown, where none was passed over.
+        """
+        clock = decoder.clock
+        trouble, stated, end_s = clock.trouble, self._media.duration_s, clock.end_s
+        slack_s = max(0.5, 2 * decoder.step_s)
+        if stated - end_s > slack_s and self._is_stated:
             self._warn(
-                f"cut off: the file states {stated:.2f} s but its pictures end at {decoder.end_s:.2f} s "
-                f"({stated - decoder.end_s:.2f} s are missing)"
+                f"cut off: the file states {stated:.2f} s but its pictures end at {end_s:.2f} s "
+                f"({stated - end_s:.2f} s are missing)"
             )
-            self._media = self._media.model_copy(update={"duration_s": decoder.end_s, "frames": None})
-        elif decoder.end_s - stated > max(0.5, 2 * decoder.step_s):
-            self._media = self._media.model_copy(update={"duration_s": decoder.end_s, "frames": None})
+        if abs(stated - end_s) > slack_s:
+            self._is_stated = False
+            self._media = self._media.model_copy(update={"duration_s": end_s, "frames": count})
+        elif count is not None and self._media.frames not in (None, count):
+            self._media = self._media.model_copy(update={"frames": count})
         for count, thing, what in (
             (trouble.bad_packets, "packet", "could not be decoded and left out"),
             (trouble.corrupt_frames, "frame", "damaged"),
+            (trouble.late_frames, "frame", "out of order after the damage, left out"),
             (trouble.backward_times, "timestamp", "running backwards, set after the frame before"),
             (trouble.missing_times, "frame", "without a timestamp, spaced by the frame rate"),
         ):
@@ -217,7 +234,7 @@ class FileVideo(Video):
                 self._warn(f"{count} {thing}{'s' * (count > 1)} {what}")
 
     def _no_frames(self, decoder: Decoder) -> NoFramesError:
-        bad = decoder.trouble.bad_packets
+        bad = decoder.clock.trouble.bad_packets
         why = f"damaged: all of {bad} packets" if bad else "its video stream is empty"
         return NoFramesError(self.path, f"not one frame can be decoded ({why})", "Is the file complete?")
 
@@ -238,10 +255,10 @@ def open_video(
 ) -> Video:
     """Open a video for reading and decode its first frame.
 
-    Pictures come as a player shows them: turned and mirrored as the file says, with square pixels (a sample aspect
-    ratio other than 1 widens or narrows them), transparent parts over black, all in the size of the first frame.
+    Pictures come as a player shows them: turned, mirrored and cropped as the file says, with square pixels (a sample
+    aspect ratio other than 1 widens or narrows them), transparent parts over black, all in the size of the first frame.
     Interlaced film is not deinterlaced, high dynamic range not tone-mapped. Of several picture streams the default
-    one counts, then the largest; cover art never does. Time 0 is the first shown frame.
+    one counts, then the largest; stills beside moving pictures and cover art never do. Time 0 is the first shown frame.
 
     Args:
         path: a path, a file:// URL, or any URL that fsspec reads (http(s)://, s3://, gs://, hf://, ...).

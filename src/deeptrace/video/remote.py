@@ -1,13 +1,21 @@
-"""Videos behind URLs: through fsspec, as a seekable file that fetches only the blocks that are read."""
+"""Videos behind URLs: through fsspec, as a seekable file that fetches only the blocks that are read.
+
+`http://` and `https://` work in the base install, too: without fsspec's package for them the file is fetched whole.
+"""
 
 from __future__ import annotations
 
+import base64
+import http.client
 import shutil
 import tempfile
 import time
+import urllib.parse
+import urllib.request
 from typing import IO, Any, cast
 
 from deeptrace.errors import DeeptraceError, MissingExtraError, ServiceError, VideoError, VideoNotFoundError
+from deeptrace.urls import public_text
 
 __all__ = ["RemoteFile", "open_remote"]
 
@@ -15,6 +23,8 @@ _BLOCK_BYTES = 1 << 20
 _KEPT_BLOCKS = 32
 _TRIES = 3
 _FIRST_WAIT_S = 0.3
+_SILENCE_S = 60.0
+"""How long a server may send nothing while a file is fetched whole."""
 
 
 class RemoteFile:
@@ -54,7 +64,7 @@ class RemoteFile:
 
 
 def open_remote(url: str) -> RemoteFile:
-    """Open `url` with fsspec. A server that cannot serve ranges is copied to a temporary file first.
+    """Open `url` with fsspec. What lies behind a server that cannot serve ranges is copied to a temporary file first.
 
     Raises:
         VideoNotFoundError: there is no such object, or fsspec does not know the scheme.
@@ -75,6 +85,8 @@ def open_remote(url: str) -> RemoteFile:
         )
         return RemoteFile(url, _seekable(handle))
     except ImportError:
+        if url.lower().startswith(("http://", "https://")):
+            return RemoteFile(url, _fetched(url))
         raise MissingExtraError(f"{url.split('://', 1)[0]}:// paths", "remote") from None
     except Exception as error:  # noqa: BLE001 - as above
         raise error_of(url, error) from None
@@ -101,7 +113,38 @@ def error_of(url: str, error: BaseException) -> DeeptraceError:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, at most 200 characters; its kind where it has no text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return (public_text(str(error)).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _fetched(url: str) -> IO[bytes]:
+    """What is at an http(s) address, in a temporary file.
+
+    Raises:
+        VideoNotFoundError, VideoError, ServiceError: as `open_remote`.
+    """
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    user, at, host = host.rpartition("@")
+    asked = urllib.request.Request(f"{scheme}://{host}{slash}{path}", headers={"Accept-Encoding": "identity"})
+    if at:
+        known = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+        asked.add_unredirected_header("Authorization", f"Basic {known}")
+    scratch = tempfile.TemporaryFile(suffix=".deeptrace")  # noqa: SIM115 - closed by RemoteFile
+    for attempt in range(_TRIES):
+        try:
+            with urllib.request.urlopen(asked, timeout=_SILENCE_S) as answer:
+                shutil.copyfileobj(answer, scratch, _BLOCK_BYTES)
+            scratch.seek(0)
+            return cast(IO[bytes], scratch)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            found = error_of(url, error)
+            if attempt == _TRIES - 1 or not isinstance(found, ServiceError):
+                scratch.close()
+                raise found from None
+            time.sleep(_FIRST_WAIT_S * 2**attempt)
+            scratch.seek(0)
+            scratch.truncate()
+    raise AssertionError("unreachable")
 
 
 def _seekable(handle: Any) -> IO[bytes]:
@@ -109,9 +152,9 @@ def _seekable(handle: Any) -> IO[bytes]:
         handle.seek(0, 2)
         handle.seek(0)
     except (ValueError, OSError, NotImplementedError):
-        spool = tempfile.TemporaryFile(suffix=".deeptrace")  # noqa: SIM115 - closed by RemoteFile
-        shutil.copyfileobj(handle, spool, _BLOCK_BYTES)
+        scratch = tempfile.TemporaryFile(suffix=".deeptrace")  # noqa: SIM115 - closed by RemoteFile
+        shutil.copyfileobj(handle, scratch, _BLOCK_BYTES)
         handle.close()
-        spool.seek(0)
-        return cast(IO[bytes], spool)
+        scratch.seek(0)
+        return cast(IO[bytes], scratch)
     return cast(IO[bytes], handle)

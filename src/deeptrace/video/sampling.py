@@ -10,13 +10,77 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from deeptrace.errors import SettingsError
 
-__all__ = ["Moments", "Pacer", "played_index", "times_at_fps", "times_capped", "uniform_times"]
+__all__ = [
+    "MAX_FRAMES",
+    "FrameRequest",
+    "Moments",
+    "Pacer",
+    "played_index",
+    "times_at_fps",
+    "times_limited",
+    "uniform_times",
+]
 
 # Containers that count in milliseconds (WebM, FLV) put a 30 fps frame up to 0.5 ms off its true place, so a frame
 # this much early still belongs to the next slot of a pace.
 ROUNDING_S = 0.001
+
+MAX_FRAMES = 64
+"""Most frames of a clip where nothing else sets a limit."""
+DEFAULT_FPS = 2.0
+
+
+class FrameRequest(BaseModel):
+    """Which frames of a clip a model is to see, and how large: the one form of it, in settings, configs and records.
+
+    The stock settings of most checkpoints enlarge small clips many times over; these do not.
+
+    Attributes:
+        fps: frames a second; None for what suits the model, or else 2.
+        max_frames: at most so many, spread evenly over longer clips; None for what suits the model, or else
+            `MAX_FRAMES`.
+        frames: exactly so many, spread evenly, instead of `fps`.
+        min_frame_pixels: smaller frames are enlarged to this area (width times height).
+        max_frame_pixels: larger frames are shrunk to this area.
+        max_total_pixels: largest area of all frames of a clip together; frames shrink to keep it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    fps: float | None = Field(default=None, gt=0)
+    max_frames: int | None = Field(default=None, ge=1)
+    frames: int | None = Field(default=None, ge=1)
+    min_frame_pixels: int = Field(default=56 * 56, ge=1)
+    max_frame_pixels: int = Field(default=602_112, ge=1)
+    max_total_pixels: int = Field(default=12_845_056, ge=1)
+
+    def moments(self, duration_s: float) -> tuple[float, ...]:
+        """The moments at which a clip of `duration_s` seconds is looked at, in seconds.
+
+        >>> FrameRequest(fps=1.0).moments(3.0), FrameRequest(frames=2).moments(3.0)
+        ((0.0, 1.0, 2.0), (0.75, 2.25))
+        """
+        if self.frames is not None:
+            return uniform_times(duration_s, self.frames)
+        return times_limited(duration_s, fps=self.fps or DEFAULT_FPS, max_frames=self.max_frames or MAX_FRAMES)
+
+    def frame_pixels(self, frames: int) -> int:
+        """Largest area of each of `frames` frames, in pixels.
+
+        >>> FrameRequest(max_total_pixels=1_000_000).frame_pixels(10)
+        100000
+        """
+        return max(min(self.max_frame_pixels, self.max_total_pixels // frames), self.min_frame_pixels)
+
+    def __str__(self) -> str:
+        """Which frames, for tables."""
+        if self.frames is not None:
+            return f"{self.frames} frames"
+        return f"{self.fps or DEFAULT_FPS:g} fps" + (f", at most {self.max_frames}" if self.max_frames else "")
 
 
 class Pacer:
@@ -58,6 +122,11 @@ class Pacer:
         self._slot = slot
         return True
 
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every frame of the clip is kept."""
+        return self._fps is None and self._start_s <= 0.0
+
     def thins(self, step_s: float) -> bool:
         """Whether frames every `step_s` seconds are at least twice as many as are kept."""
         return self._fps is None or step_s * self._fps <= 0.5
@@ -95,6 +164,9 @@ def uniform_times(duration_s: float, count: int, *, start_s: float = 0.0) -> tup
     Middles, not ends: the first and last frames of a clip are the likeliest to be black, and a plan that ends at the
     duration names a moment that no frame has.
 
+    Raises:
+        SettingsError: `count` is below 1, or the range is none.
+
     >>> uniform_times(4.0, 4)
     (0.5, 1.5, 2.5, 3.5)
     """
@@ -110,6 +182,11 @@ def uniform_times(duration_s: float, count: int, *, start_s: float = 0.0) -> tup
 def times_at_fps(duration_s: float, fps: float, *, start_s: float = 0.0) -> tuple[float, ...]:
     """start_s, start_s + 1/fps, ... below `duration_s`; at least the start itself, even of a clip of length 0.
 
+    Times are seconds.
+
+    Raises:
+        SettingsError: `fps` is not a positive finite number, or the range is none.
+
     >>> times_at_fps(1.1, 2.0)
     (0.0, 0.5, 1.0)
     """
@@ -121,12 +198,15 @@ def times_at_fps(duration_s: float, fps: float, *, start_s: float = 0.0) -> tupl
     return tuple(start_s + k / fps for k in range(count))
 
 
-def times_capped(duration_s: float, *, fps: float, max_frames: int, start_s: float = 0.0) -> tuple[float, ...]:
+def times_limited(duration_s: float, *, fps: float, max_frames: int, start_s: float = 0.0) -> tuple[float, ...]:
     """At `fps` where that is at most `max_frames` moments, else `max_frames` spread evenly from the start.
 
     The spread-out plan keeps the first moment and a constant step, so it is the same plan at a lower rate.
 
-    >>> times_capped(10.0, fps=2.0, max_frames=5)
+    Raises:
+        SettingsError: `max_frames` is below 1, or as of `times_at_fps`.
+
+    >>> times_limited(10.0, fps=2.0, max_frames=5)
     (0.0, 2.0, 4.0, 6.0, 8.0)
     """
     if max_frames < 1:
@@ -140,6 +220,13 @@ def times_capped(duration_s: float, *, fps: float, max_frames: int, start_s: flo
 
 def played_index(frame_times_s: Sequence[float], time_s: float) -> int:
     """Index of the frame on screen at `time_s`: the last one not later; the first one for earlier times.
+
+    Args:
+        frame_times_s: when each frame is first shown, in seconds, rising.
+        time_s: the moment.
+
+    Raises:
+        SettingsError: there are no frames.
 
     >>> [played_index([0.0, 0.5, 1.0], t) for t in (-1.0, 0.0, 0.49, 0.5, 9.0)]
     [0, 0, 0, 1, 2]

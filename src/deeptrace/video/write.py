@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import av
 import av.error
@@ -20,13 +20,17 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from deeptrace.errors import SettingsError, VideoError
-from deeptrace.video.encoders import Codec, encoder_options
+from deeptrace.io.atomic import atomic_path
+from deeptrace.video.encoders import Codec, encoder_options, ordinary_priority
 from deeptrace.video.frame import Frame
 
 __all__ = ["Codec", "write_video"]
 
-# Counts of 1/90000 s: exact for 24, 25, 30, 50 and 60 fps, 10 us for anything else, and what MPEG uses.
-_TIME_BASE = Fraction(1, 90_000)
+# Counts of 1/90000 s: exact for 24, 25, 30, 50 and 60 fps, 10 us for anything else, and what MPEG uses. MP4 has 31 bits
+# for the time between pictures: slower videos count in coarser units, and faster ones in finer units.
+_TICKS = 90_000
+_COARSER_TICKS = (_TICKS, 1000, 1)
+_MAX_STEP_TICKS, _MAX_PLAIN_FPS = 1 << 30, 1000
 _GIF_TIME_BASE = Fraction(1, 100)
 _SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".gif")
 
@@ -79,33 +83,29 @@ def write_video(
     """
     if not 0 < fps < float("inf"):
         raise SettingsError("fps", f"expected a positive number but got {fps}")
-    target = Path(path)
-    part = target.with_name(f".{target.stem}.{uuid4().hex[:8]}.part{target.suffix}")
+    if (suffix := Path(path).suffix).lower() not in _SUFFIXES:
+        raise SettingsError(str(path), f"expected a name that ends in {', '.join(_SUFFIXES)} but got {suffix!r}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _encode(part, str(target), frames, _Settings(fps, crf, codec, preset, threads, b_frames))
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        with atomic_path(path, error=VideoError) as scratch:
+            _encode(scratch, str(path), frames, _Settings(fps, crf, codec, preset, threads, b_frames))
     except (av.error.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise VideoError(str(target), f"cannot be written ({reason})", "Check the folder and its space.") from None
+        raise VideoError(str(path), f"cannot be written ({reason})", "Check the folder and its space.") from None
 
 
-def _encode(part: Path, name: str, frames: Iterable[Any], asked: _Settings) -> None:
+def _encode(scratch: Path, name: str, frames: Iterable[Any], asked: _Settings) -> None:
     stamped = _stamped(name, frames, asked.fps)
     first = next(stamped, None)
     if first is None:
         raise SettingsError(name, "expected at least one frame to write but got none")
-    time_base = _GIF_TIME_BASE if asked.codec == "gif" else _TIME_BASE
+    time_base = _GIF_TIME_BASE if asked.codec == "gif" else _time_base(asked.fps)
     step = max(round(1 / asked.fps / time_base), 1)
     reorder = asked.b_frames if asked.b_frames is not None else not first.timed
-    if part.suffix.lower() not in _SUFFIXES:
-        raise SettingsError(name, f"expected a name that ends in {', '.join(_SUFFIXES)} but got {part.suffix!r}")
-    muxer = {"movflags": "+faststart"} if part.suffix.lower() in _SUFFIXES[:3] else {}
-    with av.open(str(part), mode="w", options=muxer) as container:
-        stream = _add_stream(container, first.image, asked, reorder=reorder)
+    muxer = {"movflags": "+faststart"} if scratch.suffix.lower() in _SUFFIXES[:3] else {}
+    with av.open(str(scratch), mode="w", options=muxer) as container:
+        stream = _add_stream(container, first.image, asked, time_base, reorder=reorder)
+        with ordinary_priority():
+            container.start_encoding()
         last = -1
         for item in chain([first], stamped):
             picture = _picture(item.image, gif=asked.codec == "gif")
@@ -116,11 +116,19 @@ def _encode(part: Path, name: str, frames: Iterable[Any], asked: _Settings) -> N
         container.mux(stream.encode(None))
 
 
+def _time_base(fps: float) -> Fraction:
+    """The unit in which pictures at about this rate are timed."""
+    ticks = next((ticks for ticks in _COARSER_TICKS if ticks / fps <= _MAX_STEP_TICKS), 1)
+    return Fraction(1, ticks * max(min(math.ceil(fps / _MAX_PLAIN_FPS), (1 << 31) // _TICKS), 1))
+
+
 def _add_stream(
-    container: OutputContainer, image: NDArray[np.uint8], asked: _Settings, *, reorder: bool
+    container: OutputContainer, image: NDArray[np.uint8], asked: _Settings, time_base: Fraction, *, reorder: bool
 ) -> VideoStream:
     height, width = image.shape[:2]
-    rate = Fraction(asked.fps).limit_denominator(1001)
+    slow = asked.fps < 1
+    rate = Fraction(1 / asked.fps if slow else asked.fps).limit_denominator(1001)
+    rate = 1 / rate if slow else rate
     options = encoder_options(asked.codec, asked.crf, asked.preset, reorder=reorder)
     try:
         stream = container.add_stream(asked.codec, rate=rate, options=options)
@@ -130,10 +138,10 @@ def _add_stream(
     context = stream.codec_context
     if asked.codec == "gif":
         stream.width, stream.height, stream.pix_fmt = width, height, "rgb8"
-        context.time_base = _GIF_TIME_BASE
+        context.time_base = time_base
         return stream
     stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-    context.time_base = _TIME_BASE
+    context.time_base = time_base
     context.thread_count = asked.threads
     context.color_range = ColorRange.MPEG
     context.colorspace = Colorspace.ITU709

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
+from tests.needs import needs
 
 from deeptrace.detectors.tracenet.appearance import DIMENSIONS
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
@@ -61,7 +61,7 @@ def make_model(folder: Path) -> Path:
     down, in the order of `Category`; its texture score follows
     the share of pixels that motion explains worst, and its score of appearance is 0.
     """
-    onnx = pytest.importorskip("onnx", reason="needs onnx to make a model (pip install 'deeptrace[train]')")
+    onnx = needs("onnx")
     from onnx import TensorProto, helper
 
     constants = {

@@ -7,8 +7,13 @@ import pytest
 from tests.detectors.tracenet.clips import panning, textured
 
 from deeptrace.detectors.tracenet import appearance
-from deeptrace.detectors.tracenet.appearance import BACKBONE_NAME, DIMENSIONS, SIDE, appearance_statistics
-from deeptrace.detectors.tracenet.sessions import shipped_folder
+from deeptrace.detectors.tracenet.appearance import (
+    BACKBONE_NAME,
+    DIMENSIONS,
+    SIDE,
+    appearance_statistics,
+    shipped_folder,
+)
 from deeptrace.detectors.tracenet.texture import central_square
 from deeptrace.errors import ModelError
 

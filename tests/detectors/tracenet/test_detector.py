@@ -12,12 +12,13 @@ import pytest
 from tests.detectors.tracenet.clips import FPS, flickering, panning
 
 from deeptrace.detectors import load_detector
-from deeptrace.detectors.base import Detector, EvidenceDetector
+from deeptrace.detectors.base import AnalysingDetector, Detector
 from deeptrace.detectors.tracenet import TraceNet, load
 from deeptrace.detectors.tracenet.model import CARD_NAME, shipped_folder
-from deeptrace.errors import ModelError, SettingsError
+from deeptrace.errors import ModelError, SettingsError, UndecidableError
 from deeptrace.geometry import Box
-from deeptrace.trace import Category, Label, Outcome, Verdict
+from deeptrace.inference import analyse
+from deeptrace.schema import Category, Label, Outcome, Verdict
 from deeptrace.video import open_video, video_from_array, write_video
 
 ROWS, COLUMNS, MOMENTS = slice(36, 108), slice(96, 168), slice(8, 17)
@@ -48,7 +49,7 @@ def judged(detector: TraceNet, pictures: np.ndarray, fps: float = FPS) -> Verdic
 
 def test_it_is_a_detector_that_shows_evidence(detector: TraceNet) -> None:
     assert isinstance(detector, Detector)
-    assert isinstance(detector, EvidenceDetector)
+    assert isinstance(detector, AnalysingDetector)
     assert detector.info.name == "tracenet"
     assert detector.info.settings["threshold_name"] == "balanced"
 
@@ -80,11 +81,14 @@ def test_traces_come_strongest_first_and_few(detector: TraceNet, flicker: np.nda
     assert len(scores) <= 5
 
 
-def test_one_frame_is_scored_without_a_probability(detector: TraceNet, calm: np.ndarray) -> None:
-    verdict = judged(detector, calm[:1])
-    assert verdict.outcome is Outcome.SCORED
-    assert (verdict.label, verdict.p_fake, verdict.traces) == (Label.REAL, None, ())
-    assert verdict.warnings == ("only 1 frames to judge by: the answer says little",)
+@pytest.mark.parametrize("count", [1, 3])
+def test_too_few_frames_are_undecidable_and_never_real(detector: TraceNet, calm: np.ndarray, count: int) -> None:
+    with pytest.raises(UndecidableError, match=f"only {count} frame"):
+        judged(detector, calm[:count])
+    found = analyse(detector, video_from_array(calm[:count], fps=8.0)).verdict
+    assert (found.outcome, found.label, found.p_fake) == (Outcome.UNDECIDABLE, None, None)
+    assert found.media is not None
+    assert found.media.frames == count
 
 
 @pytest.mark.parametrize(("count", "warns"), [(4, True), (7, True), (8, False), (30, False)])
@@ -128,9 +132,10 @@ def test_a_file_and_its_frames_in_memory_agree(detector: TraceNet, flicker: np.n
 
 def test_evidence_is_what_the_verdict_rests_on(detector: TraceNet, flicker: np.ndarray) -> None:
     with video_from_array(flicker, fps=FPS) as video:
-        verdict, curves = detector.detect_with_evidence(video)
+        found = detector.analyse(video, curves=True)
+        verdict, curves = found.verdict, found.curves
     assert verdict == judged(detector, flicker)
-    (chance,) = curves["chance that this stretch is generated"]
+    (chance,) = curves["chance that this segment is generated"]
     assert chance == (0.0, verdict.p_fake)
     residual = dict(curves["change that motion does not explain (grey levels)"])
     assert 0.0 not in residual  # the first frame has none before it
@@ -148,6 +153,26 @@ def test_thresholds_are_named_or_numbers(model_folder: Path) -> None:
 def test_the_threshold_decides_the_label(model_folder: Path, flicker: np.ndarray, calm: np.ndarray) -> None:
     assert judged(load(str(model_folder), threshold=0.0), calm).label is Label.FAKE
     assert judged(load(str(model_folder), threshold=1.0), calm).label is Label.REAL
+
+
+@pytest.mark.parametrize("prior", [0.01, 0.2, 0.9])
+def test_a_prior_moves_chances_and_thresholds_alike(model_folder: Path, flicker: np.ndarray, prior: float) -> None:
+    even, moved = load(str(model_folder)), load(str(model_folder), prior=prior)
+    before, after = judged(even, flicker), judged(moved, flicker)
+    odds = before.p_fake / (1 - before.p_fake) * prior / (1 - prior)
+    assert after.p_fake == pytest.approx(odds / (1 + odds))
+    assert (after.label, after.decision) == (before.label, before.decision)
+    assert after.traces == before.traces
+    low, high = (detector.info.thresholds for detector in (even, moved))
+    assert (low < high) == (prior > 0.5)
+    assert moved.info.settings["prior"] == prior
+    assert "prior" not in even.info.settings
+
+
+def test_a_number_is_a_threshold_of_the_chance_that_is_shown(model_folder: Path, flicker: np.ndarray) -> None:
+    shown = judged(load(str(model_folder), prior=0.01), flicker).p_fake
+    for step, label in ((-0.001, Label.FAKE), (0.001, Label.REAL)):
+        assert judged(load(str(model_folder), prior=0.01, threshold=shown + step), flicker).label is label
 
 
 def test_a_low_minimum_shows_weaker_traces(model_folder: Path, flicker: np.ndarray) -> None:
@@ -176,7 +201,12 @@ def test_a_fake_without_a_strong_trace_names_its_best(model_folder: Path, flicke
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("threshold", "fpr_2"), ("threshold", 1.5), ("threshold", -0.1), ("min_score", 2.0)]
+    ("setting", "value"),
+    [
+        *(("threshold", value) for value in ("fpr_2", 1.5, -0.1, float("nan"), None, True, [0.5])),
+        *(("min_score", value) for value in (2.0, "0.5", None)),
+        *(("prior", value) for value in (0, 1.0, float("nan"), "0.5", None)),
+    ],
 )
 def test_settings_that_make_no_sense_are_named(model_folder: Path, setting: str, value: object) -> None:
     with pytest.raises(SettingsError, match=setting):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deeptrace.detectors.tracenet.detector import explanation
 from deeptrace.detectors.tracenet.evidence import CHANNELS, FLOW_SIDE, GRID, REFERENCE_DT_S
-from deeptrace.detectors.tracenet.explain import explanation
 from deeptrace.geometry import Box
-from deeptrace.trace import Category
+from deeptrace.schema import Category
 
 BOX = Box(x0=0.0, y0=0.0, x1=0.25, y1=0.25)
 TIMES = np.arange(8) * 0.125

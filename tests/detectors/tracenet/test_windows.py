@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from tests.detectors.tracenet.clips import FPS, panning
 
 from deeptrace.detectors.tracenet import windows
-from deeptrace.detectors.tracenet.texture import MIN_FRAMES, texture_names
+from deeptrace.detectors.tracenet.texture import texture_names
 from deeptrace.detectors.tracenet.windows import LENGTH, SHORT_SIDE, analysis_size, read_windows
-from deeptrace.trace import Media
+from deeptrace.schema import MIN_FRAMES, Media
 from deeptrace.video import Frame, Video, video_from_array
+from deeptrace.video.base import StreamRequest
 
 
 class Counted(Video):
@@ -28,8 +29,8 @@ class Counted(Video):
     def media(self) -> Media:
         return self._inner.media
 
-    def frames(self, **how: Any) -> Iterator[Frame]:
-        for frame in self._inner.frames(**how):
+    def stream(self, request: StreamRequest) -> Iterator[Frame]:
+        for frame in self._inner.stream(request):
             self.taken += 1
             yield frame
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from deeptrace.geometry import Box
-from deeptrace.protocol import FINE_TUNING, AnswerForm, write_answer
-from deeptrace.trace import Label, Media, Sample, Trace
-from deeptrace.train.grpo.truth import Truth
+from deeptrace.prompts import FINE_TUNING, AnswerForm, write_answer
+from deeptrace.schema import Label, Media, Sample, Trace
+from deeptrace.train.grpo.ground_truth import GroundTruth
 
 WIDTH, HEIGHT, DURATION_S = 1000, 500, 10.0
 MEDIA = Media(width=WIDTH, height=HEIGHT, duration_s=DURATION_S, fps=20.0, frames=200)
 WORDS = ("cup", "handle", "bends", "melts", "hand", "blurs", "tree", "left", "suddenly", "vanishes")
 
 
-def fake(*traces: Trace, form: AnswerForm = FINE_TUNING) -> Truth:
-    return Truth.of(Sample(video_id="f", path="f.mp4", label=Label.FAKE, media=MEDIA, traces=traces), form=form)
+def fake(*traces: Trace, form: AnswerForm = FINE_TUNING) -> GroundTruth:
+    return GroundTruth.of(Sample(video_id="f", path="f.mp4", label=Label.FAKE, media=MEDIA, traces=traces), form=form)
 
 
-def real(form: AnswerForm = FINE_TUNING) -> Truth:
-    return Truth.of(Sample(video_id="r", path="r.mp4", label=Label.REAL, media=MEDIA), form=form)
+def real(form: AnswerForm = FINE_TUNING) -> GroundTruth:
+    return GroundTruth.of(Sample(video_id="r", path="r.mp4", label=Label.REAL, media=MEDIA), form=form)
 
 
 def trace(
@@ -33,7 +33,7 @@ def trace(
     )
 
 
-def said(truth: Truth, *traces: Trace, label: Label = Label.FAKE) -> str:
+def said(truth: GroundTruth, *traces: Trace, label: Label = Label.FAKE) -> str:
     """The answer that names `traces`, in the truth's form."""
     return write_answer(label, traces, form=truth.form, view=truth.view)
 

@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.detectors.transformers.tiny import save_tiny
+from tests.detectors.vlm.hf.tiny import save_tiny
 
 from deeptrace.data import write_reward_data
-from deeptrace.detectors.transformers.encode import collate, labels, load_encoder
+from deeptrace.detectors.vlm.hf.processors import collate, labels, load_processor
 from deeptrace.geometry import Box
-from deeptrace.protocol import question, write_answer
-from deeptrace.trace import Label, Media, Sample, Trace
+from deeptrace.prompts import question, write_answer
+from deeptrace.schema import Label, Media, Sample, Trace
 from deeptrace.train.grpo.config import GrpoConfig
+from deeptrace.train.grpo.ground_truth import GroundTruth
 from deeptrace.train.grpo.run import train_grpo
-from deeptrace.train.grpo.truth import Truth
-from deeptrace.train.mllm.examples import read_examples
-from deeptrace.train.mllm.frames import FrameStore, pixel_budget
-from deeptrace.train.mllm.models import load_trainable, save_trained
-from deeptrace.train.mllm.settings import detector_settings
+from deeptrace.train.vlm.examples import read_examples
+from deeptrace.train.vlm.frame_store import FrameStore
+from deeptrace.train.vlm.models import load_trainable, save_trained
+from deeptrace.train.vlm.settings import detector_settings
 from deeptrace.video import write_video
 
 SIDE, PATCH, SECONDS, FPS = 112, 14, 2.0, 4
@@ -58,7 +58,7 @@ def make_clips(folder: Path) -> Path:
     return folder
 
 
-def careless(truth: Truth, rng: random.Random) -> str:
+def careless(truth: GroundTruth, rng: random.Random) -> str:
     """The answer of an annotator who is wrong about one video in five, and places boxes a patch off."""
     label = truth.sample.label if rng.random() < 0.8 else Label.FAKE if not truth.is_fake else Label.REAL
     if label is Label.REAL:
@@ -76,26 +76,26 @@ def careless(truth: Truth, rng: random.Random) -> str:
 
 def warm_up(config: GrpoConfig, base: Path, folder: Path, *, steps: int = 200) -> None:
     """Teach `base` what careless annotators say of the config's clips, and write it to `folder`."""
-    encoder = load_encoder(base, budget=pixel_budget(config.view))
-    store = FrameStore(config.view, encoder)
+    processor = load_processor(base, request=config.view)
+    store = FrameStore(config.view, processor)
     shown = []
     for video in read_examples(config.data, per="video"):
         clip = store.clip(video.path)
-        shown.append((clip, Truth.of(video.sample, form=config.form.form, view=clip.view())))
+        shown.append((clip, GroundTruth.of(video.sample, form=config.form.form, view=clip.view())))
     model = load_trainable(config.model.model_copy(update={"base": str(base)})).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     rng = random.Random(0)
     asked = question(config.form.form)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / steps)
-        batch = [encoder.encode(clip.frames, clip.times_s, asked, careless(truth, rng)) for clip, truth in shown]
-        tensors = collate(batch, pad_id=encoder.pad_id, side="right")
+        batch = [processor.process(clip.frames, clip.times_s, asked, careless(truth, rng)) for clip, truth in shown]
+        tensors = collate(batch, pad_id=processor.pad_id, side="right")
         loss = model(**tensors, labels=labels(batch, side="right")).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    save_trained(model, str(base), encoder, detector_settings(config.view, config.form), folder)
+    save_trained(model, str(base), processor, detector_settings(config.view, config.form), folder)
 
 
 def small_config(folder: Path, *, out: str = "run", kind: str = "qwen2_5_vl", **changes: Any) -> GrpoConfig:

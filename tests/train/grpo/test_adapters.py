@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.needs import needs
 from tests.reward.callers import swift_rewards, trl_rewards, verl_custom_reward, verl_run_single
 from tests.reward.test_trl_trainer import WORDS, tiny_language_model
 from tests.train.grpo.answers import fake, real, said, trace
 
 from deeptrace.errors import DataError, SettingsError
-from deeptrace.trace import Label
+from deeptrace.schema import Label
 from deeptrace.train.grpo.adapters.columns import text_of
 from deeptrace.train.grpo.adapters.ms_swift import GroundedORM
 from deeptrace.train.grpo.adapters.trl import grounded_reward_function, part_reward_function
 from deeptrace.train.grpo.adapters.verl import compute_score
-from deeptrace.train.grpo.rewards import grounded_reward
-from deeptrace.train.grpo.weights import RewardWeights
+from deeptrace.train.grpo.reward import RewardWeights, grounded_reward
 
 GENERATED, CAMERA = fake(trace()), real()
 ANSWERS = [said(GENERATED, trace()), said(CAMERA, label=Label.REAL), "no idea", said(CAMERA, trace())]
@@ -29,7 +29,7 @@ ROWS = [{"prompt": "Real?", "truth": truth.to_json(), "split": "train"} for trut
 
 
 def test_trl_gets_the_rewards_in_order() -> None:
-    pytest.importorskip("torch")
+    needs("torch")
     found = trl_rewards(grounded_reward_function(), [row["prompt"] for row in ROWS], ANSWERS, ROWS)
     assert found.tolist() == pytest.approx(EXPECTED)
 
@@ -54,8 +54,8 @@ def test_trl_gets_single_parts_and_none_where_they_do_not_apply() -> None:
 
 @pytest.mark.slow
 def test_a_step_of_trls_own_trainer_is_trained_on_the_grounded_reward(tmp_path: Path) -> None:
-    trl = pytest.importorskip("trl")
-    datasets = pytest.importorskip("datasets")
+    trl = needs("trl")
+    datasets = needs("datasets")
     model, tokenizer = tiny_language_model()
     seen: list[tuple[list[str], list[float]]] = []
     score = grounded_reward_function()
@@ -105,7 +105,7 @@ def test_verl_is_told_which_weight_makes_no_sense() -> None:
 
 
 def test_ms_swift_gets_the_rewards_and_subclasses_change_the_weights() -> None:
-    pytest.importorskip("torch")
+    needs("torch")
 
     class Stern(GroundedORM):
         weights = RewardWeights(false_alarm=0.75)

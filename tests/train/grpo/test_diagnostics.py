@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from tests.train.grpo.answers import fake, real, said, trace
 
-from deeptrace.protocol import JSON
-from deeptrace.trace import Label
+from deeptrace.prompts import JSON
+from deeptrace.schema import Label
 from deeptrace.train.grpo.diagnostics import diagnose, hacking_signs
-from deeptrace.train.grpo.rewards import score_answer
-from deeptrace.train.grpo.truth import Truth
+from deeptrace.train.grpo.ground_truth import GroundTruth
+from deeptrace.train.grpo.reward import score_answer
 
 FULL = (0.0, 0.0, 1.0, 1.0)
 
 
-def figures_of(answers: list[tuple[Truth, str]], groups: list[int] | None = None) -> dict[str, float | None]:
+def figures_of(answers: list[tuple[GroundTruth, str]], groups: list[int] | None = None) -> dict[str, float | None]:
     truths = [truth for truth, _ in answers]
     scored = [score_answer(text, truth) for truth, text in answers]
     return diagnose(scored, truths, groups or list(range(len(answers))), [len(text.split()) for _, text in answers])

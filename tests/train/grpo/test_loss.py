@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.needs import needs
 
-torch = pytest.importorskip("torch")
+torch = needs("torch")
 
-from deeptrace.train.grpo.loss import advantages, grpo_loss, kl_to_reference  # noqa: E402
+from deeptrace.train.grpo.trainer import advantages, grpo_loss, kl_to_reference  # noqa: E402
 
 
 def test_advantages_are_centred_by_group_and_of_unit_size() -> None:

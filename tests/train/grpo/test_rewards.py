@@ -13,11 +13,10 @@ from tests.train.grpo.answers import boxes, fake, real, said, trace, traces
 
 from deeptrace.errors import DataError
 from deeptrace.geometry import Box
-from deeptrace.protocol import FINE_TUNING, JSON, SPACES, ZERO_SHOT, View, write_answer
-from deeptrace.trace import Label, Sample, Trace
-from deeptrace.train.grpo.rewards import PARTS, grounded_reward, score_answer
-from deeptrace.train.grpo.truth import Truth
-from deeptrace.train.grpo.weights import RewardWeights
+from deeptrace.prompts import FINE_TUNING, JSON, SPACES, ZERO_SHOT, View, write_answer
+from deeptrace.schema import Label, Sample, Trace
+from deeptrace.train.grpo.ground_truth import GroundTruth
+from deeptrace.train.grpo.reward import PARTS, RewardWeights, grounded_reward, score_answer
 
 FORMS = [
     FINE_TUNING,
@@ -303,7 +302,7 @@ def test_a_missing_trace_costs_unless_it_is_forgiven() -> None:
 
 def test_a_length_that_is_not_known_leaves_times_out() -> None:
     sample = Sample(video_id="f", path="f.mp4", label=Label.FAKE, traces=(trace(),))
-    truth = Truth.of(sample, form=FINE_TUNING.in_space(SPACES["permille"]), view=View())
+    truth = GroundTruth.of(sample, form=FINE_TUNING.in_space(SPACES["permille"]), view=View())
     scored = score_answer(said(truth, trace(onset_s=9.0, offset_s=None)), truth)
     assert scored.parts["onset"] is scored.parts["viou"] is None
     assert scored.reward == pytest.approx(1.0)
@@ -320,7 +319,7 @@ def test_a_moving_trace_is_compared_by_the_box_an_answer_can_name() -> None:
 
 def test_a_sample_without_a_label_is_no_truth() -> None:
     with pytest.raises(DataError, match="x: no label"):
-        Truth.of(Sample(video_id="x", path="x.mp4"))
+        GroundTruth.of(Sample(video_id="x", path="x.mp4"))
 
 
 # -- settings and columns -----------------------------------------------------------------------------------------
@@ -345,15 +344,15 @@ def test_weights_that_would_turn_the_order_around_are_refused(changes, words) ->
 @given(st.lists(traces(), max_size=3), st.sampled_from(FORMS))
 def test_a_truth_survives_its_column(true, form) -> None:
     truth = fake(*true, form=form)
-    assert Truth.from_json(truth.to_json()) == truth
+    assert GroundTruth.from_json(truth.to_json()) == truth
 
 
 def test_a_view_survives_its_column() -> None:
     truth = replace(fake(trace()), view=View(size=(640, 360), resized=(320, 180), frame_times_s=(0.0, 0.5)))
-    assert Truth.from_json(truth.to_json()) == truth
+    assert GroundTruth.from_json(truth.to_json()) == truth
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"sample": {"video_id": "a", "path": "b", "label": "TRUE"}}'])
 def test_a_column_that_is_no_truth_says_so(text) -> None:
     with pytest.raises(DataError, match="truth column"):
-        Truth.from_json(text)
+        GroundTruth.from_json(text)

@@ -6,29 +6,31 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.needs import needs
 from typer.testing import CliRunner
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+torch = needs("torch")
+needs("transformers", "accelerate")
 
 from tests.train.grpo.small import prepare, small_config  # noqa: E402
 
 from deeptrace.cli.main import app  # noqa: E402
 from deeptrace.data import read_reward_data, write_reward_data  # noqa: E402
-from deeptrace.detectors.calibration import read_calibration  # noqa: E402
+from deeptrace.detectors.vlm.calibration import read_calibration  # noqa: E402
 from deeptrace.errors import DataError, SettingsError  # noqa: E402
-from deeptrace.folder_lock import FolderLock  # noqa: E402
-from deeptrace.trace import Label, Verdict  # noqa: E402
+from deeptrace.io.journal import read_lines  # noqa: E402
+from deeptrace.io.run_store import hold_folder  # noqa: E402
+from deeptrace.schema import Label, Verdict  # noqa: E402
 from deeptrace.train.grpo.config import GrpoConfig  # noqa: E402
-from deeptrace.train.grpo.loop import ANSWERS, LOG, STATE, question_order, read_log  # noqa: E402
 from deeptrace.train.grpo.run import train_grpo  # noqa: E402
-from deeptrace.train.mllm.settings import detector_settings  # noqa: E402
+from deeptrace.train.grpo.trainer import ANSWERS, LOG, STATE, question_order  # noqa: E402
 from deeptrace.train.sft.config import SftConfig  # noqa: E402
+from deeptrace.train.vlm.settings import detector_settings  # noqa: E402
 
 SHORT = {"group": 4, "rows": 3, "max_tokens": 40, "kl": 0.02}
 
@@ -45,9 +47,13 @@ def untaught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(tmp_path_factory.mktemp("untaught"), steps=1)
 
 
+def list_of(path: Path) -> list[dict[str, Any]]:
+    return list(read_lines(path))
+
+
 def rows_of(out: Path) -> list[dict[str, Any]]:
     """The log without how long things took."""
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in read_log(out / LOG)]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in list_of(out / LOG)]
 
 
 def mean(rows: list[dict[str, Any]], name: str) -> float:
@@ -63,7 +69,7 @@ def test_a_few_steps_raise_the_grounded_reward(folder: Path) -> None:
     assert mean(rows[-4:], "reward") > mean(rows[:4], "reward") + 0.05
     assert mean(rows[-4:], "label_accuracy") > mean(rows[:4], "label_accuracy")
     assert all(row["kl"] is not None and row["gradient"] > 0 for row in rows)
-    answers = read_log(config.out / ANSWERS)
+    answers = list_of(config.out / ANSWERS)
     assert len(answers) == 16 * 4
     assert all(len(row["answers"]) == 16 for row in answers)
     check = rows[-1]["check"]
@@ -94,7 +100,7 @@ def assert_calibrated(model: Path, config: GrpoConfig, stated: dict[str, Any]) -
     kept = read_calibration(model)
     assert kept.model_dump(mode="json") == stated
     assert (kept.videos, kept.form, kept.fitted_on) == (20, "fine-tuning", "validation, split val")
-    rows = {row["video_id"]: row for row in read_log(config.out / "validation" / "step-16.jsonl")}
+    rows = {row["video_id"]: row for row in list_of(config.out / "validation" / "step-16.jsonl")}
     assert {row["detector"]["settings"]["calibration"] for row in rows.values()} == {None}
     clips = [str(path) for path in sorted((config.out.parent / "clips").glob("*.mp4"))]
     asked = ["detect", *clips, "--detector", f"hf:{model}", "--set", "threshold=balanced", "--json"]
@@ -113,18 +119,25 @@ def assert_calibrated(model: Path, config: GrpoConfig, stated: dict[str, Any]) -
 def test_a_run_that_was_killed_goes_on_with_the_same_rewards_and_losses(folder: Path, tuning: str) -> None:
     def config(out: str) -> GrpoConfig:
         model = {"base": str(folder / "warm"), "dtype": "float32", "attention": "sdpa", "tuning": tuning}
-        return small_config(folder, out=out, model=model, learn=SHORT, steps=4, save_every=2, validation=None)
-
-    def killed(what: str, done: int, total: int) -> None:
-        if what == "trained" and done == 3:
-            raise KeyboardInterrupt
+        return small_config(folder, out=out, model=model, learn=SHORT, steps=6, save_every=2, validation=None)
 
     whole, broken = config(f"whole-{tuning}"), config(f"broken-{tuning}")
     train_grpo(whole)
-    with pytest.raises(KeyboardInterrupt):
-        train_grpo(broken, killed)
-    with open(broken.out / LOG, "a", encoding="utf-8") as file:
-        file.write('{"step": 3, "rew')  # the line that was being written
+    (folder / f"{tuning}.json").write_text(broken.model_dump_json())
+    command = [sys.executable, "-m", "deeptrace.cli.main", "train", "grpo", str(folder / f"{tuning}.json")]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    while len(list_of(broken.out / LOG)) < 3:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert (broken.out / STATE).is_file()
+    assert not (broken.out / "model").exists()
+    for name in (LOG, ANSWERS):
+        with open(broken.out / name, "a", encoding="utf-8") as file:
+            file.write('{"step": 3, "rew')  # the line that was being written
+    with pytest.raises(SettingsError, match="holds a run with another learning_rate"):
+        train_grpo(broken.model_copy(update={"learning_rate": 1e-6}))
     train_grpo(broken)
     assert rows_of(broken.out) == rows_of(whole.out)
     assert (broken.out / ANSWERS).read_text() == (whole.out / ANSWERS).read_text()
@@ -152,21 +165,19 @@ def test_two_processes_do_what_one_does(folder: Path) -> None:
         for name in ("reward", "loss", "kl", "gradient", "answer_tokens"):
             assert a[name] == pytest.approx(b[name], abs=2e-4), name
     assert one[-1]["check"]["per_video"] == pytest.approx(two[-1]["check"]["per_video"], abs=1e-4)
-    assert [row["video"] for row in read_log(outs[0] / ANSWERS)] == [
-        row["video"] for row in read_log(outs[1] / ANSWERS)
-    ]
+    assert [row["video"] for row in list_of(outs[0] / ANSWERS)] == [row["video"] for row in list_of(outs[1] / ANSWERS)]
 
 
 def test_a_folder_that_another_run_writes_into_is_refused(untaught: Path) -> None:
     config = small_config(untaught, out="held", learn=SHORT, steps=1, validation=None)
-    with FolderLock(config.out), pytest.raises(SettingsError, match="another run is writing"):
+    with hold_folder(config.out), pytest.raises(SettingsError, match="another run is writing"):
         train_grpo(config)
 
 
 def test_a_folder_of_another_run_is_refused(untaught: Path) -> None:
     config = small_config(untaught, out="claimed", learn=SHORT, steps=1, validation=None)
     train_grpo(config)
-    with pytest.raises(SettingsError, match=r"holds a run with other settings \(learning_rate\)"):
+    with pytest.raises(SettingsError, match="holds a run with another learning_rate"):
         train_grpo(config.model_copy(update={"learning_rate": 1e-5}))
 
 
@@ -186,7 +197,7 @@ def test_a_clip_that_does_not_decode_is_left_out_and_named(untaught: Path, tmp_p
     (tmp_path / "all_data.json").write_text(json.dumps([*rows, broken]))
     changes: dict[str, Any] = {"learn": SHORT, "steps": 1, "validation": None, "out": tmp_path / "run"}
     train_grpo(small_config(untaught, data=[{"path": str(tmp_path)}], **changes))
-    (left,) = read_log(tmp_path / "run" / "unusable.jsonl")
+    (left,) = list_of(tmp_path / "run" / "unusable.jsonl")
     assert left["video"] == "broken"
     (tmp_path / "all_data.json").write_text(json.dumps([broken]))
     with pytest.raises(DataError, match="none of 1 videos decodes"):
@@ -209,7 +220,7 @@ def test_the_command_trains_and_says_where_the_model_is(untaught: Path) -> None:
     done = CliRunner().invoke(app, ["train", "grpo", str(untaught / "cli.json"), "--out", str(untaught / "elsewhere")])
     assert done.exit_code == 0, done.output
     assert f"--detector hf:{untaught / 'elsewhere' / 'model'}" in done.stderr
-    assert len(read_log(untaught / "elsewhere" / LOG)) == 1
+    assert len(list_of(untaught / "elsewhere" / LOG)) == 1
 
 
 @pytest.mark.parametrize(

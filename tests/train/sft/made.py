@@ -10,8 +10,8 @@ from tests.synth.conftest import moving_disc
 
 from deeptrace.data import read_reward_data, write_reward_data
 from deeptrace.geometry import Box
+from deeptrace.schema import Label, Media, Sample, Trace
 from deeptrace.synth.dataset import Recipe, make_dataset
-from deeptrace.trace import Label, Media, Sample, Trace
 from deeptrace.video import write_video
 
 WIDTH, HIGH, FPS, COUNT = 112, 84, 8.0, 16
@@ -80,7 +80,7 @@ def config_fields(base: Path, data: Path, out: Path, *, split: str = "all", **ch
     return fields | changes
 
 
-def write_planted(folder: Path, *, clips: int = 6) -> Path:
+def write_synthetic(folder: Path, *, clips: int = 6) -> Path:
     """What `deeptrace synth` makes of small clips of a textured thing that crosses a textured background.
 
     Of one half of the sources the clip with the trace is kept, of the other the clip without: a tiny model can learn

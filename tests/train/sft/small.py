@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.detectors.transformers.tiny import save_tiny
-from tests.train.sft.made import config_fields, write_planted
+from tests.detectors.vlm.hf.tiny import save_tiny
+from tests.train.sft.made import config_fields, write_synthetic
 
-from deeptrace.evaluate.run import Evaluation, evaluate
-from deeptrace.trace import Label
+from deeptrace.benchmark.run import Evaluation, evaluate
+from deeptrace.schema import Label
 from deeptrace.train.sft.config import SftConfig
 from deeptrace.train.sft.run import train_sft
 
@@ -38,8 +38,8 @@ def train(base: Path, data: Path, out: Path, *, epochs: int, without: Sequence[s
 
 def row(without: Sequence[str], losses: Sequence[float], found: Evaluation) -> str:
     """A line of the table; a part that was not asked for has no figure."""
-    paper, video = found.result["paper"], found.result["per_video"]
-    text = found.result["text"]
+    paper, video = found.result.as_json()["paper"], found.result.as_json()["per_video"]
+    text = found.result.as_json()["text"]
     shown = (
         ", ".join(without) or "nothing",
         f"{losses[0]:.2f}",
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--forms", type=int, default=8, help="how many of the eight, the whole form first")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    base, data = save_tiny(chosen.kind, chosen.out / "base"), write_planted(chosen.out)
+    base, data = save_tiny(chosen.kind, chosen.out / "base"), write_synthetic(chosen.out)
     lines, answers, curve = [], [], []
     for dropped in range(chosen.forms):
         without = [part for k, part in enumerate(PARTS) if dropped >> k & 1]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.needs import needs
 
-pytest.importorskip("torch")
-pytest.importorskip("transformers")
+needs("torch", "transformers")
 
-from deeptrace.trace import Label, Sample
-from deeptrace.train.mllm.examples import Example
-from deeptrace.train.sft.batches import plan_batches, plan_digest
-from deeptrace.train.sft.config import SftConfig
+from deeptrace.schema import Label, Sample  # noqa: E402
+from deeptrace.train.sft.batches import plan_batches, plan_digest  # noqa: E402
+from deeptrace.train.sft.config import SftConfig  # noqa: E402
+from deeptrace.train.vlm.examples import Example  # noqa: E402
 
 
 def made(count: int) -> list[Example]:

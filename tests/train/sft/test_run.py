@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.needs import needs
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+torch = needs("torch")
+needs("transformers", "accelerate")
 
-from tests.detectors.transformers.tiny import save_tiny  # noqa: E402
+from tests.detectors.vlm.hf.tiny import save_tiny  # noqa: E402
 from tests.train.sft.made import config_fields, write_clips  # noqa: E402
 
-from deeptrace.detectors.transformers.models import load_model  # noqa: E402
+from deeptrace.detectors.vlm.hf.model_classes import load_model  # noqa: E402
 from deeptrace.errors import DataError, MissingExtraError, SettingsError  # noqa: E402
-from deeptrace.folder_lock import FolderLock  # noqa: E402
+from deeptrace.io.run_store import hold_folder  # noqa: E402
 from deeptrace.train.sft.config import SftConfig  # noqa: E402
 from deeptrace.train.sft.run import train_sft  # noqa: E402
 from deeptrace.train.sft.trainer import last_checkpoint  # noqa: E402
@@ -152,7 +152,7 @@ def test_every_ablation_trains_and_reports(dropped: int, bases: dict[str, Path],
 
 
 def test_a_folder_that_another_run_writes_into_is_refused(bases: dict[str, Path], data: Path, tmp_path: Path) -> None:
-    with FolderLock(tmp_path), pytest.raises(SettingsError, match="another run is writing"):
+    with hold_folder(tmp_path), pytest.raises(SettingsError, match="another run is writing"):
         train(bases["qwen2_5_vl"], data, tmp_path)
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from deeptrace.detectors.tracenet.appearance import DIMENSIONS
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
-from deeptrace.detectors.tracenet.lives import coverage
+from deeptrace.detectors.tracenet.temporal_extent import coverage
 from deeptrace.detectors.tracenet.texture import texture_names
 from deeptrace.geometry import Box
-from deeptrace.trace import Category, Trace
+from deeptrace.schema import Category, Trace
 from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.video import write_video

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.needs import needs
 
-torch = pytest.importorskip("torch", reason="needs torch (pip install 'deeptrace[train]')")
-pytest.importorskip("onnxscript", reason="needs onnxscript (pip install 'deeptrace[train]')")
+torch = needs("torch")
+needs("onnxscript")
 
 import onnxruntime  # noqa: E402
 

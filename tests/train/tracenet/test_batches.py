@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.needs import needs
 
-torch = pytest.importorskip("torch", reason="needs torch (pip install 'deeptrace[train]')")
+torch = needs("torch")
 
 from tests.train.tracenet.made import BOX, TRACE, write_measured  # noqa: E402
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID  # noqa: E402
-from deeptrace.detectors.tracenet.lives import coverage  # noqa: E402
-from deeptrace.trace import Category  # noqa: E402
+from deeptrace.detectors.tracenet.temporal_extent import coverage  # noqa: E402
+from deeptrace.schema import Category  # noqa: E402
 from deeptrace.train.tracenet.batches import ROLES, Batches, Role, target_heat  # noqa: E402
 from deeptrace.train.tracenet.clips import Clip  # noqa: E402
 from deeptrace.train.tracenet.config import TraceNetConfig  # noqa: E402
@@ -20,7 +21,7 @@ RESIDUAL, MOTION_X = CHANNELS.index("residual"), CHANNELS.index("motion_x")
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TraceNetConfig:
     root = tmp_path_factory.mktemp("batches")
-    return TraceNetConfig(data=root, out=root, variants=2, planted_variants=(0,), frames=8)
+    return TraceNetConfig(data=root, out=root, variants=2, synthetic_variants=(0,), frames=8)
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +39,11 @@ FILLER = torch.full((len(CHANNELS),), -77.0)
 
 def test_a_batch_has_what_was_asked_for(batches: Batches, config: TraceNetConfig) -> None:
     batch = batches.draw(FILLER)
-    count = len(ROLES) * config.planted + config.real + config.generated
+    count = len(ROLES) * config.synthetic + config.real + config.generated
     assert batch.evidence.shape == (count, config.frames, len(CHANNELS), GRID, GRID)
     assert batch.heat.shape == (count, config.frames, GRID, GRID)
     plain = [Role.FOOTAGE] * config.real + [Role.MARKED] * config.generated
-    assert batch.role.tolist() == [*ROLES] * config.planted + plain
+    assert batch.role.tolist() == [*ROLES] * config.synthetic + plain
     assert batch.evidence.dtype == batch.heat.dtype == torch.float32
 
 
@@ -95,26 +96,26 @@ def test_one_seed_one_sequence(clips: list[Clip], config: TraceNetConfig) -> Non
 
 def test_only_planted_and_marked_examples_have_heat_and_categories(batches: Batches) -> None:
     batch = batches.draw(FILLER)
-    known = (batch.role == Role.PLANTED) | (batch.role == Role.MARKED)
+    known = (batch.role == Role.SYNTHETIC) | (batch.role == Role.MARKED)
     assert not batch.heat[~known].any()
     assert not batch.categories[~known].any()
-    for role, category in ((Role.PLANTED, Category.SUDDEN_BLURRING), (Role.MARKED, Category.OBJECT_MERGING)):
+    for role, category in ((Role.SYNTHETIC, Category.SUDDEN_BLURRING), (Role.MARKED, Category.OBJECT_MERGING)):
         assert batch.categories[batch.role == role][:, list(Category).index(category)].all()
     severities = {round(value, 3) for value in batch.severity.tolist()}
     assert severities <= {0.0, 0.3, 0.8}
-    assert ((batch.severity > 0) == (batch.role == Role.PLANTED)).all()
+    assert ((batch.severity > 0) == (batch.role == Role.SYNTHETIC)).all()
 
 
 def test_within_a_set_nothing_differs_but_the_trace(batches: Batches, config: TraceNetConfig) -> None:
     batch = batches.draw(FILLER)
     others = [channel for channel in range(len(CHANNELS)) if channel != RESIDUAL]
     told = 0
-    for first in range(0, len(ROLES) * config.planted, len(ROLES)):
-        base, planted, decoy = batch.evidence[first : first + len(ROLES)]
-        assert torch.equal(base, decoy)
-        assert torch.equal(base[:, others], planted[:, others])
-        told += int((planted - base)[:, RESIDUAL].max() > 3.0)
-    assert told >= config.planted - 2  # the channel may be dropped
+    for first in range(0, len(ROLES) * config.synthetic, len(ROLES)):
+        base, synthetic, hard_negative = batch.evidence[first : first + len(ROLES)]
+        assert torch.equal(base, hard_negative)
+        assert torch.equal(base[:, others], synthetic[:, others])
+        told += int((synthetic - base)[:, RESIDUAL].max() > 3.0)
+    assert told >= config.synthetic - 2  # the channel may be dropped
 
 
 def test_statistics_are_those_of_the_clips(batches: Batches) -> None:

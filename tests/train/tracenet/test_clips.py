@@ -61,6 +61,21 @@ def test_a_missing_clip_is_named(tmp_path: Path) -> None:
         read_clips(tmp_path)
 
 
+def test_two_folders_are_two_eras_and_their_clips_never_share_a_name(tmp_path: Path) -> None:
+    rows = [row("real/a.mp4", "s", False), row("generated/b.mp4", "G", True)]
+    old = lay_out(tmp_path / "old", rows)
+    new = lay_out(tmp_path / "new", [rows[0] | {"kind": "game"}, rows[1]])
+    clips = {clip.name: clip for clip in read_clips((old, new))}
+    assert sorted(clips) == [
+        "new__generated__b.mp4", "new__real__a.mp4", "old__generated__b.mp4", "old__real__a.mp4"
+    ]  # fmt: skip
+    assert {clip.era for clip in clips.values()} == {"old", "new"}
+    assert (clips["new__real__a.mp4"].footage, clips["old__real__a.mp4"].footage) == ("game", "camera")
+    assert [clip.name for clip in read_clips(old)] == ["generated__b.mp4", "real__a.mp4"]
+    with pytest.raises(DataError, match="two folders are called old"):
+        read_clips((old, lay_out(tmp_path / "more" / "old", rows)))
+
+
 def test_a_large_source_of_unrelated_videos_is_parted_and_small_ones_are_not(tmp_path: Path) -> None:
     rows = [row(f"real/big{k}.mp4", "scraped", False) for k in range(40)]
     rows += [row(f"real/small{k}.mp4", f"source{k % 10}", False) for k in range(40)]

@@ -4,17 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.needs import needs
 
-torch = pytest.importorskip("torch", reason="needs torch (pip install 'deeptrace[train]')")
-pytest.importorskip("onnxscript", reason="needs onnxscript (pip install 'deeptrace[train]')")
+torch = needs("torch")
+needs("onnxscript")
 
 from deeptrace.detectors.tracenet.appearance import DIMENSIONS  # noqa: E402
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID  # noqa: E402
 from deeptrace.detectors.tracenet.model import Calibration, TraceNetModel  # noqa: E402
 from deeptrace.detectors.tracenet.texture import texture_names  # noqa: E402
 from deeptrace.detectors.tracenet.windows import Window  # noqa: E402
-from deeptrace.train.tracenet.export import export_model  # noqa: E402
-from deeptrace.train.tracenet.kernel_fit import KernelMachine  # noqa: E402
+from deeptrace.train.tracenet.export import export_model, export_with_kept_nets  # noqa: E402
+from deeptrace.train.tracenet.kernel_machine import KernelMachine  # noqa: E402
 from deeptrace.train.tracenet.nets import TraceNet  # noqa: E402
 
 Exported = tuple[TraceNet, KernelMachine, KernelMachine, Path]
@@ -81,3 +82,24 @@ def test_the_card_says_what_it_was_told(exported: Exported) -> None:
 
 def test_nothing_is_left_lying_about(exported: Exported) -> None:
     assert sorted(path.name for path in exported[-1].iterdir()) == ["tracenet.json", "tracenet.onnx"]
+
+
+def test_nets_are_kept_to_the_bit_beside_new_machines(exported: Exported, tmp_path: Path) -> None:
+    _, _, _, kept = exported
+    rng = np.random.default_rng(5)
+    texture, appearance = (random_machine(rng, size) for size in (len(texture_names()), DIMENSIONS))
+    export_with_kept_nets(kept, texture, appearance, CALIBRATION, {"version": "8"}, tmp_path / "model")
+    window = Window(
+        np.arange(24) / 8,
+        rng.normal(0, 1, (24, len(CHANNELS), GRID, GRID)).astype(np.float32),
+        rng.random(len(texture_names())).astype(np.float32),
+        rng.random(DIMENSIONS).astype(np.float32),
+        0,
+    )
+    before, after = TraceNetModel.load(kept).score(window), TraceNetModel.load(tmp_path / "model").score(window)
+    assert (after.where == before.where).all()
+    assert (after.present == before.present).all()
+    assert (after.kinds == before.kinds).all()
+    assert after.clip == before.clip
+    assert after.texture == pytest.approx(texture.score(window.texture[None]), abs=1e-3)
+    assert after.appearance == pytest.approx(appearance.score(window.appearance[None]), abs=1e-3)

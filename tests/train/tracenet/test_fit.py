@@ -1,21 +1,26 @@
+"""The nets are fitted: the losses, the heat-map heads, the presence net."""
+
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests.train.tracenet.made import write_measured
+from tests.needs import needs
 
-torch = pytest.importorskip("torch", reason="needs torch (pip install 'deeptrace[train]')")
+torch = needs("torch")
+from tests.train.tracenet.made import BOX, evidence, write_measured  # noqa: E402
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID  # noqa: E402
+from deeptrace.detectors.tracenet.temporal_extent import coverage  # noqa: E402
 from deeptrace.train.tracenet.batches import ROLES, Batch, Role  # noqa: E402
 from deeptrace.train.tracenet.config import TraceNetConfig  # noqa: E402
-from deeptrace.train.tracenet.fit import fit_trace_net, losses_of  # noqa: E402
-from deeptrace.train.tracenet.nets import TraceNet  # noqa: E402
+from deeptrace.train.tracenet.fit import HeatExamples, fit_heat_map_head, fit_trace_net, heat_loss, losses_of  # noqa: E402
+from deeptrace.train.tracenet.nets import POOLED, TraceNet, pooled_maps  # noqa: E402
 
 KINDS = (*ROLES, Role.FOOTAGE, Role.MARKED)
-BASE, PLANTED, DECOY, FOOTAGE, MARKED = range(5)
+BASE, SYNTHETIC, HARD_NEGATIVE, FOOTAGE, MARKED = range(5)
 FRAMES = 3
 
 
@@ -27,7 +32,7 @@ def example() -> tuple[tuple[torch.Tensor, ...], Batch]:
         for shape in ((5,), (5, FRAMES, GRID, GRID), (5, FRAMES, 9, GRID // 2, GRID // 2))
     )
     heat, categories = torch.zeros(5, FRAMES, GRID, GRID), torch.zeros(5, 9)
-    for index in (PLANTED, MARKED):
+    for index in (SYNTHETIC, MARKED):
         heat[index, :, 4:12, 4:12] = 1.0
         categories[index, index] = 1.0
     evidence = torch.zeros(5, FRAMES, len(CHANNELS), GRID, GRID)
@@ -37,11 +42,11 @@ def example() -> tuple[tuple[torch.Tensor, ...], Batch]:
 
 # which head each loss teaches, and from which examples
 TEACHES = {
-    "cells": (1, {BASE, PLANTED, DECOY, FOOTAGE}),
-    "overlap": (1, {PLANTED}),
-    "done": (0, {BASE, PLANTED, DECOY, FOOTAGE}),
-    "rise": (0, {BASE, PLANTED, DECOY}),
-    "kinds": (2, {PLANTED, MARKED}),
+    "cells": (1, {BASE, SYNTHETIC, HARD_NEGATIVE, FOOTAGE}),
+    "overlap": (1, {SYNTHETIC}),
+    "done": (0, {BASE, SYNTHETIC, HARD_NEGATIVE, FOOTAGE}),
+    "rise": (0, {BASE, SYNTHETIC, HARD_NEGATIVE}),
+    "kinds": (2, {SYNTHETIC, MARKED}),
 }
 
 
@@ -66,13 +71,13 @@ def test_there_are_five_losses_and_all_are_finite() -> None:
 def test_the_pooled_logit_rises_with_the_trace_alone() -> None:
     heads, batch = example()
     (gradient,) = torch.autograd.grad(losses_of(heads, batch)["done"], heads[:1])
-    assert gradient[PLANTED] < 0  # its logit must rise
-    assert all(gradient[index] > 0 for index in (BASE, DECOY, FOOTAGE))
+    assert gradient[SYNTHETIC] < 0  # its logit must rise
+    assert all(gradient[index] > 0 for index in (BASE, HARD_NEGATIVE, FOOTAGE))
 
 
 def test_a_decoy_costs_as_far_as_it_moves_the_logit() -> None:
     (_, present, kinds), batch = example()
-    still, moved = (torch.tensor([-4.0, 4.0, decoy, 0.0, 0.0]) for decoy in (-4.0, 2.0))
+    still, moved = (torch.tensor([-4.0, 4.0, hard_negative, 0.0, 0.0]) for hard_negative in (-4.0, 2.0))
     costs = [losses_of((pooled, present, kinds), batch)["rise"] for pooled in (still, moved)]
     assert costs[1] > costs[0] + 0.5
 
@@ -126,7 +131,15 @@ def test_neighbouring_frames_inform_each_other_and_clips_do_not() -> None:
 
 def test_where_no_clip_is_marked_no_place_is_named(tmp_path: Path) -> None:
     config = TraceNetConfig(
-        data=tmp_path, out=tmp_path, variants=2, planted_variants=(0,), spots=2, steps=2, planted=1, real=1, frames=4
+        data=tmp_path,
+        out=tmp_path,
+        variants=2,
+        synthetic_variants=(0,),
+        heads=2,
+        steps=2,
+        synthetic=1,
+        real=1,
+        frames=4,
     )
     clips = [replace(clip, traces=()) for clip in write_measured(config)]
     net = fit_trace_net(clips, config, seed=0, log=lambda _: None)
@@ -134,3 +147,38 @@ def test_where_no_clip_is_marked_no_place_is_named(tmp_path: Path) -> None:
         _, where, present, _ = net(torch.randn(1, 6, len(CHANNELS), GRID, GRID))
     assert where.sigmoid().max() < 1e-7
     assert present.sigmoid().max() > 1e-3
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TraceNetConfig:
+    root: Path = tmp_path_factory.mktemp("spots")
+    return TraceNetConfig(data=root, out=root, variants=2, head_steps=40, head_batch=8)
+
+
+@pytest.fixture(scope="module")
+def examples(config: TraceNetConfig) -> HeatExamples:
+    return HeatExamples(write_measured(config), config)
+
+
+def test_only_marked_clips_are_examples(examples: HeatExamples) -> None:
+    assert len(examples.maps) == len(examples.heat) == len(examples.chances) == 2 * 2  # clips, variants
+    assert examples.maps.shape[1] == POOLED
+    np.testing.assert_allclose(examples.heat[0], coverage(BOX), atol=1e-6)
+    assert examples.chances.sum() == pytest.approx(1.0)
+
+
+def test_a_spot_net_learns_where_marks_lie_and_says_so_again(examples: HeatExamples, config: TraceNetConfig) -> None:
+    told: list[dict[str, object]] = []
+    net, again = (fit_heat_map_head(examples, config, seed=1, log=told.append) for _ in range(2))
+    maps = pooled_maps(torch.from_numpy(evidence().astype(np.float32))[None])
+    with torch.no_grad():
+        chance = net(maps)[0].sigmoid().numpy()
+        assert torch.equal(net(maps), again(maps))
+    inside = coverage(BOX) > 0.5
+    assert chance[inside].mean() > 2 * chance[~inside].mean()
+    assert told[0]["step"] == config.head_steps
+
+
+def test_the_true_heat_costs_less_than_its_opposite() -> None:
+    heat = torch.from_numpy(coverage(BOX))[None]
+    assert heat_loss(12 * (2 * heat - 1), heat) < 0.1 * heat_loss(-12 * (2 * heat - 1), heat)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from deeptrace.data.download.fetch import Fetcher
-from deeptrace.data.download.hub import DEFAULT_BASE_URL, DEFAULT_DATASET, RemoteFile, list_release
-from deeptrace.data.download.release import download_release
+from deeptrace.data.download.release import (
+    DEFAULT_BASE_URL,
+    DEFAULT_DATASET,
+    RemoteFile,
+    download_release,
+    list_release,
+)
 from deeptrace.data.download.unpack import JoinedFile, unpack
+from deeptrace.net.download import Fetcher
 
 __all__ = [
     "DEFAULT_BASE_URL",

@@ -11,9 +11,9 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from uuid import uuid4
 
 from deeptrace.errors import DataError
+from deeptrace.io.atomic import atomic_path
 
 __all__ = ["JoinedFile", "unpack"]
 
@@ -91,7 +91,7 @@ def unpack(
 
     Args:
         parts: the zip, or its parts in order.
-        folder: where to.
+        folder: folder to write to.
         expect: folder that the files belong in ("videos"); put before names that do not begin with it.
         on_progress: called with (name, files done, files in all).
 
@@ -149,12 +149,6 @@ def _is_there(info: zipfile.ZipInfo, target: Path) -> bool:
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> int:
     if _is_there(info, target):
         return 0
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
-    try:
-        with archive.open(info) as source, open(scratch, "wb") as sink:
-            shutil.copyfileobj(source, sink, COPY_BYTES)  # zipfile checks the CRC at the end
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with atomic_path(target) as scratch, archive.open(info) as source, open(scratch, "wb") as sink:
+        shutil.copyfileobj(source, sink, COPY_BYTES)  # zipfile checks the CRC at the end
     return 1

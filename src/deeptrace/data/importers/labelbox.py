@@ -1,25 +1,31 @@
 """Labelbox video exports (NDJSON, export v2) to samples with boxes over time.
 
 One JSON object a line: `data_row`, `media_attributes` and `projects`. In a label's `annotations`, `frames` holds the
-boxes by frame number **counted from 1**, `segments` the stretches [first, last] (both inclusive) in which each
-feature lives, `key_frame_feature_map` its keyframes; frames between keyframes are linear and may be left out.
-Nested `classifications` of a box are checklists (`checklist_answers`, our tags), radio buttons (`radio_answer`) and
-free text (`text_answer`). Format: Labelbox documentation, "Export video annotations".
+boxes (`objects`) and what is said of the frame as a whole (`classifications`) by frame number **counted from 1**,
+`segments` the [first, last] (both inclusive) in which each feature lives, `key_frame_feature_map` its keyframes; frames
+between keyframes are linear and may be left out. Classifications, of a box, a frame or (in `annotations` itself) the
+whole video, are checklists (`checklist_answers`, our tags), radio buttons (`radio_answer`) and free text
+(`text_answer`). A row that Labelbox failed to export has `errors` in place of its labels.
+
+Format: Labelbox documentation, "Export video annotations".
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from deeptrace.data import jsonio
-from deeptrace.data.importers.shared import Imported, Words, sample_of, trace_of_stretch
-from deeptrace.data.passes import AnnotationPass
-from deeptrace.errors import DataError
+from deeptrace.data.frames import Notes, needed_boxes, trace_of_boxes
+from deeptrace.data.importers.shared import Annotated, Imported, Words, box_in_frame, samples_of
+from deeptrace.data.media_join import path_below
+from deeptrace.errors import DataError, DeeptraceError
 from deeptrace.geometry import Box
-from deeptrace.trace import Label, Media, Trace
+from deeptrace.io import jsonl
+from deeptrace.schema import Label, Media, Trace
 
 __all__ = ["read_labelbox"]
 
@@ -34,66 +40,101 @@ def read_labelbox(
 ) -> Imported:
     """Read an export.
 
-    A box that lives in several segments becomes one trace a segment. A video that two people labelled gives two
-    passes; its Sample takes the traces of the first.
+    A box that lives in several segments becomes one trace a segment; what is said of frames as a whole, a trace without
+    a box. A video that two people labelled gives two rounds; its Sample takes the traces of the first who marked any. A
+    row without a label is left out, and so is one that makes no sense or that Labelbox failed to export, by name.
 
     Args:
         path: the NDJSON file.
         project: id or name of the project to read; needed when the export holds several.
-        folder: where the videos lie, below the dataset's root; the file name is the data row's external id, else
-            its global key, else the last part of its URL.
-        label: the truth of all videos; by default FAKE for those with a trace, unknown for the rest.
+        folder: where the videos lie, below the dataset's root; the file name is the data row's external id with its
+            folders, else its global key, else the last part of its URL.
+        label: the truth of all videos; by default what a radio button of the video says, else FAKE for those with a
+            trace, unknown for the rest.
         source: generator or origin, when one is true of all.
 
     Raises:
-        DataError: a line is no video export or makes no sense; the subject names file, row and part.
+        DataError: not one line is a video export that makes sense; the subject names file, row and part.
     """
-    result = Imported()
     name = PurePosixPath(str(path)).name
-    for number, row in jsonio.iter_objects(path):
-        where = f"{name}, row {number}"
-        _read_row(row, where, result, project=project, folder=folder, label=label, source=source)
-    seen: dict[str, None] = {}
-    for sample in result.samples:
-        if sample.video_id in seen:
-            raise DataError(name, f"holds video {sample.video_id!r} twice")
-        seen[sample.video_id] = None
-    return result
+    notes = Notes()
+    found: list[Annotated] = []
+    refused: list[DeeptraceError] = []
+    for number, row in jsonl.iter_objects(path):
+        try:
+            found += _read_row(row, f"{name}, row {number}", notes, project=project, folder=folder)
+        except DataError as error:
+            refused.append(error)
+    return samples_of(_urls_apart(found, folder), notes, refused, folder=folder, label=label, source=source)
 
 
 def _read_row(
-    row: Mapping[str, Any],
-    where: str,
-    result: Imported,
-    *,
-    project: str | None,
-    folder: str,
-    label: Label | None,
-    source: str | None,
-) -> None:
+    row: Mapping[str, Any], where: str, notes: Notes, *, project: str | None, folder: str
+) -> Iterator[Annotated]:
+    """What each label of a row says."""
     data_row = _object(row.get("data_row"), f"{where}, data_row")
-    media = _media(row, f"{where}, media_attributes")
-    file = _file_name(data_row, f"{where}, data_row")
-    path = f"{folder}/{file}" if folder else file
-    traces: tuple[Trace, ...] | None = None
-    for at, found in enumerate(_labels(row, project, where), 1):
-        spot = f"{where}, label {at}"
-        mine = tuple(_traces(_object(found.get("annotations"), f"{spot}, annotations"), media, spot, result.warnings))
-        details = found.get("label_details") or {}
-        annotator = str(details.get("created_by") or f"label {at}")
-        if any(item.file == path and item.annotator == annotator for item in result.passes):
-            annotator = f"{annotator} ({at})"
-        result.passes.append(AnnotationPass(file=path, annotator=annotator, cannot_tell=not mine, traces=mine))
-        traces = mine if traces is None else traces
-    if traces is None:
-        result.warnings.append(f"{where}: {file} has no label yet and was left out")
+    path, identity = _name(data_row, folder, f"{where}, data_row")
+    if row.get("errors"):
+        errors = row["errors"] if isinstance(row["errors"], list) else [row["errors"]]
+        raise DataError(f"{where}, {path}", f"was not exported: {'; '.join(map(str, errors))}", "Export it again.")
+    labels = _labels(row, project, where)
+    if not labels:
+        notes.add(where, f"{PurePosixPath(path).name} has no label yet and was left out")
         return
+    media = _media(row, f"{where}, media_attributes")
     extra = {key: data_row[key] for key in ("global_key", "external_id") if isinstance(data_row.get(key), str)}
-    stem = PurePosixPath(file).stem
-    result.samples.append(sample_of(stem, path, media, traces, label=label, source=source, extra=extra))
+    for at, label in enumerate(labels, 1):
+        spot = f"{where}, label {at}"
+        details = label.get("label_details") or {}
+        look = _Look(_object(label.get("annotations") or {}, f"{spot}, annotations"), media, spot, notes)
+        traces = tuple(look.traces())
+        yield Annotated(
+            where=spot,
+            path=path,
+            media=media,
+            traces=traces,
+            annotator=str(details.get("created_by") or f"label {at}"),
+            incomplete=look.incomplete,
+            label=look.whole.label,
+            identity=identity,
+            about={"extra": extra},
+        )
+
+
+def _name(data_row: Mapping[str, Any], folder: str, where: str) -> tuple[str, str | None]:
+    """The video's path, and what tells it from another video of that path."""
+    for key in ("external_id", "global_key", "row_data", "id"):
+        value = data_row.get(key)
+        if isinstance(value, str) and value.strip():
+            name = value.split("?", 1)[0]
+            last = path_below(name, "")
+            if last is not None and "://" in name:  # a URL's folders are the store's, not the dataset's
+                return path_below(PurePosixPath(last).name, folder) or last, name
+            if last is not None:
+                key_of_row = data_row.get("global_key")
+                return path_below(name, folder) or last, key_of_row if isinstance(key_of_row, str) else None
+    raise DataError(where, "has neither external_id, global_key, row_data nor id")
+
+
+def _urls_apart(found: list[Annotated], folder: str) -> list[Annotated]:
+    """Videos that are named by URLs with the same last part get as many of its folders as tell them apart."""
+    urls: dict[str, set[str]] = {}
+    for item in found:
+        if item.identity is not None and "://" in item.identity:
+            urls.setdefault(item.path, set()).add(item.identity)
+    longer: dict[str, str] = {}
+    for same in urls.values():
+        parts = {url: (path_below(url, "") or url).split("/") for url in same}
+        depth = 1
+        while depth < max(map(len, parts.values())) and len({tuple(p[-depth:]) for p in parts.values()}) < len(same):
+            depth += 1
+        if len(same) > 1:
+            longer |= {url: path_below("/".join(p[-depth:]), folder) or url for url, p in parts.items()}
+    return [replace(item, path=longer.get(item.identity or "", item.path)) for item in found]
 
 
 def _labels(row: Mapping[str, Any], project: str | None, where: str) -> list[Mapping[str, Any]]:
+    """The labels of the one project that is read, without those that an annotator skipped."""
     projects = _object(row.get("projects"), f"{where}, projects")
     chosen = {
         key: value
@@ -102,105 +143,141 @@ def _labels(row: Mapping[str, Any], project: str | None, where: str) -> list[Map
     }
     if len(chosen) > 1:
         raise DataError(f"{where}, projects", f"holds several: {', '.join(chosen)}", "Name the one to read.")
-    return [
+    labels = [
         _object(item, f"{where}, labels")
         for value in chosen.values()
         for item in _object(value, f"{where}, projects").get("labels") or ()
     ]
+    return [label for label in labels if not (label.get("performance_details") or {}).get("skipped")]
 
 
 def _media(row: Mapping[str, Any], where: str) -> Media:
     stated = _object(row.get("media_attributes"), where)
-    values = {}
+    values: dict[str, float] = {}
     for key in ("width", "height", "frame_rate", "frame_count"):
         value = stated.get(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        try:
+            values[key] = math.nan if value is None or isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            values[key] = math.nan
+        if not 0 < values[key] < math.inf:
             raise DataError(f"{where}, {key}", f"expected a positive number but got {value!r}")
-        values[key] = value
-    fps, frames = float(values["frame_rate"]), int(values["frame_count"])
+    fps, frames = values["frame_rate"], int(values["frame_count"])
     return Media(
         width=int(values["width"]), height=int(values["height"]), duration_s=frames / fps, fps=fps, frames=frames
     )
 
 
-def _file_name(data_row: Mapping[str, Any], where: str) -> str:
-    for key in ("external_id", "global_key", "row_data", "id"):
-        value = data_row.get(key)
-        if isinstance(value, str) and value.strip():
-            file = value.split("?", 1)[0].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-            if file not in ("", ".", ".."):
-                return file if PurePosixPath(file).suffix else f"{file}.mp4"
-    raise DataError(where, "has neither external_id, global_key, row_data nor id")
+class _Look:
+    """One label of one video: its traces, and whether something in it could not be read as one."""
 
+    def __init__(self, annotations: Mapping[str, Any], media: Media, where: str, notes: Notes) -> None:
+        self.media, self.where, self.notes, self.incomplete = media, where, notes, False
+        self.frames = {
+            _whole(key, f"{where}, frames"): _object(frame, f"{where}, frame {key}")
+            for key, frame in _object(annotations.get("frames") or {}, f"{where}, frames").items()
+        }
+        self.segments = _object(annotations.get("segments") or {}, f"{where}, segments")
+        self.keys = _object(annotations.get("key_frame_feature_map") or {}, f"{where}, key_frame_feature_map")
+        self.from_one = 0 if 0 in self.frames else 1
+        if not self.from_one:
+            notes.add(where, "has a frame 0, where Labelbox counts from 1; its frames were read as counted from 0")
+        self.whole = Words()
+        _collect(annotations.get("classifications") or (), self.whole)
 
-def _traces(annotations: Mapping[str, Any], media: Media, where: str, warnings: list[str]) -> Iterator[Trace]:
-    frames = {
-        _whole(key, f"{where}, frames"): _object(frame, f"{where}, frame {key}")
-        for key, frame in _object(annotations.get("frames") or {}, f"{where}, frames").items()
-    }
-    objects: dict[str, dict[int, Mapping[str, Any]]] = {}
-    for number, frame in sorted(frames.items()):
-        for feature, item in _object(frame.get("objects") or {}, f"{where}, frame {number}, objects").items():
-            objects.setdefault(feature, {})[number] = _object(item, f"{where}, frame {number}, {feature}")
-    segments = _object(annotations.get("segments") or {}, f"{where}, segments")
-    marked = _object(annotations.get("key_frame_feature_map") or {}, f"{where}, key_frame_feature_map")
-    for feature, by_frame in objects.items():
-        spot = f"{where}, object {feature}"
+    def traces(self) -> Iterator[Trace]:
+        """One a segment of each object, then one a run of frames of which something is said, then the whole video's."""
+        objects: dict[str, dict[int, Mapping[str, Any]]] = {}
+        for number, frame in sorted(self.frames.items()):
+            spot = f"{self.where}, frame {number}"
+            for feature, item in _object(frame.get("objects") or {}, f"{spot}, objects").items():
+                objects.setdefault(feature, {})[number] = _object(item, f"{spot}, {feature}")
+        for feature, by_frame in objects.items():
+            yield from self._object(feature, by_frame)
+        yield from self._frame_texts()
+        self.whole.note_unused(self.where, self.notes)
+        if self.whole.categories or self.whole.explanation:
+            yield Trace(categories=self.whole.categories, explanation=self.whole.explanation)
+
+    def _object(self, feature: str, by_frame: Mapping[int, Mapping[str, Any]]) -> Iterator[Trace]:
+        spot = f"{self.where}, object {feature}"
         words = Words()
         for item in by_frame.values():
             _collect(item.get("classifications") or (), words)
-        boxes = {number: _box(item, media, f"{spot}, frame {number}") for number, item in by_frame.items()}
+        if not any(isinstance(item.get("bounding_box"), Mapping) for item in by_frame.values()):
+            self.notes.add(spot, "is no bounding box and was left out")
+            self.incomplete = True
+            return
+        boxes = {number: self._box(item, f"{spot}, frame {number}") for number, item in by_frame.items()}
         known = {number: box for number, box in boxes.items() if box is not None}
         if not known:
-            warnings.append(f"{spot}: is no bounding box and was left out")
-            continue
-        if words.unknown:
-            warnings.append(f"{spot}: no category for {', '.join(words.unknown)}")
-        keys = {_whole(number, f"{spot}, keyframes") for number in marked.get(feature) or ()}
-        yield from _stretches(known, keys, segments.get(feature), media, words, spot)
+            self.incomplete = True
+            return
+        words.note_unused(spot, self.notes)
+        keys = {_whole(number, f"{spot}, keyframes") for number in self.keys.get(feature) or ()}
+        for first, last in self._spans(feature, known, spot):
+            inside = {number: box for number, box in known.items() if first <= number <= last}
+            if not inside:  # the segment's keyframe lies before it: the nearest box holds
+                nearest = min(known, key=lambda number: min(abs(number - first), abs(number - last)))
+                inside = {first: known[nearest]}
+            yield self._trace(needed_boxes(inside, self.media, keys=keys), first, last, words)
 
+    def _frame_texts(self) -> Iterator[Trace]:
+        """A trace without a box for what is said of frames as a whole; the same said of several is one."""
+        said: dict[str, tuple[Words, list[int]]] = {}
+        for number, frame in sorted(self.frames.items()):
+            for item in frame.get("classifications") or ():
+                words = Words()
+                _collect([item], words)
+                name = str(item.get("feature_id") or item.get("name")) if isinstance(item, Mapping) else ""
+                key = f"{name}\n{words.explanation}\n{list(words.tags)}"
+                said.setdefault(key, (words, []))[1].append(number)
+        for key, (words, numbers) in said.items():
+            words.note_unused(self.where, self.notes)
+            if not words.categories and not words.explanation:
+                continue
+            for first, last in self._spans(key.partition("\n")[0], numbers, self.where):
+                yield self._trace({}, first, last, words)
 
-def _stretches(
-    boxes: Mapping[int, Box], keys: set[int], segments: Any, media: Media, words: Words, where: str
-) -> Iterator[Trace]:
-    """One trace a segment; without segments, one from the first box to the last."""
-    stretches = segments or [[min(boxes), max(boxes)]]
-    for stretch in stretches:
-        if not isinstance(stretch, (list, tuple)) or len(stretch) != 2:
-            raise DataError(f"{where}, segments", f"expected [first, last] but got {stretch!r}")
-        first, last = (_whole(number, f"{where}, segments") for number in stretch)
-        inside = {number: box for number, box in boxes.items() if first <= number <= last}
-        # Frames that are no keyframe were interpolated by the tool; the keyframes alone say the same, linearly.
-        marked = {number: box for number, box in inside.items() if number in keys}
-        chosen = marked or inside
-        if not chosen:  # the segment's keyframe lies before it: the nearest box holds
-            nearest = min(boxes, key=lambda number: min(abs(number - first), abs(number - last)))
-            chosen = {first: boxes[nearest]}
-        yield trace_of_stretch(
-            [(number - 1, box) for number, box in chosen.items()],
-            first - 1,
-            last,
-            media.fps or 1.0,
-            words,
-            where=where,
+    def _spans(self, feature: str, numbers: Iterable[int], where: str) -> Iterator[tuple[int, int]]:
+        """The [first, last] frames of each segment; without segments one from the first number to the last."""
+        known = list(numbers)
+        final = (self.media.frames or 0) - 1 + self.from_one
+        for stated in self.segments.get(feature) or [[min(known), max(known)]]:
+            if not isinstance(stated, (list, tuple)) or len(stated) != 2:
+                raise DataError(f"{where}, segments", f"expected [first, last] but got {stated!r}")
+            first, last = (_whole(number, f"{where}, segments") for number in stated)
+            if not self.from_one <= first <= last:
+                raise DataError(f"{where}, segments", f"expected frames in order but got {first} to {last}")
+            if first > final:
+                self.notes.add(where, "begins after the end of its video and was left out")
+                self.incomplete = True
+                continue
+            if last > final:
+                self.notes.add(where, "lasts beyond the end of its video and was cut off there")
+            yield first, min(last, final)
+
+    def _trace(self, boxes: Mapping[int, Box], first: int, last: int, words: Words) -> Trace:
+        return trace_of_boxes(
+            {number - self.from_one: box for number, box in boxes.items()},
+            first - self.from_one,
+            last + 1 - self.from_one,
+            self.media.fps or 1.0,
+            categories=words.categories,
+            score=words.score,
+            explanation=words.explanation,
         )
 
-
-def _box(item: Mapping[str, Any], media: Media, where: str) -> Box | None:
-    stated = item.get("bounding_box")
-    if not isinstance(stated, Mapping):
-        return None
-    try:
-        return Box.from_pixels_ltwh(
-            float(stated["left"]),
-            float(stated["top"]),
-            float(stated["width"]),
-            float(stated["height"]),
-            width=media.width,
-            height=media.height,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{where}, bounding_box", f"makes no sense: {dict(stated)}") from error
+    def _box(self, item: Mapping[str, Any], where: str) -> Box | None:
+        stated = item.get("bounding_box")
+        if not isinstance(stated, Mapping):
+            return None
+        try:
+            left, top, width, height = (float(stated[side]) for side in ("left", "top", "width", "height"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{where}, bounding_box", f"makes no sense: {dict(stated)}") from error
+        box = box_in_frame((left, top, left + width, top + height), self.media, where, self.notes)
+        return box if isinstance(box, Box) else None
 
 
 def _collect(classifications: Iterable[Any], words: Words) -> None:

@@ -11,15 +11,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from deeptrace.detectors.tracenet.sessions import open_session, shipped_folder
 from deeptrace.detectors.tracenet.texture import central_square
 from deeptrace.errors import ModelError
 
-__all__ = ["BACKBONE_NAME", "DIMENSIONS", "SIDE", "appearance_statistics"]
+__all__ = ["BACKBONE_NAME", "DIMENSIONS", "SIDE", "appearance_statistics", "open_session", "shipped_folder"]
+
+_UNUSABLE = tuple(
+    getattr(ort_errors, name)
+    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+)
+
+
+def shipped_folder() -> Path:
+    """Where the package keeps its nets."""
+    return Path(str(files("deeptrace.detectors.tracenet") / "weights"))
+
+
+def open_session(path: Path, weights: bytes) -> onnxruntime.InferenceSession:
+    """A session on one thread.
+
+    Args:
+        path: name of the file in errors.
+        weights: the file's bytes.
+
+    Raises:
+        ModelError: ONNX Runtime cannot run it.
+    """
+    options: Any = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # videos are the unit of parallel work; spinning threads would fight over cores
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+    except _UNUSABLE as error:
+        raise ModelError(str(path), f"cannot be run: {str(error).splitlines()[0]}", "Reinstall deeptrace.") from None
+
 
 BACKBONE_NAME = "appearance.onnx"
 DIMENSIONS = 704
@@ -28,7 +62,7 @@ _MOMENTS = (0.2, 0.8)
 
 
 def appearance_statistics(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """The statistics (DIMENSIONS,) float32 of one stretch of video.
+    """The statistics (DIMENSIONS,) float32 of one segment of video.
 
     Args:
         frames: at least two neighbouring sampled frames, RGB uint8 (H, W, 3), short side 256.

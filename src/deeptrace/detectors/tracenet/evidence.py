@@ -1,15 +1,16 @@
 """Evidence maps: what can be *measured* of a generated video's failures, on a grid, while it is decoded.
 
 Each decoded frame becomes `CHANNELS` maps on a GRID x GRID raster that covers the whole frame, whatever its aspect.
-Motion is measured between neighbouring sampled frames (DIS optical flow, both ways), the camera's share is removed
-by a robust affine fit, and what the flow cannot explain is the motion-compensated residual. Rates are per
-`REFERENCE_DT_S`, so that a slower sampling does not read as a faster motion.
+Motion is measured between neighbouring sampled frames (DIS optical flow, Kroeger et al. 2016, both ways), the camera's
+share is removed by a robust affine fit, and what the flow cannot explain is the motion-compensated residual. Rates are
+per `REFERENCE_DT_S`, so that a slower sampling does not read as a faster motion.
 
 The maps are the input of TraceNet's trace net, the numbers its explanations quote, and the curves of the report.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,10 +18,48 @@ from functools import cache
 import cv2
 import numpy as np
 
-from deeptrace.detectors.tracenet.flow import looked_up, optical_flow, places
 from deeptrace.video import Frame
 
-__all__ = ["CHANNELS", "GRID", "REFERENCE_DT_S", "EvidenceExtractor", "FrameEvidence", "evidence_of"]
+__all__ = [
+    "CHANNELS",
+    "GRID",
+    "REFERENCE_DT_S",
+    "EvidenceExtractor",
+    "evidence_of",
+    "looked_up",
+    "optical_flow",
+    "places",
+]
+
+_engines = threading.local()
+
+
+def optical_flow(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Where each pixel of `here` is in `there`: (H, W, 2) float32 offsets in pixels.
+
+    Args:
+        here, there: (H, W) uint8.
+    """
+    engine = getattr(_engines, "dis", None)
+    if engine is None:  # one a thread: the engine keeps buffers
+        engine = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
+        _engines.dis = engine
+    return np.asarray(engine.calc(here, there, None))
+
+
+def looked_up(picture: np.ndarray, lookup: np.ndarray) -> np.ndarray:
+    """`picture` (S, S) or (S, S, C) read, linearly, at the column and row that `lookup` (S, S, 2) names."""
+    # OpenCV takes both coordinates as one array, its type stubs do not
+    moved = cv2.remap(picture, lookup, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return np.asarray(moved)
+
+
+@cache
+def places(side: int) -> np.ndarray:
+    """Column and row of every pixel of a square picture, (side, side, 2) float32. Shared: do not write into it."""
+    line = np.arange(side, dtype=np.float32)
+    return np.stack(np.meshgrid(line, line), axis=-1)
+
 
 GRID = 32
 REFERENCE_DT_S = 0.125

@@ -1,28 +1,57 @@
-"""The shipped model: one ONNX file and its card, run with ONNX Runtime on one thread."""
+"""The shipped model: one ONNX file and its card, run with ONNX Runtime on one thread.
+
+And which part of a video is searched for traces: all of a short one, the hottest parts of a long one.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import math
+import heapq
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deeptrace.detectors.tracenet.appearance import DIMENSIONS
+from deeptrace.detectors.tracenet.appearance import DIMENSIONS, open_session, shipped_folder
 from deeptrace.detectors.tracenet.evidence import CHANNELS
-from deeptrace.detectors.tracenet.lives import Lives
-from deeptrace.detectors.tracenet.sessions import open_session, shipped_folder
+from deeptrace.detectors.tracenet.flaws import FlawRanker, flaw_statistics
+from deeptrace.detectors.tracenet.temporal_extent import TemporalExtent
 from deeptrace.detectors.tracenet.texture import texture_names
 from deeptrace.detectors.tracenet.windows import Window
 from deeptrace.errors import ModelError
+from deeptrace.metrics.logistic import expit, logit
+from deeptrace.schema import DetectorInfo
 
-__all__ = ["CARD_NAME", "MODEL_NAME", "Calibration", "Card", "TraceNetModel", "WindowScores", "shipped_folder"]
+__all__ = [
+    "CARD_NAME",
+    "FLAWS_NAME",
+    "HASH_DIGITS",
+    "MODEL_NAME",
+    "MOST_WINDOWS",
+    "WEIGHTS_DIGITS",
+    "Calibration",
+    "Card",
+    "Segment",
+    "SegmentKeeper",
+    "TraceNetModel",
+    "WindowScores",
+    "log_odds",
+    "shipped_folder",
+    "shipped_learned_from",
+]
 
-MODEL_NAME, CARD_NAME = "tracenet.onnx", "tracenet.json"
+MODEL_NAME, CARD_NAME, FLAWS_NAME = "tracenet.onnx", "tracenet.json", "flaws.json"
+_FLOOR = 1e-4
+
+WEIGHTS_DIGITS = 12
+"""Of the weights' SHA-256, in what a detector says of itself."""
+
+HASH_DIGITS = 16
+"""Of each training clip's SHA-256, in the card: enough to know it again."""
 
 
 class Calibration(BaseModel):
@@ -35,6 +64,7 @@ class Calibration(BaseModel):
             logit + edited_bias), with one edited clip in twenty. p_fake is the chance of either.
         threshold_fpr_1, threshold_fpr_5, threshold_balanced: p_fake above which a clip is called FAKE: at 1 % and 5 %
             false alarms on camera footage, and where both errors are equal.
+        threshold_real: p_fake below which a clip looks real; None: `threshold_balanced`.
         heat, presence, trace_bias: a tube's score = sigmoid(heat * its mean heat + presence * its mean presence +
             trace_generated * logit(p_fake) + trace_bias): the chance that an annotator marked a trace there
             (box IoU at least 0.3).
@@ -44,9 +74,9 @@ class Calibration(BaseModel):
         sharpen: power applied to the heat before boxes are read off.
         kinds_trust, kinds_prior: chances of the categories of a tube where annotators mark = kinds ** trust * prior,
             made to add up to 1; `kinds` are those of edits, each as likely.
-        category_thresholds: there a category is named from this chance on; 1 for those told too badly to be named
-            unless they are the likeliest.
-        lives_marked, lives_edited: when a trace that an annotator would mark is there, and when an edit is; None: all
+        category_thresholds: there a category is named from this chance on; 1 for those recognised too poorly to be
+            named unless they are the likeliest.
+        extent_marked, extent_edited: when a trace that an annotator would mark is there, and when an edit is; None: all
             the time that it was found in.
     """
 
@@ -58,6 +88,7 @@ class Calibration(BaseModel):
     threshold_fpr_1: float = Field(ge=0, le=1)
     threshold_fpr_5: float = Field(ge=0, le=1)
     threshold_balanced: float = Field(ge=0, le=1)
+    threshold_real: float | None = Field(default=None, ge=0, le=1)
     heat: float
     presence: float
     trace_generated: float
@@ -71,21 +102,26 @@ class Calibration(BaseModel):
     kinds_trust: float = 1.0
     kinds_prior: tuple[float, ...] = ()
     category_thresholds: tuple[float, ...] = ()
-    lives_marked: Lives | None = None
-    lives_edited: Lives | None = None
+    extent_marked: TemporalExtent | None = None
+    extent_edited: TemporalExtent | None = None
+
+    @property
+    def real_below(self) -> float:
+        """p_fake below which a clip looks real; from there to the threshold of FAKE it is unclear."""
+        return self.threshold_balanced if self.threshold_real is None else self.threshold_real
 
     def p_fake(self, texture: float, appearance: float, pooled: float) -> float:
         """Calibrated probability that the clip is generated, or that a part of it is."""
-        whole = _sigmoid(self.texture * texture + self.appearance * appearance + self.bias)
+        whole = float(expit(self.texture * texture + self.appearance * appearance + self.bias))
         return 1.0 - (1.0 - whole) * (1.0 - self.p_edited(pooled))
 
     def p_edited(self, pooled: float) -> float:
         """Chance that footage was edited in one place."""
-        return _sigmoid(self.edited * pooled + self.edited_bias)
+        return float(expit(self.edited * pooled + self.edited_bias))
 
     def local_score(self, presence: float, pooled: float) -> float:
         """See the class."""
-        return _sigmoid(self.local * _logit(presence) + self.local_edited * pooled + self.local_bias)
+        return float(expit(self.local * log_odds(presence) + self.local_edited * pooled + self.local_bias))
 
     def kinds_marked(self, kinds: np.ndarray) -> np.ndarray:
         """Chances (9,) of the categories that an annotator would name, see the class."""
@@ -96,8 +132,8 @@ class Calibration(BaseModel):
 
     def trace_score(self, heat: float, presence: float, p_fake: float) -> float:
         """See the class."""
-        known = self.heat * heat + self.presence * presence + self.trace_generated * _logit(p_fake)
-        return _sigmoid(known + self.trace_bias)
+        known = self.heat * heat + self.presence * presence + self.trace_generated * log_odds(p_fake)
+        return float(expit(known + self.trace_bias))
 
 
 class Card(BaseModel):
@@ -113,6 +149,21 @@ class Card(BaseModel):
     appearance_statistics: int
     calibration: Calibration
 
+    @property
+    def learned_from(self) -> frozenset[str]:
+        """The first HASH_DIGITS digits of each training clip's SHA-256; empty where the card does not list them."""
+        trained_on = (self.model_extra or {}).get("trained_on")
+        listed = trained_on.get("clips_sha256") if isinstance(trained_on, dict) else None
+        return frozenset(map(str, listed or ()))
+
+
+def shipped_learned_from(info: DetectorInfo) -> frozenset[str]:
+    """What the shipped weights have learned from (see `Card.learned_from`), where `info` is theirs; else nothing."""
+    if info.name != "tracenet":
+        return frozenset()
+    card = Card.model_validate_json((shipped_folder() / CARD_NAME).read_bytes())
+    return card.learned_from if card.sha256[:WEIGHTS_DIGITS] == info.settings.get("weights") else frozenset()
+
 
 @dataclass(frozen=True)
 class WindowScores:
@@ -124,6 +175,7 @@ class WindowScores:
         where: (T, GRID, GRID) chance that a trace lies there, given that there is one.
         present: (T, GRID, GRID) chance that a trace lies there.
         kinds: (T, 9, GRID / 2, GRID / 2) chance of each category of edits.
+        flaws: (F,) see `flaw_statistics`; None where the window is too short for them, or no ranker is there.
     """
 
     texture: float | None
@@ -132,6 +184,7 @@ class WindowScores:
     where: np.ndarray
     present: np.ndarray
     kinds: np.ndarray
+    flaws: np.ndarray | None = None
 
 
 class TraceNetModel:
@@ -139,10 +192,11 @@ class TraceNetModel:
 
     Attributes:
         card: see `Card`.
+        flaws: how bad a clip's flaws are; None where the folder has no ranker.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, card: Card) -> None:
-        self._session, self.card = session, card
+    def __init__(self, session: onnxruntime.InferenceSession, card: Card, flaws: FlawRanker | None = None) -> None:
+        self._session, self.card, self.flaws = session, card, flaws
         self._nothing = (np.zeros(card.texture_statistics, np.float32), np.zeros(DIMENSIONS, np.float32))
 
     @classmethod
@@ -150,28 +204,30 @@ class TraceNetModel:
         """Load the shipped model, or one that `deeptrace train tracenet` exported to `folder`.
 
         Raises:
-            ModelError: a file is missing, damaged, or made for other evidence than this version measures.
+            ModelError: a file is missing, damaged, or made for other evidence than this version measures. A folder
+                without `flaws.json` measures no flaws.
         """
         base = Path(str(folder)) if folder is not None else shipped_folder()
+        mend = (
+            "Reinstall deeptrace." if folder is None else "Name a folder that `deeptrace train tracenet` has written."
+        )
         try:
             card = Card.model_validate_json((base / CARD_NAME).read_bytes())
             weights = (base / MODEL_NAME).read_bytes()
         except FileNotFoundError as error:
-            raise ModelError(str(base), f"no {Path(str(error.filename)).name} there", "Reinstall deeptrace.") from None
+            raise ModelError(str(base), f"no {Path(str(error.filename)).name} there", mend) from None
         except OSError as error:
             raise ModelError(str(base), f"cannot be read: {error.strerror}") from None
         except ValidationError as error:
             raise ModelError(str(base / CARD_NAME), f"not a model card: {error.errors()[0]['msg']}") from None
         if hashlib.sha256(weights).hexdigest() != card.sha256:
-            raise ModelError(
-                str(base / MODEL_NAME), "the file is not the one its card describes", "Reinstall deeptrace."
-            )
+            raise ModelError(str(base / MODEL_NAME), "the file is not the one its card describes", mend)
         sizes = (card.texture_statistics, card.appearance_statistics)
         if card.channels != CHANNELS or sizes != (len(texture_names()), DIMENSIONS):
             raise ModelError(
                 str(base), "the model was trained on other evidence than this version measures", "Retrain."
             )
-        return cls(open_session(base / MODEL_NAME, weights), card)
+        return cls(open_session(base / MODEL_NAME, weights), card, _flaws_of(base / FLAWS_NAME))
 
     def score(self, window: Window) -> WindowScores:
         """Run the nets on one window."""
@@ -188,12 +244,96 @@ class TraceNetModel:
             where=where,
             present=present,
             kinds=kinds,
+            flaws=flaw_statistics(window.evidence, clip=float(clip), present=present, where=where, kinds=kinds)
+            if known and self.flaws is not None
+            else None,
         )
 
 
-def _logit(chance: float) -> float:
-    return math.log((chance + 1e-4) / (1 - chance + 1e-4))
+def _flaws_of(path: Path) -> FlawRanker | None:
+    try:
+        return FlawRanker.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelError(str(path), f"cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        raise ModelError(str(path), f"not a flaw ranker: {error.errors()[0]['msg']}", "Train again.") from None
 
 
-def _sigmoid(x: float) -> float:
-    return 1.0 / (1.0 + math.exp(-min(max(x, -60.0), 60.0)))
+def log_odds(chance: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """ln(p / (1 - p)) of chances, of any shape; finite, for they are drawn a ten-thousandth towards even odds."""
+    return np.asarray(logit((chance + _FLOOR) / (1 + 2 * _FLOOR)))
+
+
+MOST_WINDOWS = 40
+"""Windows kept for the search (2 minutes of video): memory does not grow with the video."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Neighbouring windows joined; shapes as in `WindowScores` and `Window`, over all their frames.
+
+    Attributes:
+        end_s: when its last frame leaves the screen.
+    """
+
+    times_s: np.ndarray
+    evidence: np.ndarray
+    where: np.ndarray
+    present: np.ndarray
+    kinds: np.ndarray
+    end_s: float
+
+
+@dataclass(frozen=True)
+class _Kept:
+    number: int
+    arrays: tuple[np.ndarray, ...]
+
+
+class SegmentKeeper:
+    """Keeps the MOST_WINDOWS windows that hold the strongest signs of a trace."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, _Kept]] = []
+        self._starts: list[float] = []
+
+    def add(self, window: Window, scores: WindowScores) -> None:
+        """Offer one window; windows come in order."""
+        number = len(self._starts)
+        self._starts.append(float(window.times_s[window.fresh]))
+        fresh = slice(window.fresh, None)
+        arrays = (
+            window.times_s[fresh],
+            window.evidence[fresh],
+            scores.where[fresh],
+            scores.present[fresh],
+            scores.kinds[fresh],
+        )
+        entry = (float(scores.present.mean()), -number, _Kept(number, arrays))
+        if len(self._heap) < MOST_WINDOWS:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def segments(self, end_s: float) -> list[Segment]:
+        """What was kept, neighbours joined, in order of time.
+
+        Args:
+            end_s: end of the video.
+        """
+        runs: list[list[_Kept]] = []
+        for kept in sorted((entry[2] for entry in self._heap), key=lambda kept: kept.number):
+            if runs and runs[-1][-1].number == kept.number - 1:
+                runs[-1].append(kept)
+            else:
+                runs.append([kept])
+        return [self._join(run, end_s) for run in runs]
+
+    def _join(self, run: list[_Kept], end_s: float) -> Segment:
+        following = run[-1].number + 1
+        joined = [np.concatenate(parts) for parts in zip(*(kept.arrays for kept in run), strict=True)]
+        end = self._starts[following] if following < len(self._starts) else end_s
+        times, evidence, where, present, kinds = joined
+        return Segment(times, evidence, where, present, kinds, end)

@@ -25,8 +25,8 @@ class TubeSettings:
     """How heat becomes tubes.
 
     Attributes:
-        most: at most this many tubes a stretch.
-        alive: a tube lives while the heat in its box is at least this share of its highest.
+        most: at most this many tubes a segment.
+        alive: a tube lasts while the heat in its box is at least this share of its highest.
         begins: and its life holds a moment with at least this share.
         next_share: a further tube needs at least this share of the first one's mean heat.
         apart: and a box IoU with the earlier ones of at most this.
@@ -46,7 +46,7 @@ class FoundTube:
     """A tube and the heat in it.
 
     Attributes:
-        tube: where and when.
+        tube: place and times.
         heat: mean heat inside over its life, in [0, 1].
         mask: (T, G, G) bool, the cells and moments it covers.
     """
@@ -57,13 +57,13 @@ class FoundTube:
 
 
 def find_tubes(heat: np.ndarray, times_s: np.ndarray, end_s: float, settings: TubeSettings) -> list[FoundTube]:
-    """Tubes in one stretch of neighbouring frames, hottest first.
+    """Tubes in one segment of neighbouring frames, hottest first.
 
     Args:
         heat: (T, G, G) in [0, 1].
         times_s: (T,) rising.
         end_s: when the last frame leaves the screen.
-        settings: how.
+        settings: thresholds and limits of the search.
     """
     found: list[FoundTube] = []
     left = np.array(heat, np.float64)
@@ -89,7 +89,7 @@ def find_tubes(heat: np.ndarray, times_s: np.ndarray, end_s: float, settings: Tu
 def presence_tubes(
     present: np.ndarray, times_s: np.ndarray, end_s: float, settings: TubeSettings | None = None
 ) -> list[FoundTube]:
-    """Tubes of what stands out as done to a stretch, judged by presence alone; `heat` is the mean presence inside.
+    """Tubes of what stands out as done to a segment, by presence alone; `heat` is the mean presence inside.
 
     Presence is small wherever traces are rare, so boxes are read off it relative to its highest.
 
@@ -151,25 +151,25 @@ def _areas(height: int, width: int) -> np.ndarray:
 
 
 def _hottest(heat: np.ndarray, settings: TubeSettings) -> tuple[Box, slice]:
-    """The hottest box, and the moments (from, to) it lives over."""
+    """The hottest box, and the moments (from, to) that it lasts over."""
     life = slice(0, len(heat))
     box = best_box(heat.mean(axis=0))[0]
     for _ in range(2):  # the life follows from the box, and the box from the life
-        life = _life(heat[:, *_cells(box, heat.shape[1])].mean(axis=(1, 2)), settings)
+        life = _extent(heat[:, *_cells(box, heat.shape[1])].mean(axis=(1, 2)), settings)
         box = best_box(heat[life].mean(axis=0))[0]
     return box, life
 
 
-def _life(curve: np.ndarray, settings: TubeSettings) -> slice:
-    """The longest stretch above `alive` of the peak that holds a moment above `begins` (hysteresis)."""
+def _extent(curve: np.ndarray, settings: TubeSettings) -> slice:
+    """The longest segment above `alive` of the peak that holds a moment above `begins` (hysteresis)."""
     padded = np.pad(curve, 1, mode="edge")
     smooth = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
     peak = curve.max()
     # a dip of one frame does not end a life, and smoothing does not lengthen one
     alive = (curve >= settings.alive * peak) | (smooth >= peak / 2)
     edges = np.flatnonzero(np.diff(np.pad(alive.astype(int), 1)))
-    stretches = [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    strong = [s for s in stretches if curve[s].max() >= settings.begins * peak]
+    segments = [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    strong = [s for s in segments if curve[s].max() >= settings.begins * peak]
     return max(strong, key=lambda s: s.stop - s.start) if strong else slice(0, len(curve))
 
 
@@ -179,7 +179,7 @@ def _keyframes(inside: np.ndarray, times: np.ndarray, box: Box, every_s: float) 
     Args:
         inside: (T, rows, columns) heat in the box over its life.
         times: (T,).
-        box: it.
+        box: the box at those times.
         every_s: seconds between keyframes.
     """
     count = max(round(float(times[-1] - times[0]) / every_s) + 1, 1)

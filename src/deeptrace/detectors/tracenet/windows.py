@@ -15,8 +15,8 @@ import numpy as np
 
 from deeptrace.detectors.tracenet.appearance import appearance_statistics
 from deeptrace.detectors.tracenet.evidence import EvidenceExtractor
-from deeptrace.detectors.tracenet.texture import MIN_FRAMES, texture_statistics
-from deeptrace.trace import Media
+from deeptrace.detectors.tracenet.texture import texture_statistics
+from deeptrace.schema import MIN_FRAMES, Media
 from deeptrace.video import Frame, Video
 
 __all__ = ["LENGTH", "RATE_FPS", "SHORT_SIDE", "Window", "analysis_size", "read_windows"]

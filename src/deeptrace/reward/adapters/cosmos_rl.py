@@ -7,7 +7,7 @@
     reward_type = "deeptrace"
 
 The service makes one instance in a process of its own, calls `set_up()` once and `calculate_reward(images, metadata)`
-with (B, C, F, H, W) uint8, the batch's prompts and, for each clip, `metadata["video_infos"][i]["video_fps"]`.
+with (B, C, T, H, W) uint8, the batch's prompts and, for each clip, `metadata["video_infos"][i]["video_fps"]`.
 
 Source: nvidia-cosmos/cosmos-rl reward_service/cosmos_rl_reward: handler/reward_base.py, handler/registry.py,
 handler/decode.py (uint8), model/dance_grpo.py (`video_infos`).
@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.errors import SettingsError
 from deeptrace.reward.adapters.failures import fps_from, numbers
-from deeptrace.reward.layouts import frames_of_batch
-from deeptrace.reward.rewarder import Reward
+from deeptrace.reward.reward import Reward
+from deeptrace.reward.tensors import frames_of_batch
 
 try:
     from cosmos_rl_reward.handler.registry import RewardRegistry
@@ -45,7 +45,7 @@ class DeeptraceReward(BaseRewardHandler):  # type: ignore[misc]  # the base is u
     Args:
         model_path: a folder of TraceNet weights; empty for the shipped ones.
         detector: another detector, by name.
-        workers: clips judged at once.
+        workers: clips analysed at once.
         fps: for clips whose `video_infos` do not say it.
         kwargs: what the service passes to every handler (device, dtype, download_path, endpoint); without effect.
 
@@ -82,7 +82,7 @@ class DeeptraceReward(BaseRewardHandler):  # type: ignore[misc]  # the base is u
         the whole batch to an exception; 0.0 in the list `scored`, its reason in `input_info["deeptrace_errors"]`.
 
         Args:
-            images: (B, C, F, H, W) uint8.
+            images: (B, C, T, H, W) uint8.
             metadata: `video_infos` and what the service adds.
 
         Raises:
@@ -91,7 +91,7 @@ class DeeptraceReward(BaseRewardHandler):  # type: ignore[misc]  # the base is u
         started = time.time()
         if self._reward is None:
             raise SettingsError(CALLER, "calculate_reward came before set_up")
-        clips = frames_of_batch(images, layout="BCFHW", values="bytes", caller=CALLER)
+        clips = frames_of_batch(images, layout="BCTHW", value_range=(0, 255), caller=CALLER)
         rates = fps_from(metadata.get("video_infos"), "video_fps", len(clips), self._fps, CALLER)
         results = self._reward.score(clips, fps=rates)
         rewards = numbers(results, self.failed, CALLER)

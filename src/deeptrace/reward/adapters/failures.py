@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeptrace.errors import ModelError, SettingsError
-from deeptrace.reward.rewarder import RewardResult
+from deeptrace.reward.result import RewardResult
 
-__all__ = ["checked_stand_in", "fps_from", "numbers"]
+__all__ = ["checked_stand_in", "fps_from", "numbers", "numbers_or_none"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,14 @@ def numbers(results: Sequence[RewardResult], stand_in: float | None, caller: str
             raise ModelError(caller, what, "Choose a number for such clips with failed=.")
         log.warning("%s: %s; %g stands in", caller, what, stand_in)
     return [stand_in if stand_in is not None and math.isnan(r.reward) else r.reward for r in results]
+
+
+def numbers_or_none(results: Sequence[RewardResult], caller: str) -> list[float | None]:
+    """The rewards for a trainer that knows None for a clip without one; each such clip is logged with its reason."""
+    for index, result in enumerate(results):
+        if math.isnan(result.reward):
+            log.warning("%s: clip %d of %d has no reward: %s", caller, index, len(results), result.error)
+    return [None if math.isnan(result.reward) else result.reward for result in results]
 
 
 def checked_stand_in(failed: float | None, caller: str) -> float | None:

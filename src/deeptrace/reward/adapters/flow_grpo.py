@@ -4,7 +4,7 @@
     "deeptrace": deeptrace.reward.adapters.flow_grpo.score_factory(fps=16),
 
 flow_grpo calls the factory once with the device and the function it returns from a pool of eight threads, with videos
-(B, F, C, H, W), floats in [0, 1], as diffusers' `output_type="pt"` gives them. The factory must be a plain function:
+(B, T, C, H, W), floats in [0, 1], as diffusers' `output_type="pt"` gives them. The factory must be a plain function:
 its code object is looked into for an argument called `device`.
 
 Source: yifan123/flow_grpo flow_grpo/rewards.py (multi_score), scripts/train_wan2_1.py (executor.submit).
@@ -12,13 +12,15 @@ Source: yifan123/flow_grpo flow_grpo/rewards.py (multi_score), scripts/train_wan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.reward.adapters.failures import checked_stand_in, fps_from, numbers
-from deeptrace.reward.layouts import frames_of_batch
-from deeptrace.reward.rewarder import Reward
+from deeptrace.reward.groups import GroupForm, group_rewards
+from deeptrace.reward.reward import Reward
+from deeptrace.reward.tensors import frames_of_batch
 
 __all__ = ["ScoreFunction", "score_factory"]
 
@@ -33,6 +35,7 @@ def score_factory(
     detector: str = DEFAULT_DETECTOR,
     workers: int = 1,
     failed: float | None = None,
+    group: GroupForm | None = None,
     **settings: Any,
 ) -> Callable[[Any], ScoreFunction]:
     """A factory as flow_grpo's `score_functions` holds them.
@@ -41,17 +44,25 @@ def score_factory(
         fps: how fast the generator's frames are shown; `metadata[i]["fps"]` goes before it.
         detector, workers, settings: see `Reward`.
         failed: the number for a clip that cannot be scored (NaN pixels of a diverged generator); None to raise.
+        group: "relative" or "rank" for the samples of a prompt in the batch against each other, see `group_rewards`;
+            None for each by itself. The parts of each by itself are in the second answer.
     """
     stand_in = checked_stand_in(failed, CALLER)
 
     def score(device: Any) -> ScoreFunction:  # noqa: ARG001 - the detector runs on the CPU
         reward = Reward(detector, workers=workers, **settings)
 
-        def fn(images: Any, prompts: Sequence[str], metadata: Any) -> tuple[list[float], dict[str, Any]]:  # noqa: ARG001
-            clips = frames_of_batch(images, layout="BFCHW", values="unit", caller=CALLER)
+        def fn(images: Any, prompts: Sequence[str], metadata: Any) -> tuple[list[float], dict[str, Any]]:
+            clips = frames_of_batch(images, layout="BTCHW", value_range=(0, 1), caller=CALLER)
             rates = fps_from(metadata, "fps", len(clips), fps, CALLER)
             results = reward.score(clips, fps=rates)
-            return numbers(results, stand_in, CALLER), {}
+            alone = numbers(results, stand_in, CALLER)
+            if group is None:
+                return alone, {}
+            found = group_rewards(results, list(prompts), form=group)
+            return [own if math.isnan(value) else value for own, value in zip(alone, found, strict=True)], {
+                "alone": alone
+            }
 
         return fn
 

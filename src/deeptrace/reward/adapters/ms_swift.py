@@ -6,21 +6,21 @@
     orms["deeptrace"] = DeeptraceORM
 
 ms-swift makes it with `(args=GRPOConfig)` and calls `(completions, **columns)`; it needs no base class. What is scored
-is the video each completion led to: the column `videos` (a path, or a list with one), or what `render` makes. Subclass
-to change the class attributes.
+is the video each completion led to: the column `videos` (see `columns.clips_from`), or what `render` makes. A clip
+without a reward is logged with its reason. Subclass to change the class attributes.
 
 Source: modelscope/ms-swift swift/rewards/orm.py, swift/rl_core/grpo_algorithm.py, swift/rlhf_trainers/grpo_trainer.py.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.reward.adapters.columns import clips_from
-from deeptrace.reward.rewarder import shared_reward
+from deeptrace.reward.adapters.failures import numbers_or_none
+from deeptrace.reward.reward import shared_reward
 
 __all__ = ["DeeptraceORM"]
 
@@ -48,5 +48,5 @@ class DeeptraceORM:
 
     def __call__(self, completions: Sequence[Any], **kwargs: Any) -> list[float | None]:
         """The reward of each completion's video, in order; None, which ms-swift knows, for one without."""
-        clips = clips_from(completions, kwargs, self.column, type(self).render, "ms-swift")
-        return [None if math.isnan(number) else number for number in self._reward(clips, fps=self.fps)]
+        with clips_from(completions, kwargs, self.column, type(self).render, "ms-swift") as clips:
+            return numbers_or_none(self._reward.score(clips, fps=self.fps), "ms-swift")

@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.errors import SettingsError
-from deeptrace.reward.layouts import Unusable, frames_of_clip
-from deeptrace.reward.rewarder import Clip, Reward, RewardResult
+from deeptrace.reward.inputs import Clip, path_of_bytes
+from deeptrace.reward.result import RewardResult
+from deeptrace.reward.reward import Reward
+from deeptrace.reward.tensors import Unusable, frames_of_clip
 
 __all__ = ["SUB_METRICS", "DeeptraceScorer", "DeeptraceTensorScorer"]
 
@@ -58,7 +59,7 @@ class DeeptraceScorer:
     def _clip(item: Any, index: int, files: ExitStack) -> Clip:
         source = item.videos[-1] if item.videos else None
         if isinstance(source, (bytes, bytearray, memoryview)):
-            return files.enter_context(_path_of_bytes(source))
+            return files.enter_context(path_of_bytes(source))
         if isinstance(source, (str, os.PathLike)):
             return source
         return Unusable(f"item {index}", f"expected mp4 bytes or a path on its last turn but got {source!r}"[:200])
@@ -87,7 +88,7 @@ class DeeptraceTensorScorer:
             SettingsError: another shape, dtype or value range.
         """
         clips: list[Clip] = [
-            frames_of_clip(video, layout="CFHW", values="unit", caller="UniRL", name=f"clip {index}")
+            frames_of_clip(video, layout="CTHW", value_range=(0, 1), caller="UniRL", name=f"clip {index}")
             for index, video in enumerate(videos)
         ]
         return [_sub_metrics(result) for result in self._reward.score(clips, fps=self._fps)]
@@ -98,22 +99,3 @@ def _sub_metrics(result: RewardResult) -> dict[str, float]:
     if parts is None:
         return dict.fromkeys(SUB_METRICS, math.nan)
     return {"reward": parts.reward, "authenticity": parts.authenticity, "trace_factor": parts.trace_factor}
-
-
-@contextmanager
-def _path_of_bytes(data: bytes | bytearray | memoryview) -> Iterator[str]:
-    """A path that reads as `data`: in memory where the system can (nothing is left even by a killed process)."""
-    if hasattr(os, "memfd_create"):
-        handle = os.memfd_create("deeptrace")
-        try:
-            with open(handle, "wb", closefd=False) as file:
-                file.write(data)
-            yield f"/proc/self/fd/{handle}"
-        finally:
-            os.close(handle)
-    else:
-        with tempfile.TemporaryDirectory(prefix="deeptrace-") as folder:
-            path = os.path.join(folder, "clip.mp4")
-            with open(path, "wb") as file:
-                file.write(data)
-            yield path

@@ -21,7 +21,7 @@ from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.errors import SettingsError
 from deeptrace.reward.adapters.columns import clips_from
 from deeptrace.reward.adapters.failures import checked_stand_in, numbers
-from deeptrace.reward.rewarder import shared_reward
+from deeptrace.reward.reward import shared_reward
 
 __all__ = ["compute_score"]
 
@@ -55,10 +55,10 @@ def compute_score(
     """
     stand_in = checked_stand_in(failed, CALLER)
     columns = {name: [value] for name, value in (extra_info or {}).items()}
-    clips = clips_from([solution_str], columns, video_key, None, CALLER)
     if not isinstance(workers, int):
         raise SettingsError(CALLER, f"expected a number of workers but got {workers!r}")
-    results = shared_reward(detector, workers=workers, **dict(settings or {})).score(clips)
+    with clips_from([solution_str], columns, video_key, None, CALLER) as clips:
+        results = shared_reward(detector, workers=workers, **dict(settings or {})).score(clips)
     score = numbers(results, stand_in, CALLER)[0]
     parts = results[0].parts
     # The same keys for every sample: verl puts them into one table.

@@ -25,7 +25,8 @@ from deeptrace.detectors.tracenet.model import CARD_NAME
 from deeptrace.errors import SettingsError
 from deeptrace.reward.adapters.failures import checked_stand_in, numbers
 from deeptrace.reward.dimensions import appearance_and_motion
-from deeptrace.reward.rewarder import Reward, RewardResult
+from deeptrace.reward.result import RewardResult
+from deeptrace.reward.reward import Reward
 
 __all__ = ["VideoVLMRewardInference", "install"]
 
@@ -47,7 +48,7 @@ class VideoVLMRewardInference:
         load_from_pretrained_step, device, dtype: without effect; deeptrace runs on the CPU.
         detector: another detector, by name.
         failed: the number for VQ and MQ of a clip that cannot be scored; None to raise, which DanceGRPO turns to -1.0.
-        workers: clips judged at once.
+        workers: clips analysed at once.
 
     Raises:
         ModelError, SettingsError, UnknownDetectorError: the detector cannot be loaded.

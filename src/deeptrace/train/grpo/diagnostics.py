@@ -9,9 +9,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from deeptrace.trace import Label, Trace
-from deeptrace.train.grpo.rewards import PARTS, ScoredAnswer
-from deeptrace.train.grpo.truth import Truth
+from deeptrace.schema import Label, Trace
+from deeptrace.train.grpo.ground_truth import GroundTruth
+from deeptrace.train.grpo.reward import PARTS, ScoredAnswer
 
 __all__ = ["FULL_FRAME", "WHOLE_CLIP", "diagnose", "hacking_signs"]
 
@@ -35,7 +35,7 @@ _SIGNS: tuple[tuple[str, float, str], ...] = (
 
 def diagnose(
     scored: Sequence[ScoredAnswer],
-    truths: Sequence[Truth],
+    truths: Sequence[GroundTruth],
     groups: Sequence[Hashable],
     lengths: Sequence[int] | None = None,
 ) -> Figures:
@@ -43,7 +43,7 @@ def diagnose(
 
     Args:
         scored: the answers with their rewards, (N,).
-        truths: what each was compared with, (N,).
+        truths: ground truth that each was compared with, (N,).
         groups: which answers are to the same question, (N,).
         lengths: of each answer, in tokens, (N,).
 

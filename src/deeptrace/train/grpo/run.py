@@ -1,8 +1,11 @@
-"""`deeptrace train grpo`: from a checkpoint and a dataset to a checkpoint that grounds better."""
+"""`deeptrace train grpo`: from a checkpoint and a dataset to a checkpoint that grounds better.
+
+Here stands what is around the training: the folder, the model, the clips, the checks on the validation videos (the
+policy asked as `hf:` asks a model, measured by the benchmark's own metrics), the finished checkpoint and its card.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,33 +14,33 @@ from typing import Any
 
 import torch
 
-from deeptrace.data.jsonio import atomic_path, write_lines
-from deeptrace.detectors.transformers.encode import Encoder, load_encoder
-from deeptrace.detectors.transformers.source import kept_settings
-from deeptrace.errors import DataError, SettingsError
-from deeptrace.evaluate.calibrate import keep_calibration
-from deeptrace.folder_lock import FolderLock
-from deeptrace.train.grpo.check import check, grounded_overall
+from deeptrace.benchmark.calibrate import keep_calibration
+from deeptrace.detectors.vlm.hf.processors import Processor, load_processor
+from deeptrace.errors import DataError
+from deeptrace.io.journal import read_lines
+from deeptrace.io.jsonl import write_lines
+from deeptrace.io.run_store import ClaimedFolder
+from deeptrace.metrics import evaluate_pairs
+from deeptrace.schema import Verdict
 from deeptrace.train.grpo.config import GrpoConfig
-from deeptrace.train.grpo.loop import LOG, Hooks, read_log, run_loop
-from deeptrace.train.grpo.policy import Policy
-from deeptrace.train.grpo.processes import Processes
-from deeptrace.train.grpo.questions import questions_of
-from deeptrace.train.mllm.card import data_facts, versions, write_card
-from deeptrace.train.mllm.examples import Example, read_examples
-from deeptrace.train.mllm.frames import FrameStore, pixel_budget
-from deeptrace.train.mllm.models import complete_folder, load_trainable, merge_adapters, save_trained
-from deeptrace.train.mllm.settings import detector_settings
-from deeptrace.train.mllm.validation import ValidationVideos, calibration_at, keep_verdicts
+from deeptrace.train.grpo.distributed import Processes
+from deeptrace.train.grpo.policy import Policy, questions_of
+from deeptrace.train.grpo.trainer import ANSWERS, LOG, STATE, Hooks, run_loop
+from deeptrace.train.vlm.checks import question_faults
+from deeptrace.train.vlm.examples import Example, read_examples
+from deeptrace.train.vlm.frame_store import FrameStore
+from deeptrace.train.vlm.model_card import data_facts, versions, write_card
+from deeptrace.train.vlm.models import complete_folder, load_trainable, merge_adapters, save_trained
+from deeptrace.train.vlm.progress import Progress, Trackers, silent
+from deeptrace.train.vlm.settings import detector_settings
+from deeptrace.train.vlm.validation import ValidationVideos, calibration_at, keep_verdicts, predict_samples
 
-__all__ = ["ADAPTERS", "BEST", "CONFIG", "MODEL", "UNUSABLE", "train_grpo"]
+__all__ = ["train_grpo"]
 
-ADAPTERS, BEST, CONFIG, MODEL, UNUSABLE = "adapters", "best", "config.json", "model", "unusable.jsonl"
+ADAPTERS, BEST, MODEL, UNUSABLE = "adapters", "best", "model", "unusable.jsonl"
 
-_FREE = frozenset({"steps", "save_every", "check_every", "validation_videos", "merge", "out"})
+_FREE = frozenset({"steps", "save_every", "check_every", "validation_videos", "merge", "out", "log_to"})
 """What a run that goes on may change."""
-
-Progress = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -53,76 +56,60 @@ class _Run:
     validation: ValidationVideos | None
 
     @property
-    def encoder(self) -> Encoder:
+    def processor(self) -> Processor:
         """Of the model."""
-        return self.store.encoder
+        return self.store.processor
 
 
-def train_grpo(config: GrpoConfig, progress: Progress = lambda _what, _done, _total: None) -> Path:
+def train_grpo(config: GrpoConfig, progress: Progress = silent) -> Path:
     """Train a model with grounded rewards, or go on where `config.out` stands.
 
     Args:
-        config: everything.
-        progress: called with what is being done, how much is done and how much there is, in the main process.
+        config: settings of the whole training.
+        progress: called in the main process, see `Progress`; what is done is "loading the model", "decoding", "step"
+            (with reward, loss and learning rate), within a step "sampling" and "learning", "measuring" and "writing
+            the model".
 
     Returns:
         The folder of the finished checkpoint; `deeptrace detect --detector hf:FOLDER` uses it. Beside it lies `best`,
         the best one by the checks on `config.validation`.
 
     Raises:
-        DataError, MissingExtraError, ModelError, SettingsError: as their parts; another run writes into the folder.
+        DataError, MissingExtraError, ModelError, SettingsError: as their parts; a folder that `ClaimedFolder` refuses.
     """
-    _check_question(config)
+    for fault in question_faults(config.model, config.view, config.form):
+        raise fault
     processes = Processes(cpu=not torch.cuda.is_available())
-    with FolderLock(config.out) if processes.is_main else nullcontext():
-        return _train(config, processes, progress)
+    first = processes.is_main
+    with (
+        _claimed(config) if first else nullcontext(),
+        Trackers(config.log_to if first else (), config.out, config.model_dump(mode="json")) as trackers,
+    ):
+        return _train(config, processes, progress if first else silent, trackers)
 
 
-def _train(config: GrpoConfig, processes: Processes, progress: Progress) -> Path:
-    if processes.is_main:
-        _claim(config)
+def _train(config: GrpoConfig, processes: Processes, progress: Progress, trackers: Trackers) -> Path:
     processes.wait()
     run = _prepared(config, processes, progress)
     learned = [weight for weight in run.policy.model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=config.weight_decay)
-    hooks = Hooks(on_step=lambda done, total: progress("trained", done, total), on_check=_checker(run))
+    hooks = Hooks(progress, on_row=trackers.log, on_check=_checker(run, progress))
     questions = questions_of(run.videos, run.store, config.form.form)
     run_loop(run.policy, optimizer, questions, config, processes, hooks)
     if processes.is_main:
+        progress("writing the model", 0, None)
         _export(run)
     processes.wait()
     return config.out / MODEL
 
 
-def _check_question(config: GrpoConfig) -> None:
-    """What is asked has to be what the base was taught: reinforcement sharpens answers, it teaches no other form.
-
-    Raises:
-        SettingsError: the settings kept beside the base are of another question.
-    """
-    taught, asked = kept_settings(config.model.base), _detector(config)
-    other = [name for name in ("form", "without", "space") if taught.get(name, asked[name]) != asked[name]]
-    if other:
-        words = ", ".join(f"{name} {taught[name]} and not {asked[name]}" for name in other)
-        raise SettingsError("form", f"{config.model.base} was taught {words}", "Ask what it was trained to answer.")
-
-
-def _claim(config: GrpoConfig) -> None:
-    """Make the folder this run's.
-
-    Raises:
-        SettingsError: another run has it.
-    """
+def _claimed(config: GrpoConfig) -> ClaimedFolder:
+    """The folder as this run's; the same command goes on with it."""
     stated = config.model_dump(mode="json")
-    file = config.out / CONFIG
-    if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))
-        other = [name for name in stated if name not in _FREE and before.get(name) != stated[name]]
-        if other:
-            mend = "Choose another folder, or remove this one."
-            raise SettingsError(str(config.out), f"holds a run with other settings ({', '.join(other)})", mend)
-    with atomic_path(file) as scratch:
-        scratch.write_text(json.dumps(stated, indent=1) + "\n", encoding="utf-8")
+    decides = {name: value for name, value in stated.items() if name not in _FREE}
+    about = {name: stated[name] for name in sorted(_FREE)}
+    files = (LOG, ANSWERS, STATE, MODEL, ADAPTERS, BEST)
+    return ClaimedFolder(config.out, "train grpo", decides, resume=True, about=about, files=files)
 
 
 def _prepared(config: GrpoConfig, processes: Processes, progress: Progress) -> _Run:
@@ -130,21 +117,22 @@ def _prepared(config: GrpoConfig, processes: Processes, progress: Progress) -> _
     validation = None
     if config.validation is not None:
         validation = ValidationVideos.read(config.validation, most=config.validation_videos, seed=config.seed)
+    progress("loading the model", 0, None)
     torch.manual_seed(config.seed)  # of new adapters
     model = load_trainable(config.model)
     reference = None
     if config.learn.kl and config.model.tuning == "full":  # adapters are taken off instead
         reference = load_trainable(config.model).requires_grad_(False).eval().to(processes.device)
-    encoder = load_encoder(config.model.base, budget=pixel_budget(config.view), times=config.view.times)
+    processor = load_processor(config.model.base, request=config.view, times=config.view.times)
     policy = Policy(
         model if config.model.tuning == "qlora" else model.to(processes.device),  # 4-bit weights are where they belong
-        encoder,
+        processor,
         temperature=config.learn.temperature,
         max_tokens=config.learn.max_tokens,
         reference=reference,
     )
     cache = config.view.cache or config.out / "frames"
-    store = FrameStore(config.view.model_copy(update={"cache": cache}), encoder)
+    store = FrameStore(config.view.model_copy(update={"cache": cache}), processor)
     videos, unusable = _decodable(read_examples(config.data, per="video"), store, processes, progress)
     if processes.is_main:
         rows = [{"video": name, "error": error} for name, error in unusable.items()]
@@ -161,7 +149,7 @@ def _decodable(
         DataError: none does.
     """
     mine = [video.path for video in videos[processes.rank :: processes.count]]
-    found = store.fill(mine, on_done=lambda done: progress("decoded", done, len(mine)))
+    found = store.fill(mine, on_done=lambda done: progress("decoding", done, len(mine)))
     broken = dict(processes.gather([(path, str(error)) for path, error in found.items()]))
     processes.wait()
     kept = [video for video in videos if video.path not in broken]
@@ -170,20 +158,20 @@ def _decodable(
     return kept, {video.sample.video_id: broken[video.path] for video in videos if video.path in broken}
 
 
-def _checker(run: _Run) -> Callable[[int], dict[str, Any]] | None:
+def _checker(run: _Run, progress: Progress) -> Callable[[int], dict[str, Any]] | None:
     """What measures the policy on the validation videos, and keeps the best; None without any."""
     config, videos = run.config, run.validation
     if videos is None:
         return None
 
     def checked(step: int) -> dict[str, Any]:
-        result, verdicts = check(run.policy, videos, config, run.processes)
+        result, verdicts = check(run.policy, videos, config, run.processes, progress)
         if not run.processes.is_main:
             return result
         keep_verdicts(config.out, step, videos, verdicts)
-        earlier = [row["check"] for row in read_log(config.out / LOG) if "check" in row and row["step"] + 1 < step]
+        earlier = [row["check"] for row in read_lines(config.out / LOG) if "check" in row and row["step"] + 1 < step]
         if all(grounded_overall(result) > grounded_overall(one) for one in earlier):
-            save_trained(run.policy.model, config.model.base, run.encoder, _detector(config), config.out / BEST)
+            save_trained(run.policy.model, config.model.base, run.processor, _detector(config), config.out / BEST)
             _describe(run, config.out / BEST, step, result, {})
         return result
 
@@ -195,12 +183,12 @@ def _export(run: _Run) -> None:
     config, model = run.config, run.policy.model
     folder = config.out / MODEL
     if config.model.tuning == "full" or not config.merge:
-        save_trained(model, config.model.base, run.encoder, _detector(config), folder)
+        save_trained(model, config.model.base, run.processor, _detector(config), folder)
     else:
-        save_trained(model, config.model.base, run.encoder, _detector(config), config.out / ADAPTERS)
+        save_trained(model, config.model.base, run.processor, _detector(config), config.out / ADAPTERS)
         merge_adapters(config.model, config.out / ADAPTERS, folder)
-        complete_folder(folder, config.model.base, run.encoder, _detector(config))
-    rows = read_log(config.out / LOG)
+        complete_folder(folder, config.model.base, run.processor, _detector(config))
+    rows = list(read_lines(config.out / LOG))
     curve = [{name: row.get(name) for name in ("step", "reward", "label_accuracy", "measured.box_iou")} for row in rows]
     checks = [{"step": row["step"] + 1, "check": row["check"]} for row in rows if "check" in row]
     measured = checks[-1]["check"] if checks else None
@@ -236,3 +224,44 @@ def _facts(run: _Run, validation: dict[str, Any] | None, more: dict[str, Any]) -
         "validation": validation,
         **more,
     }
+
+
+CHECKED = ("paper", "per_video", "grounded", "traces", "outcomes", "counts")
+"""Blocks of the evaluation JSON that a check keeps."""
+
+
+def check(
+    policy: Policy, videos: ValidationVideos, config: GrpoConfig, processes: Processes, progress: Progress
+) -> tuple[dict[str, Any], list[Verdict]]:
+    """Measure the policy's likeliest answers; every process measures its part, and each gets the whole result.
+
+    Args:
+        policy: what is measured.
+        videos: that it is asked about.
+        config: what it is shown and asked.
+        processes: who takes part.
+        progress: told of each video.
+
+    Returns:
+        The measurements, and the verdicts that they are of, one a video.
+    """
+    verdicts = predict_samples(
+        policy.model,
+        policy.processor,
+        config.view,
+        config.form,
+        videos.samples,
+        videos.root,
+        name=f"{config.model.base} in training",
+        answer_tokens=config.learn.max_tokens,
+        process=processes.rank,
+        processes=processes.count,
+        progress=progress,
+    )
+    result = evaluate_pairs(videos.samples, verdicts, resamples=0, text=False)
+    return {block: result[block] for block in CHECKED}, verdicts
+
+
+def grounded_overall(result: dict[str, Any]) -> float:
+    """What checkpoints are ranked by; 0 where the videos cannot tell."""
+    return float(result["grounded"]["overall"] or 0.0)

@@ -7,29 +7,35 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from deeptrace.train.config_file import read_config
-from deeptrace.train.mllm.settings import (
+from deeptrace.errors import DeeptraceError
+from deeptrace.train.config_file import FileConfig, Parts
+from deeptrace.train.vlm.checks import training_faults
+from deeptrace.train.vlm.progress import Tracker
+from deeptrace.train.vlm.settings import (
     AugmentSettings,
     DataPart,
     FormSettings,
     ModelSettings,
-    Settings,
     ViewSettings,
+    tiny_fields,
 )
 
 __all__ = ["SftConfig"]
 
 
-class SftConfig(Settings):
+class SftConfig(FileConfig):
     """A supervised fine-tuning; the JSON file of `deeptrace train sft CONFIG` holds these fields.
 
     Attributes:
-        model, view, form, augment: see their classes.
-        data: datasets of the mixture; put a `deeptrace synth` folder beside RewardData to mix planted traces in.
+        model: what is trained, and which of its weights learn.
+        view: what it sees of a clip.
+        form: what it is asked, and how it answers.
+        augment: changes of what it is shown, under which the answer stays true.
+        data: datasets of the mixture; put a `deeptrace synth` folder beside RewardData to mix synthetic traces in.
         validation: what checkpoints are measured on, and the probabilities calibrated; None for neither.
-        validation_videos: at most this many of it, drawn once; None for all.
+        validation_videos: most videos of the validation that are measured, drawn once; None for all.
         out: where checkpoints, the log, the measurements and the trained model go.
-        seed: of everything.
+        seed: seed of every random choice.
         epochs: passes over the mixture.
         balance: draw the rarer label again until both come as often.
         batch: examples a process takes at a time, when they are not packed.
@@ -38,19 +44,26 @@ class SftConfig(Settings):
         accumulate: batches or rows a process adds up before a step.
         loss_chunk: positions of answers whose logits are there at a time; None for transformers' own loss, with
             logits of every position over the whole vocabulary.
-        learning_rate, schedule, warmup, weight_decay, max_grad_norm: of AdamW; warmup as a share of all steps.
+        learning_rate: peak of AdamW's.
+        schedule: way of the learning rate, from its peak to 0; "constant" leaves it there.
+        warmup: share of all steps in which the learning rate rises to its peak.
+        weight_decay: of AdamW.
+        max_grad_norm: norm to which the gradient is clipped.
         optimizer: transformers' name: "adamw_torch_fused", "adamw_torch", "adamw_bnb_8bit", ...
         workers: processes that prepare batches ahead, for each training process; 0 prepares in the process itself.
-        prefetch: batches that each of them prepares ahead.
-        save_every: steps between checkpoints; also at the end, and when the run is told to stop.
-        evaluate: measure each of these (but for the last case) on the validation split, and keep the best.
+        prefetch: batches that each of these processes prepares ahead.
+        save_every: steps between checkpoints; also at the end, and when the run is asked to stop.
+        evaluate: measure each planned checkpoint on the validation split, and keep the best.
         keep: checkpoints kept, beside the best.
         answer_tokens: longest answer when measured.
         sharding: over several processes: "ddp" keeps the whole model in each, "fsdp" a part (FSDP2). One process alone
             keeps the whole model, whatever is asked for.
         merge: write adapters into the base's weights at the end.
         device: "cpu" to keep off the GPUs.
+        log_to: where figures go beside `out`/log.jsonl: "tensorboard", "wandb".
     """
+
+    example = "examples/sft_qwen2_5_vl_7b.json"
 
     model: ModelSettings
     view: ViewSettings = ViewSettings()
@@ -83,6 +96,7 @@ class SftConfig(Settings):
     sharding: Literal["ddp", "fsdp"] = "ddp"
     merge: bool = True
     device: Literal["auto", "cpu"] = "auto"
+    log_to: tuple[Tracker, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -95,10 +109,25 @@ class SftConfig(Settings):
         return self
 
     @classmethod
-    def read(cls, path: str | Path, **changes: Any) -> SftConfig:
-        """The config in a JSON file, with `changes` on top; relative folders are relative to the working directory.
+    def tiny(cls, out: Path, **changes: Any) -> SftConfig:
+        """A training of seconds, to try it: a tiny base in `out`/base learns the example clips.
 
         Raises:
-            SettingsError: the file is missing, no JSON, or holds a field that makes no sense.
+            DataError: the clips are not here.
         """
-        return read_config(cls, path, "examples/sft_qwen2_5_vl_7b.json", **changes)
+        fields: dict[str, Any] = {
+            "batch": 2,
+            "epochs": 120,
+            "learning_rate": 3e-3,
+            "schedule": "linear",
+            "optimizer": "adamw_torch",
+            "save_every": 60,
+            "answer_tokens": 48,
+            "device": "cpu",
+        }
+        return cls.model_validate(tiny_fields(out / "base", out) | fields | changes)
+
+    @classmethod
+    def faults(cls, parts: Parts, *, offline: bool) -> list[DeeptraceError]:
+        """See `FileConfig.faults`: data, splits, clips, base, question and packages."""
+        return training_faults(parts, offline=offline)

@@ -24,7 +24,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from deeptrace.detectors.tracenet.appearance import BACKBONE_NAME, SIDE
 from deeptrace.errors import DeeptraceError, MissingExtraError, ModelError
-from deeptrace.train.tracenet.onnx_notes import without_notes
+from deeptrace.io.atomic import atomic_path
+from deeptrace.train.tracenet.export import without_notes
 
 __all__ = ["Backbone", "main", "write_backbone"]
 
@@ -171,10 +172,8 @@ def write_backbone(net: Backbone, folder: Path) -> Path:
         )
         model = onnx.load(path)
     _pack(model)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{BACKBONE_NAME}.part"
-    part.write_bytes(without_notes(model.SerializeToString()))
-    part.replace(folder / BACKBONE_NAME)
+    with atomic_path(folder / BACKBONE_NAME) as scratch:
+        scratch.write_bytes(without_notes(model.SerializeToString()))
     return folder / BACKBONE_NAME
 
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
-from deeptrace.detectors.tracenet.lives import coverage
-from deeptrace.trace import Category, Trace
+from deeptrace.detectors.tracenet.temporal_extent import coverage
+from deeptrace.schema import Category, Trace
 from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
-from deeptrace.train.tracenet.measure import AS_IS, Measured, load_measured, planted_sets
+from deeptrace.train.tracenet.feature_cache import AS_IS, Measured, load_measured, synthetic_sets
 
 __all__ = ["ROLES", "Batch", "Batches", "Role", "target_heat", "weight_by_group"]
 
@@ -29,14 +29,14 @@ class Role(IntEnum):
     """What an example of a batch is."""
 
     BASE = 0
-    PLANTED = 1
-    DECOY = 2
+    SYNTHETIC = 1
+    HARD_NEGATIVE = 2
     FOOTAGE = 3
     MARKED = 4
 
 
-ROLES = (Role.BASE, Role.PLANTED, Role.DECOY)
-"""The examples of one planted set, in the order in which they lie in a batch."""
+ROLES = (Role.BASE, Role.SYNTHETIC, Role.HARD_NEGATIVE)
+"""The examples of one synthetic set, in the order in which they lie in a batch."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Batch:
 
     Attributes:
         evidence: (B, T, channels, GRID, GRID).
-        heat: (B, T, GRID, GRID) truth, 0 to 1.
+        heat: (B, T, GRID, GRID) ground truth, 0 to 1.
         role: (B,) a `Role`.
         categories: (B, 9) 0 or 1.
         severity: (B,) of the trace, 0 without a synthetic one.
@@ -67,7 +67,7 @@ class Batches:
         self._real = [clip for clip in usable if clip.kind is Kind.REAL]
         self._marked = [clip for clip in usable if clip.is_marked]
         self._share = {kind: weight_by_group(found) for kind, found in ((0, self._real), (1, self._marked))}
-        sets = [one for clip in self._real for one in planted_sets(clip, config)]
+        sets = [one for clip in self._real for one in synthetic_sets(clip, config)]
         # by kind, so that kinds that few clips allow are seen as often as the others
         self._by_kind = {
             kind: [(one, i) for one in sets for i, k in enumerate(one.categories) if k is kind] for kind in Category
@@ -85,8 +85,8 @@ class Batches:
     def draw(self, filler: torch.Tensor) -> Batch:
         """The next batch; dropped groups of channels are set to `filler` (channels,)."""
         rows: list[tuple[np.ndarray, np.ndarray, Role, np.ndarray, float]] = []
-        for _ in range(self._config.planted if self._kinds else 0):
-            rows += self._planted()
+        for _ in range(self._config.synthetic if self._kinds else 0):
+            rows += self._synthetic()
         for _ in range(self._config.real):
             rows.append(self._plain(self._real, 0, Role.FOOTAGE))
         for _ in range(self._config.generated if self._marked else 0):
@@ -101,8 +101,8 @@ class Batches:
             torch.tensor([severity for *_, severity in rows], dtype=torch.float32),
         )
 
-    def _planted(self) -> list[tuple[np.ndarray, np.ndarray, Role, np.ndarray, float]]:
-        """One trace of a set at one severity, beside its footage and a decoy, all changed in the same way."""
+    def _synthetic(self) -> list[tuple[np.ndarray, np.ndarray, Role, np.ndarray, float]]:
+        """One trace of a set at one severity, beside its footage and a hard negative, all changed in the same way."""
         rng = self._rng
         kind = self._kinds[int(rng.integers(len(self._kinds)))]
         members = self._by_kind[kind]
@@ -113,8 +113,14 @@ class Batches:
         state, nothing = int(rng.integers(2**32)), np.zeros_like(truth)
         found = (
             (one.base(), nothing, Role.BASE, mark_vector([]), 0.0),
-            (with_trace, truth, Role.PLANTED, mark_vector([kind]), float(one.severities[index, level])),
-            (one.decoy(int(rng.integers(one.decoys))), nothing, Role.DECOY, mark_vector([]), 0.0),
+            (with_trace, truth, Role.SYNTHETIC, mark_vector([kind]), float(one.severities[index, level])),
+            (
+                one.hard_negative(int(rng.integers(one.hard_negatives))),
+                nothing,
+                Role.HARD_NEGATIVE,
+                mark_vector([]),
+                0.0,
+            ),
         )
         return [
             (*changed(x[picked].astype(np.float32), heat[picked], np.random.default_rng(state)), role, marks, severity)
@@ -161,7 +167,7 @@ class Batches:
 
 
 def target_heat(traces: tuple[Trace, ...], times_s: np.ndarray) -> np.ndarray:
-    """(T, GRID, GRID): the share of each cell that lies in a trace alive then, times the trace's weight (`score`)."""
+    """(T, GRID, GRID): the share of each cell that lies in a trace present then, times the trace's weight (`score`)."""
     heat = np.zeros((len(times_s), GRID, GRID), np.float32)
     for trace in traces:
         if trace.box is None or trace.onset_s is None or trace.offset_s is None:
@@ -185,7 +191,7 @@ def mark_vector(categories: list[Category]) -> np.ndarray:
 
 
 def changed(evidence: np.ndarray, heat: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An example (T, channels, GRID, GRID) jittered, mirrored and zoomed with its truth (T, GRID, GRID)."""
+    """An example (T, channels, GRID, GRID) jittered, mirrored and zoomed with its ground truth (T, GRID, GRID)."""
     return _zoomed(*_mirrored(_jittered(evidence, rng), heat, rng), rng)
 
 

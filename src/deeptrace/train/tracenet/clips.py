@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import numpy as np
 
 from deeptrace.data import read_reward_data, resolve_path
 from deeptrace.errors import DataError
-from deeptrace.trace import Label, Sample, Trace
+from deeptrace.schema import Label, Sample, Trace
 
-__all__ = ["Clip", "Kind", "fold_numbers", "read_clips"]
+__all__ = ["CAMERA", "Clip", "Kind", "fold_numbers", "read_clips"]
 
 _PARTS_OF_LARGE_SOURCES = 8
 _LARGE_SOURCE_SHARE = 0.25
 UNCONFIRMED = 0.5
+CAMERA = "camera"
 
 
 class Kind(IntEnum):
@@ -34,12 +36,14 @@ class Clip:
     """One clip.
 
     Attributes:
-        name: unique, usable as a file name.
+        name: unique, usable as a file name; begins with its folder's name where a training has several.
         path: the file.
         kind: real, generated, or a generated edit of a real clip.
         group: generator, source or matched pair: never parted by a fold.
         split: what the dataset says.
         traces: seen by eye, `score` being their weight; only generated clips have any.
+        footage: of real clips, what it is: "camera", or what the dataset's `kind` says ("game", "animation" ...).
+        era: the name of the folder that it came from.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Clip:
     group: str
     split: str
     traces: tuple[Trace, ...] = ()
+    footage: str = CAMERA
+    era: str = ""
 
     @property
     def is_marked(self) -> bool:
@@ -55,14 +61,32 @@ class Clip:
         return self.kind is Kind.GENERATED and bool(self.traces)
 
 
-def read_clips(root: Path, edited: str = "") -> list[Clip]:
-    """All clips of a RewardData folder, and the edited versions of its matched pairs.
+def read_clips(folders: Path | Sequence[Path], edited: str = "") -> list[Clip]:
+    """All clips of RewardData folders, and the edited versions of their matched pairs.
+
+    Args:
+        folders: one or several.
+        edited: folder of matched pairs below each; "" for none.
 
     Raises:
-        DataError: the annotations make no sense, or a file is missing.
+        DataError: annotations are invalid, a file is missing, or two folders have one name.
     """
+    roots = [folders] if isinstance(folders, Path) else list(folders)
+    names = Counter(root.resolve().name for root in roots)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise DataError(str(roots[0]), f"two folders are called {twice[0]}", "Clips are told apart by it: rename one.")
+    clips = [
+        replace(clip, name=f"{clip.era}__{clip.name}") if len(roots) > 1 else clip
+        for root in roots
+        for clip in _clips_in(root, edited)
+    ]
+    return _with_large_sources_parted(sorted(clips, key=lambda clip: clip.name))
+
+
+def _clips_in(root: Path, edited: str) -> list[Clip]:
     clips: list[Clip] = []
     pairs: dict[str, str] = {}
+    era = root.resolve().name
     for sample in read_reward_data(root):
         if sample.label is None:
             continue
@@ -74,14 +98,19 @@ def read_clips(root: Path, edited: str = "") -> list[Clip]:
             pairs[source.removeprefix("matched:")] = sample.split or ""
         kind = Kind.GENERATED if sample.label is Label.FAKE else Kind.REAL
         group = f"{kind.name.lower()}:{source}" if not source.startswith("matched:") else source
-        clips.append(Clip(_file_name(sample.path), path, kind, group, sample.split or "", _weighted(sample)))
+        rest = (sample.split or "", _weighted(sample), _footage(sample), era)
+        clips.append(Clip(_file_name(sample.path), path, kind, group, *rest))
     folder = root / edited
     for path in sorted(folder.glob("*__*")) if edited else []:
         pair, _, method = path.stem.rpartition("__")
         if method != "real" and pair in pairs:
             name = _file_name(f"{edited}/{path.name}")
-            clips.append(Clip(name, path, Kind.EDITED, f"matched:{pair}", pairs[pair]))
-    return _with_large_sources_parted(sorted(clips, key=lambda clip: clip.name))
+            clips.append(Clip(name, path, Kind.EDITED, f"matched:{pair}", pairs[pair], era=era))
+    return clips
+
+
+def _footage(sample: Sample) -> str:
+    return next((str(row["kind"]) for row in sample.extra.get("rows", ()) if row.get("kind")), CAMERA)
 
 
 def fold_numbers(clips: list[Clip], folds: int, seed: int) -> np.ndarray:
@@ -107,7 +136,7 @@ def _with_large_sources_parted(clips: list[Clip]) -> list[Clip]:
         if clip.group not in large:
             return clip
         part = int(hashlib.sha256(clip.name.encode()).hexdigest(), 16) % _PARTS_OF_LARGE_SOURCES
-        return Clip(clip.name, clip.path, clip.kind, f"{clip.group}/{part}", clip.split, clip.traces)
+        return replace(clip, group=f"{clip.group}/{part}")
 
     return [parted(clip) for clip in clips]
 

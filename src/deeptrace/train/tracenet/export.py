@@ -14,16 +14,17 @@ import torch
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.detectors.tracenet.model import CARD_NAME, MODEL_NAME, Calibration
 from deeptrace.errors import MissingExtraError, ModelError
-from deeptrace.train.tracenet.kernel_fit import KernelMachine
-from deeptrace.train.tracenet.nets import Exported, TraceNet
-from deeptrace.train.tracenet.onnx_notes import without_notes
+from deeptrace.io.atomic import atomic_path
+from deeptrace.train.tracenet.kernel_machine import KernelMachine
+from deeptrace.train.tracenet.nets import Exported, Machines, TraceNet
 
-__all__ = ["export_model"]
+__all__ = ["export_model", "export_with_kept_nets", "without_notes"]
 
 _TOLERANCE = 1e-3
 _LIMIT_BYTES = 10 * 2**20
 _INPUTS = ["evidence", "texture", "appearance"]
 _OUTPUTS = ["generated", "texture_score", "where", "present", "kinds", "appearance_score"]
+_NET_OUTPUTS = ["generated", "where", "present", "kinds"]
 
 
 def export_model(
@@ -48,9 +49,99 @@ def export_model(
         ModelError: the exported file differs from torch, or is larger than 10 MB.
     """
     module = Exported(net.eval(), texture, appearance).eval()
-    weights = _onnx_of(module)
+    evidence = torch.randn(7, len(CHANNELS), GRID, GRID)
+    free = {"evidence": {0: torch.export.Dim("frames", min=2, max=4096)}, "texture": {}, "appearance": {}}
+    given = (evidence, module.texture.example(), module.appearance.example())
+    weights = _onnx_of(module, given, _INPUTS, _OUTPUTS, free)
     _check(module, weights)
-    folder.mkdir(parents=True, exist_ok=True)
+    _write(weights, texture, appearance, calibration, card, folder)
+
+
+def export_with_kept_nets(
+    kept: Path,
+    texture: KernelMachine,
+    appearance: KernelMachine,
+    calibration: Calibration,
+    card: dict[str, Any],
+    folder: Path,
+) -> None:
+    """Write a model with the trace nets of another one and these kernel machines, as `export_model` does.
+
+    Args:
+        kept: folder of the model whose nets are kept, to the bit.
+        texture, appearance, calibration, card, folder: as of `export_model`.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ModelError: the new file differs from the kept nets or from the machines, or is larger than 10 MB.
+    """
+    module = Machines(texture, appearance).eval()
+    given = (module.texture.example(), module.appearance.example())
+    machines = _onnx_of(
+        module, given, _INPUTS[1:], ["texture_score", "appearance_score"], {"texture": {}, "appearance": {}}
+    )
+    before = (kept / MODEL_NAME).read_bytes()
+    weights = _joined(before, machines)
+    _check_kept(before, module, weights)
+    _write(weights, texture, appearance, calibration, card, folder)
+
+
+def _joined(model: bytes, machines: bytes) -> bytes:
+    """The nets of one model with the machines of another."""
+    import onnx
+    from onnx.compose import merge_models
+    from onnx.utils import Extractor
+
+    nets = Extractor(onnx.load_model_from_string(model)).extract_model(_INPUTS[:1], _NET_OUTPUTS)
+    second = onnx.load_model_from_string(machines)
+    second.ir_version = nets.ir_version
+    joined = merge_models(nets, second, io_map=[], prefix2="machines.")
+    plain = {f"machines.{name}": name for name in (*_INPUTS, *_OUTPUTS)}
+    for node in joined.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [plain.get(name, name) for name in names]
+    for value in (*joined.graph.input, *joined.graph.output):
+        value.name = plain.get(value.name, value.name)
+    by_name = {value.name: value for value in joined.graph.output}
+    ordered = [by_name[name] for name in _OUTPUTS]
+    del joined.graph.output[:]
+    joined.graph.output.extend(ordered)
+    return without_notes(joined.SerializeToString())
+
+
+def _check_kept(before: bytes, machines: Machines, weights: bytes) -> None:
+    import onnxruntime
+
+    _check_size(weights)
+    old, new = (onnxruntime.InferenceSession(one, providers=["CPUExecutionProvider"]) for one in (before, weights))
+    statistics = (machines.texture.example(), machines.appearance.example())
+    rng = np.random.default_rng(0)
+    given = {
+        "evidence": rng.standard_normal((24, len(CHANNELS), GRID, GRID)).astype(np.float32),
+        "texture": statistics[0].numpy(),
+        "appearance": statistics[1].numpy(),
+    }
+    with torch.no_grad():
+        wanted = [float(score) for score in machines(*statistics)]
+    got = new.run(["texture_score", "appearance_score"], given)
+    worst = max(abs(a - float(b)) for a, b in zip(wanted, got, strict=True))
+    # the old machines may measure other statistics; the nets see the evidence alone
+    zeros = {v.name: np.zeros(v.shape, np.float32) for v in old.get_inputs() if v.name != "evidence"}
+    kept = zip(
+        old.run(_NET_OUTPUTS, zeros | {"evidence": given["evidence"]}), new.run(_NET_OUTPUTS, given), strict=True
+    )
+    if worst > _TOLERANCE or any(not np.array_equal(a, b) for a, b in kept):
+        raise ModelError(MODEL_NAME, "the joined file says something else than its parts")
+
+
+def _write(
+    weights: bytes,
+    texture: KernelMachine,
+    appearance: KernelMachine,
+    calibration: Calibration,
+    card: dict[str, Any],
+    folder: Path,
+) -> None:
     facts = {
         "name": "tracenet",
         **card,
@@ -61,13 +152,17 @@ def export_model(
         "calibration": calibration.model_dump(),
     }
     for name, content in ((MODEL_NAME, weights), (CARD_NAME, json.dumps(facts, indent=1).encode() + b"\n")):
-        part = folder / f"{name}.part"
-        part.write_bytes(content)
-        part.replace(folder / name)
+        with atomic_path(folder / name) as scratch:
+            scratch.write_bytes(content)
 
 
-def _onnx_of(module: Exported) -> bytes:
-    example = (torch.randn(7, len(CHANNELS), GRID, GRID), module.texture.example(), module.appearance.example())
+def _onnx_of(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    free: dict[str, Any],
+) -> bytes:
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401 - what torch.onnx.export needs
@@ -78,13 +173,9 @@ def _onnx_of(module: Exported) -> bytes:
                 module,
                 example,
                 str(path),
-                input_names=_INPUTS,
-                output_names=_OUTPUTS,
-                dynamic_shapes={
-                    "evidence": {0: torch.export.Dim("frames", min=2, max=4096)},
-                    "texture": {},
-                    "appearance": {},
-                },
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=free,
                 external_data=False,
                 verbose=False,
             )
@@ -96,8 +187,7 @@ def _onnx_of(module: Exported) -> bytes:
 def _check(module: Exported, weights: bytes) -> None:
     import onnxruntime
 
-    if len(weights) > _LIMIT_BYTES:
-        raise ModelError(MODEL_NAME, f"{len(weights)} bytes is more than the {_LIMIT_BYTES} that may be shipped")
+    _check_size(weights)
     session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
     for frames in (2, 24, 31):
         evidence = torch.randn(frames, len(CHANNELS), GRID, GRID)
@@ -108,3 +198,24 @@ def _check(module: Exported, weights: bytes) -> None:
         worst = max(float(np.abs(a.numpy() - b).max()) for a, b in zip(wanted, got, strict=True))
         if worst > _TOLERANCE:
             raise ModelError(MODEL_NAME, f"ONNX Runtime differs from torch by {worst:.1e} with {frames} frames")
+
+
+def _check_size(weights: bytes) -> None:
+    if len(weights) > _LIMIT_BYTES:
+        raise ModelError(MODEL_NAME, f"{len(weights)} bytes is more than the {_LIMIT_BYTES} that may be shipped")
+
+
+def without_notes(weights: bytes) -> bytes:
+    """The model without the exporter's notes: where each node came from, with paths of the machine it was made on."""
+    import onnx
+
+    model = onnx.load_model_from_string(weights)
+    for part in (model.graph, *model.functions):
+        for item in (part, *part.node):
+            item.doc_string = ""
+            del item.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
+        value.doc_string = ""
+        del value.metadata_props[:]
+    del model.metadata_props[:]
+    return bytes(model.SerializeToString())

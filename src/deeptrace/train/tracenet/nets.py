@@ -1,9 +1,9 @@
 """TraceNet's nets in torch: two small U-Nets over evidence maps, and what is exported of them.
 
 *Where* an annotator would mark a generated clip hardly depends on the moment, and little is known of it (a few hundred
-marked clips): the spot nets see each map's average, spread and peak over a window, not its frames, and several of them
-are averaged. *Whether* something was done to footage, when and of which kind, shows in how maps change from frame to
-frame: the presence net sees every frame, and its layers exchange channels with the frames before and after (temporal
+marked clips): the heat-map heads see each map's average, spread and peak over a window, not its frames, and several of
+them are averaged. *Whether* something was done to footage, when and of which kind, shows in how maps change from frame
+to frame: the presence net sees every frame, and its layers exchange channels with the frames before and after (temporal
 shift, Lin et al. 2019), where 3-D convolutions are slow on CPUs.
 """
 
@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS
-from deeptrace.trace import Category
-from deeptrace.train.tracenet.kernel_fit import CLIP, KernelMachine
+from deeptrace.schema import Category
+from deeptrace.train.tracenet.kernel_machine import CLIP, KernelMachine
 
-__all__ = ["POOLED", "Exported", "Heads", "PresenceNet", "SpotNet", "TraceNet", "pooled_maps"]
+__all__ = ["POOLED", "Exported", "Heads", "HeatMapHead", "Machines", "PresenceNet", "TraceNet", "pooled_maps"]
 
 POOLED = 3 * len(CHANNELS)
-"""Maps a spot net sees: mean, spread and peak of each channel over time."""
+"""Maps a heat-map head sees: mean, spread and peak of each channel over time."""
 
-_SPOT_WIDTH = 16
+_HEAD_WIDTH = 16
 _WIDTHS = (28, 44, 60)
 _SHIFTED = 4  # a quarter of the channels comes from the frame before, a quarter from the one after
 _NOWHERE = -100.0  # a logit
@@ -41,7 +41,7 @@ class _Conv(nn.Module):
         return F.silu(self.norm(self.conv(x)))
 
 
-class SpotNet(nn.Module):
+class HeatMapHead(nn.Module):
     """Pooled maps (B, POOLED, GRID, GRID) to the logit (B, GRID, GRID) that a trace of a generated clip lies there."""
 
     mean: Tensor
@@ -49,7 +49,7 @@ class SpotNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        w = _SPOT_WIDTH
+        w = _HEAD_WIDTH
         self.register_buffer("mean", torch.zeros(POOLED))
         self.register_buffer("spread", torch.ones(POOLED))
         self.mix = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(POOLED + 4, w, 1))
@@ -143,15 +143,15 @@ class TraceNet(nn.Module):
         kinds: (B, T, 9, GRID / 2, GRID / 2) logits of the categories.
     """
 
-    def __init__(self, spots: int) -> None:
+    def __init__(self, heads: int) -> None:
         super().__init__()
-        self.spots = nn.ModuleList(SpotNet() for _ in range(spots))
+        self.heads = nn.ModuleList(HeatMapHead() for _ in range(heads))
         self.presence = PresenceNet()
 
     def forward(self, evidence: Tensor) -> Heads:
         """See the class."""
         maps = pooled_maps(evidence)
-        where = torch.stack([spot(maps) for spot in self.spots]).mean(0)
+        where = torch.stack([head(maps) for head in self.heads]).mean(0)
         pooled, present, kinds = self.presence(evidence)
         return pooled, where[:, None].expand_as(present), present, kinds
 
@@ -180,6 +180,18 @@ class Exported(nn.Module):
         return generated[0], self.texture(texture), *maps, self.appearance(appearance)
 
 
+class Machines(nn.Module):
+    """The two kernel machines alone: texture (D,), appearance (A,) to the score () of each."""
+
+    def __init__(self, texture: KernelMachine, appearance: KernelMachine) -> None:
+        super().__init__()
+        self.texture, self.appearance = Kernel(texture), Kernel(appearance)
+
+    def forward(self, texture: Tensor, appearance: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        return self.texture(texture), self.appearance(appearance)
+
+
 class Kernel(nn.Module):
     """A fitted kernel machine: statistics (D,) to its score ()."""
 
@@ -192,13 +204,14 @@ class Kernel(nn.Module):
     def __init__(self, machine: KernelMachine) -> None:
         super().__init__()
         self.gamma, self.bias = machine.gamma, machine.bias
-        for name in ("center", "scale", "projection", "support", "weights"):
+        for name in ("center", "scale", "projection", "weights"):
             self.register_buffer(name, torch.from_numpy(getattr(machine, name).astype("float32")))
+        self.register_buffer("support", torch.from_numpy(machine.support.astype("float16")))
 
     def forward(self, statistics: Tensor) -> Tensor:
         """See the class."""
         z = ((statistics - self.center) * self.scale).clamp(-CLIP, CLIP) @ self.projection
-        distance = (self.support - z).square().sum(1)
+        distance = (self.support.float() - z).square().sum(1)
         return ((-self.gamma * distance).exp() * self.weights).sum() + self.bias
 
     def example(self) -> Tensor:

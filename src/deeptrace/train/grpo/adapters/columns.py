@@ -1,4 +1,4 @@
-"""A batch as the trainers hand it over: completions as text or messages, truths as a column of JSON text."""
+"""A batch as the trainers hand it over: completions as text or messages, ground truth as a column of JSON text."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from functools import lru_cache
 from typing import Any
 
 from deeptrace.errors import SettingsError
-from deeptrace.train.grpo.credit import Similarity
-from deeptrace.train.grpo.rewards import ScoredAnswer, score_answer
-from deeptrace.train.grpo.truth import Truth
-from deeptrace.train.grpo.weights import RewardWeights
+from deeptrace.train.grpo.ground_truth import GroundTruth
+from deeptrace.train.grpo.reward import RewardWeights, ScoredAnswer, Similarity, score_answer
 
 __all__ = ["batch_truths", "score_batch", "text_of", "truth_of"]
 
 
-def batch_truths(columns: Mapping[str, Any], column: str, count: int, caller: str) -> list[Truth]:
-    """The truth of each of `count` completions.
+def batch_truths(columns: Mapping[str, Any], column: str, count: int, caller: str) -> list[GroundTruth]:
+    """The ground truth of each of `count` completions.
 
     Raises:
         SettingsError: no such column, or not one for each completion.
-        DataError: one of them is no truth.
+        DataError: one of them is not ground truth.
     """
     if column not in columns:
         known = ", ".join(sorted(columns)) or "none"
@@ -32,7 +30,7 @@ def batch_truths(columns: Mapping[str, Any], column: str, count: int, caller: st
 
 
 def score_batch(
-    completions: Sequence[Any], truths: Sequence[Truth], weights: RewardWeights, similarity: Similarity
+    completions: Sequence[Any], truths: Sequence[GroundTruth], weights: RewardWeights, similarity: Similarity
 ) -> list[ScoredAnswer]:
     """Each completion's answer with its reward."""
     return [
@@ -41,14 +39,14 @@ def score_batch(
     ]
 
 
-def truth_of(item: Any) -> Truth:
-    """A truth, given as one or as its text.
+def truth_of(item: Any) -> GroundTruth:
+    """Ground truth, given as a `Truth` or as its text.
 
     Raises:
-        DataError: the text is no truth.
+        DataError: the text is not what `Truth.to_json` writes.
         SettingsError: it is something else.
     """
-    if isinstance(item, Truth):
+    if isinstance(item, GroundTruth):
         return item
     if isinstance(item, str):
         return _parsed(item)
@@ -56,8 +54,8 @@ def truth_of(item: Any) -> Truth:
 
 
 @lru_cache(maxsize=4096)  # every answer of a group, and every epoch, has the same
-def _parsed(text: str) -> Truth:
-    return Truth.from_json(text)
+def _parsed(text: str) -> GroundTruth:
+    return GroundTruth.from_json(text)
 
 
 def text_of(completion: Any) -> str:

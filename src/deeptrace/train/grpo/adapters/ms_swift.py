@@ -18,9 +18,7 @@ from typing import Any, ClassVar
 
 from deeptrace.metrics.text import rouge_l
 from deeptrace.train.grpo.adapters.columns import batch_truths, score_batch
-from deeptrace.train.grpo.credit import Similarity
-from deeptrace.train.grpo.rewards import DEFAULT_WEIGHTS
-from deeptrace.train.grpo.weights import RewardWeights
+from deeptrace.train.grpo.reward import DEFAULT_WEIGHTS, RewardWeights, Similarity
 
 __all__ = ["GroundedORM"]
 
@@ -29,8 +27,8 @@ class GroundedORM:
     """The grounded reward as an outcome reward model.
 
     Attributes:
-        column: which column holds the truths.
-        weights, similarity: see `rewards.score_answer`.
+        column: name of the column with the ground truth.
+        weights, similarity: see `reward.score_answer`.
     """
 
     column: ClassVar[str] = "truth"

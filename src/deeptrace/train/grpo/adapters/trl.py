@@ -18,10 +18,8 @@ from typing import Any
 from deeptrace.errors import SettingsError
 from deeptrace.metrics.text import rouge_l
 from deeptrace.train.grpo.adapters.columns import batch_truths, score_batch
-from deeptrace.train.grpo.credit import Similarity
 from deeptrace.train.grpo.diagnostics import diagnose
-from deeptrace.train.grpo.rewards import DEFAULT_WEIGHTS, PARTS
-from deeptrace.train.grpo.weights import RewardWeights
+from deeptrace.train.grpo.reward import DEFAULT_WEIGHTS, PARTS, RewardWeights, Similarity
 
 __all__ = ["grounded_reward_function", "part_reward_function"]
 
@@ -32,8 +30,8 @@ def grounded_reward_function(
     """The whole reward, for `reward_funcs`.
 
     Args:
-        column: the dataset's column of truths.
-        weights, similarity: see `rewards.score_answer`.
+        column: the dataset's column of ground truth.
+        weights, similarity: see `reward.score_answer`.
     """
 
     def grounded_reward(

@@ -20,11 +20,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from deeptrace.errors import SettingsError
-from deeptrace.trace import Label
+from deeptrace.schema import Label
 from deeptrace.train.grpo.adapters.columns import truth_of
 from deeptrace.train.grpo.diagnostics import FULL_FRAME
-from deeptrace.train.grpo.rewards import score_answer
-from deeptrace.train.grpo.weights import RewardWeights
+from deeptrace.train.grpo.reward import RewardWeights, score_answer
 
 __all__ = ["compute_score"]
 
@@ -45,7 +44,7 @@ def compute_score(
         weights: changes to `RewardWeights`.
 
     Raises:
-        DataError, SettingsError: the ground truth or the weights make no sense.
+        DataError, SettingsError: the ground truth or the weights are invalid.
     """
     try:
         chosen = RewardWeights(**dict(weights or {}))

@@ -1,0 +1,1 @@
+"""The benchmark: ground truth, runs, the LLM judge, tables, significance, the leaderboard."""

@@ -1,0 +1,1 @@
+"""Language models as detectors, and what the ways of running them share."""

@@ -1,0 +1,1 @@
+"""How a detector meets many clips: inline, in processes, in threads, in batches."""

@@ -1,0 +1,1 @@
+"""Files that survive: atomic writes, JSON lines, run folders, fingerprints."""

@@ -1,0 +1,1 @@
+"""Pages for people: a detection run, a benchmark run, an audit."""

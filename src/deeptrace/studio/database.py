@@ -1,0 +1,199 @@
+"""The studio's tables, and connections to them: SQLite with a write-ahead log, or PostgreSQL.
+
+Times are seconds since 1970. Nothing of `answers` and `edits` is ever changed or removed: what counts is the last one.
+`alembic` keeps the schema; see `migrations`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from deeptrace.errors import MissingExtraError, SettingsError
+from deeptrace.urls import public_url
+
+try:
+    import sqlalchemy as sa
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy.engine import Connection
+except ImportError as error:
+    raise MissingExtraError("deeptrace studio", "studio") from error
+
+__all__ = ["Database", "annotated", "answers", "clips", "edits", "jobs", "metadata", "now", "verdicts"]
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+clips = sa.Table(
+    "clips",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(1024), nullable=False, index=True),
+    sa.Column("path", sa.Text, nullable=False, unique=True),
+    sa.Column("origin", sa.String(16), nullable=False),
+    sa.Column("added_at", sa.Float, nullable=False),
+    # what preparing finds
+    sa.Column("state", sa.String(16), nullable=False, server_default="queued"),
+    sa.Column("error", sa.Text),
+    sa.Column("sha256", sa.String(64)),
+    sa.Column("media", sa.JSON),
+    sa.Column("times_s", sa.JSON),
+    sa.Column("mime", sa.String(64)),
+    sa.Column("play", sa.String(16)),
+    sa.Column("play_note", sa.Text),
+    # of the newest verdict, for lists
+    sa.Column("verdict_id", sa.Integer),
+    sa.Column("outcome", sa.String(32), index=True),
+    sa.Column("decision", sa.String(16), index=True),
+    sa.Column("p_fake", sa.Float, index=True),
+    sa.Column("kinds", sa.Text, nullable=False, server_default=""),
+    # of the newest answer and the annotation, for lists
+    sa.Column("says", sa.String(16), index=True),
+    sa.Column("answer_label", sa.String(8)),
+    sa.Column("traces", sa.Integer),
+)
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("clip_id", sa.Integer, sa.ForeignKey("clips.id"), nullable=False, index=True),
+    sa.Column("made_at", sa.Float, nullable=False),
+    sa.Column("detector", sa.String(256), nullable=False),
+    sa.Column("verdict", sa.JSON, nullable=False),
+    sa.Column("curves", sa.JSON, nullable=False),
+    sa.Column("has_heat", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("clip_id", sa.Integer, sa.ForeignKey("clips.id"), nullable=False, index=True),
+    sa.Column("task", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, server_default="queued", index=True),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("owner", sa.String(64)),
+    sa.Column("leased_until", sa.Float),
+    sa.Column("error", sa.Text),
+    sa.Column("made_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+)
+answers = sa.Table(
+    "answers",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("client_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("clip_id", sa.Integer, sa.ForeignKey("clips.id"), nullable=False, index=True),
+    sa.Column("verdict_id", sa.Integer),
+    sa.Column("author", sa.String(128), nullable=False),
+    sa.Column("said_at", sa.Float, nullable=False),
+    sa.Column("says", sa.String(16), nullable=False),
+    sa.Column("label", sa.String(8)),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+)
+annotated = sa.Table(
+    "annotations",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("clip_id", sa.Integer, sa.ForeignKey("clips.id"), nullable=False),
+    sa.Column("author", sa.String(128), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("objects", sa.JSON, nullable=False),
+    sa.Column("imported_rows", sa.JSON),
+    sa.Column("changed_at", sa.Float, nullable=False),
+    sa.UniqueConstraint("clip_id", "author"),
+)
+edits = sa.Table(
+    "edits",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("client_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("annotation_id", sa.Integer, sa.ForeignKey("annotations.id"), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("author", sa.String(128), nullable=False),
+    sa.Column("made_at", sa.Float, nullable=False),
+    sa.Column("object_id", sa.String(64), nullable=False),
+    sa.Column("before", sa.JSON),
+    sa.Column("after", sa.JSON),
+    sa.UniqueConstraint("annotation_id", "version"),
+)
+
+
+def now() -> float:
+    """Seconds since 1970."""
+    return time.time()
+
+
+class Database:
+    """Connections to the tables; used from any thread.
+
+    Args:
+        url: SQLAlchemy's; `sqlite:///PATH` or `postgresql+psycopg://USER@HOST/NAME`.
+
+    Raises:
+        SettingsError: there is no such database, or it was made by a newer deeptrace.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            self.engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+            if self.engine.dialect.name == "sqlite":
+                Path(str(self.engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
+                _prepare_sqlite(self.engine)
+            self.migrate("head")
+        except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
+            why = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            raise SettingsError(f"database {public_url(url)}", f"cannot be used ({why})") from None
+
+    def migrate(self, revision: str) -> None:
+        """Bring the schema to a revision: "head" for this version's, "base" for none at all."""
+        config = Config()
+        config.set_main_option("script_location", str(files("deeptrace.studio") / "migrations"))
+        with self.engine.connect() as connection:
+            config.attributes["connection"] = connection
+            (command.downgrade if revision == "base" else command.upgrade)(config, revision)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state of the tables."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection whose changes are on the disk when the block ends well, and none of them when not."""
+        with self.engine.connect() as connection:
+            connection = connection.execution_options(studio_writes=True)
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(engine: Any) -> None:
+    def connected(raw: Any, _record: Any) -> None:
+        raw.isolation_level = None  # transactions are begun below
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=20000"):
+            raw.execute(f"PRAGMA {pragma}")
+
+    def begun(connection: Any) -> None:
+        # One that reads first and writes later could find that another has written in between.
+        writes = connection.get_execution_options().get("studio_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    sa.event.listen(engine, "connect", connected)
+    sa.event.listen(engine, "begin", begun)

@@ -1,0 +1,199 @@
+"""What people said, as data: answers and annotations as RewardData and back, verdicts as CSV and JSON lines.
+
+RewardData is what `deeptrace eval`, `train tracenet` and `audit` read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from deeptrace.data import rows_of_sample, samples_of_rows
+from deeptrace.data.reward_row import RewardRow
+from deeptrace.geometry import Box, Keyframe, hull
+from deeptrace.io.csv_cells import csv_cell
+from deeptrace.schema import Label, Media, Sample, Trace
+from deeptrace.studio.annotations import CLIP, ClipFacts, Edit, EditBody, Key, TraceObject, add_edits, read_object
+from deeptrace.studio.database import Database, annotated, answers, clips, verdicts
+
+__all__ = ["import_rows", "labelled_rows", "labelled_samples", "verdict_lines", "verdicts_csv"]
+
+_CSV = (
+    "video",
+    "sha256",
+    "outcome",
+    "decision",
+    "label",
+    "p_fake",
+    "traces",
+    "kinds",
+    "detector",
+    "answer",
+    "answer_label",
+    "note",
+)
+
+
+def labelled_samples(database: Database, *, author: str, below: Path | None = None) -> list[Sample]:
+    """One sample a clip that somebody annotated or answered, by name.
+
+    A clip's label is what its annotation says, else what the last answer says, else FAKE where traces are marked; clips
+    that nobody could tell are left out.
+
+    Args:
+        database: of the studio.
+        author: whose annotations.
+        below: folder that paths are made relative to where they lie in it.
+    """
+    with database.reading() as connection:
+        said = {row.clip_id: row.label for row in connection.execute(sa.select(answers).order_by(answers.c.id))}
+        drawn = {
+            row.clip_id: row for row in connection.execute(sa.select(annotated).where(annotated.c.author == author))
+        }
+        rows = connection.execute(sa.select(clips).where(clips.c.media.is_not(None)).order_by(clips.c.name, clips.c.id))
+        found = [_sample(row, drawn.get(row.id), said.get(row.id), below) for row in rows]
+    return [sample for sample in found if sample is not None]
+
+
+def labelled_rows(database: Database, *, author: str, below: Path | None = None) -> list[dict[str, Any]]:
+    """The same as RewardData's rows."""
+    return [row for sample in labelled_samples(database, author=author, below=below) for row in rows_of_sample(sample)]
+
+
+def _sample(clip: Any, annotation: Any, answered: str | None, below: Path | None) -> Sample | None:
+    objects = [] if annotation is None else [read_object(value) for value in annotation.objects.values()]
+    traces = [trace_of(value) for value in objects if isinstance(value, TraceObject)]
+    traces.sort(key=lambda trace: (trace.onset_s is None, trace.onset_s or 0.0))
+    stated = next((value.label for value in objects if isinstance(value, ClipFacts)), None)
+    label = stated or (Label(answered) if answered else None) or (Label.FAKE if traces else None)
+    if label is None:
+        return None
+    path = clip.path if below is None else _relative(clip.path, below)
+    imported = [] if annotation is None else annotation.imported_rows or []
+    if imported:
+        first = RewardRow(imported[0])
+        known = {"video_id": first.video_id, "path": first.path, "source": first.source, "split": first.split}
+        extra = {"rows": imported}
+        media = first.media or Media.model_validate(clip.media)
+        return Sample(label=label, prompt=first.prompt, media=media, traces=tuple(traces), extra=extra, **known)
+    media = Media.model_validate(clip.media)
+    return Sample(video_id=clip.name, path=path, label=label, media=media, traces=tuple(traces))
+
+
+def trace_of(value: TraceObject) -> Trace:
+    """An annotated object as a trace; a single keyframe is a box that stands still."""
+    keys = [Keyframe(time_s=key.time_s, box=Box.from_fractions(*key.box)) for key in value.keys]
+    return Trace(
+        categories=tuple(value.kinds),
+        onset_s=value.onset_s,
+        offset_s=value.offset_s,
+        box=hull(key.box for key in keys) if keys else None,
+        keyframes=tuple(keys) if len(keys) > 1 else (),
+        explanation=value.explanation,
+    )
+
+
+def object_of(trace: Trace, *, by: str = "person") -> TraceObject:
+    """The other way round."""
+    keys = [Key(time_s=key.time_s, box=key.box.as_tuple()) for key in trace.keyframes]
+    if not keys and trace.box is not None:
+        keys = [Key(time_s=trace.onset_s or 0.0, box=trace.box.as_tuple())]
+    return TraceObject(
+        kinds=list(trace.categories),
+        onset_s=trace.onset_s,
+        offset_s=trace.offset_s,
+        keys=keys,
+        explanation=trace.explanation,
+        by="detector" if by == "detector" else "person",
+    )
+
+
+def _relative(path: str, below: Path) -> str:
+    base = str(below.absolute())
+    return os.path.relpath(path, base).replace(os.sep, "/") if path.startswith(base + os.sep) else path
+
+
+def import_rows(database: Database, rows: Sequence[dict[str, Any]], *, author: str) -> dict[str, Any]:
+    """Bring RewardData's rows in as an author's annotations, for the clips that are here by path, name or id.
+
+    An annotation that is there already is left alone.
+
+    Returns:
+        `{"imported": clips, "traces": of them, "unmatched": names, "kept": clips that had an annotation}`.
+
+    Raises:
+        DataError: a row is invalid.
+    """
+    samples = samples_of_rows(RewardRow(row, f"row {number}") for number, row in enumerate(rows, 1))
+    report: dict[str, Any] = {"imported": 0, "traces": 0, "unmatched": [], "kept": 0}
+    with database.reading() as connection:
+        known: dict[str, int] = {}
+        for clip_id, name, path in connection.execute(sa.select(clips.c.id, clips.c.name, clips.c.path)):
+            known |= {path: clip_id, name: clip_id}
+            known.setdefault(Path(name).stem, clip_id)
+        busy = set(connection.scalars(sa.select(annotated.c.clip_id).where(annotated.c.author == author)))
+    for sample in samples:
+        clip_id = next((known[key] for key in (sample.path, sample.video_id) if key in known), None)
+        if clip_id is None:
+            report["unmatched"].append(sample.path or sample.video_id)
+        elif clip_id in busy:
+            report["kept"] += 1
+        else:
+            _import(database, clip_id, author, sample)
+            report["imported"] += 1
+            report["traces"] += len(sample.traces)
+    return report
+
+
+def _import(database: Database, clip_id: int, author: str, sample: Sample) -> None:
+    made = [Edit(id=uuid.uuid4().hex, object=CLIP, after=ClipFacts(label=sample.label, done=True))]
+    made += [Edit(id=uuid.uuid4().hex, object=uuid.uuid4().hex, after=object_of(trace)) for trace in sample.traces]
+    for first in range(0, len(made), 500):
+        add_edits(database, clip_id, author, EditBody(version=first, edits=made[first : first + 500]))
+    with database.writing() as connection:
+        this = (annotated.c.clip_id == clip_id) & (annotated.c.author == author)
+        connection.execute(sa.update(annotated).where(this).values(imported_rows=sample.extra.get("rows")))
+
+
+def verdict_lines(database: Database) -> Iterator[dict[str, Any]]:
+    """The newest verdict of each clip, by name, in the contract's format."""
+    with database.reading() as connection:
+        query = sa.select(verdicts.c.verdict).join(clips, clips.c.verdict_id == verdicts.c.id).order_by(clips.c.name)
+        yield from (row.verdict for row in connection.execute(query))
+
+
+def verdicts_csv(database: Database) -> str:
+    """A table of all clips: names, SHA-256 of their bytes, verdicts and answers. Cells are no formulas."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(_CSV)
+    with database.reading() as connection:
+        notes = {row.clip_id: row.note for row in connection.execute(sa.select(answers).order_by(answers.c.id))}
+        query = sa.select(clips, verdicts.c.verdict, verdicts.c.detector).outerjoin(
+            verdicts, clips.c.verdict_id == verdicts.c.id
+        )
+        for row in connection.execute(query.order_by(clips.c.name, clips.c.id)):
+            said = row.verdict or {}
+            cells = (
+                row.name,
+                row.sha256 or "",
+                row.outcome or row.state,
+                row.decision or "",
+                said.get("label") or "",
+                "" if row.p_fake is None else f"{row.p_fake:.4f}",
+                len(said.get("traces", ())),
+                row.kinds.strip(),
+                row.detector or "",
+                row.says or "",
+                row.answer_label or "",
+                notes.get(row.id, ""),
+            )
+            table.writerow([csv_cell(cell) for cell in cells])
+    return text.getvalue()

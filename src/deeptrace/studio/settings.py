@@ -1,0 +1,106 @@
+"""How a studio is set up: what it shows, where it keeps its work, what a clip may cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deeptrace.detectors import DEFAULT_DETECTOR
+from deeptrace.errors import SettingsError
+from deeptrace.inference.results import VERDICTS
+from deeptrace.server import Limits, ServeSettings
+
+__all__ = ["STORE", "StudioSettings", "studio_limits"]
+
+STORE = ".deeptrace-studio"
+"""The folder, inside the one that is shown, that keeps answers, annotations and pictures."""
+
+_MIB = 1 << 20
+
+
+def studio_limits(*, max_mb: float = 1024, max_seconds: float = 3600, clip_timeout: float = 600) -> Limits:
+    """The server's limits, wide enough for a person's own clips.
+
+    Args:
+        max_mb: largest upload, in MiB.
+        max_seconds: longest clip.
+        clip_timeout: longest time for one detection, in seconds.
+    """
+    size = round(max_mb * _MIB)
+    return Limits(
+        clip_bytes=size,
+        request_bytes=size,
+        body_bytes=2 * size,
+        pixels=8192 * 4320,
+        frames=400_000,
+        duration_s=max_seconds,
+        clip_s=clip_timeout,
+        map_values=512 * _MIB,
+    )
+
+
+@dataclass(frozen=True)
+class StudioSettings:
+    """One studio.
+
+    Attributes:
+        place: folder of videos or of a detection run; None for an empty studio that clips are brought to.
+        store: folder that keeps its work; None for `STORE` inside `place`, or in the current folder.
+        database: SQLAlchemy's URL of another database than SQLite in `store`.
+        detector: its name.
+        detector_settings: of the detector.
+        workers: detecting processes.
+        roots: further folders whose files may be named in the page.
+        hosts: hosts whose URLs may be named in the page; see `ServeSettings.hosts`.
+        private_addresses: whether those hosts may have addresses of the local network.
+        author: name that answers and annotations carry.
+        limits: what a clip may cost.
+    """
+
+    place: Path | None = None
+    store: Path | None = None
+    database: str | None = None
+    detector: str = DEFAULT_DETECTOR
+    detector_settings: Mapping[str, Any] = field(default_factory=dict)
+    workers: int = 1
+    roots: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    private_addresses: bool = False
+    author: str = "me"
+    limits: Limits = field(default_factory=studio_limits)
+
+    def __post_init__(self) -> None:
+        if self.place is not None and not self.place.is_dir():
+            mend = "Name a folder of videos, or of a run that `deeptrace detect --out` made."
+            raise SettingsError(str(self.place), "is not a folder", mend)
+        if self.workers < 1:
+            raise SettingsError("workers", f"expected at least 1 but got {self.workers}")
+
+    @property
+    def home(self) -> Path:
+        """The folder that keeps its work."""
+        return self.store if self.store is not None else (self.place or Path.cwd()) / STORE
+
+    @property
+    def database_url(self) -> str:
+        """Where answers and annotations are."""
+        return self.database or f"sqlite:///{(self.home / 'studio.sqlite').absolute()}"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether `place` holds the verdicts of a detection run."""
+        return self.place is not None and (self.place / VERDICTS).is_file()
+
+    @property
+    def inputs(self) -> ServeSettings:
+        """What the page may name, in the server's terms."""
+        own = () if self.place is None or self.is_run else (os.fspath(self.place),)
+        return ServeSettings(
+            roots=(*own, *self.roots),
+            hosts=self.hosts,
+            private_addresses=self.private_addresses,
+            limits=self.limits,
+        )

@@ -1,0 +1,43 @@
+// The studio's pages, by their address.
+import { html, render, useLayoutEffect, useState } from "./vendor/htm-preact.js";
+import { learnKinds } from "./kinds.js";
+import { AddForm, AddSheet, useDropping } from "./add.js";
+import { Annotate } from "./annotate.js";
+import { ClipView } from "./clip.js";
+import { Bar, Help, go, typing, useAddress, useStudio } from "./shell.js";
+import { Triage } from "./triage.js";
+
+function App() {
+  const address = useAddress(), studio = useStudio();
+  const [sheet, setSheet] = useState("");
+  const { over, said } = useDropping();
+  if (studio) learnKinds(studio.kinds);
+  const [, page, id] = address.split("?")[0].split("/");
+  useLayoutEffect(() => {
+    const heard = (event) => {
+      if (event.key === "?" && !typing(event)) setSheet("help");
+      if (event.key === "e" && page === "clip" && !typing(event) && !event.ctrlKey && !event.metaKey) go(`/annotate/${id}`);
+    };
+    addEventListener("keydown", heard);
+    return () => removeEventListener("keydown", heard);
+  });
+  return html`
+    <a class="skip" href="#main">Skip to the clip</a>
+    <${Bar} studio=${studio} page=${page || "triage"} onAdd=${() => setSheet("add")} onHelp=${() => setSheet("help")} />
+    ${studio && page === "annotate" && html`<${Annotate} key=${id} id=${Number(id)} />`}
+    ${studio && page === "clip" && html`<main id="main" class="single"><${ClipView} key=${id} id=${Number(id)} /></main>`}
+    ${studio && page !== "annotate" && page !== "clip" && (studio.clips.all ? html`<${Triage} address=${address} studio=${studio} />` : html`<${Welcome} studio=${studio} />`)}
+    ${sheet === "help" && html`<${Help} onClose=${() => setSheet("")} />`}
+    ${sheet === "add" && html`<${AddSheet} studio=${studio} onClose=${() => setSheet("")} />`}
+    ${over && html`<div class="dropping" aria-hidden="true"><p>Drop to analyse</p></div>`}
+    ${said && html`<p class="toast" role="status">${said}</p>`}`;
+}
+
+const Welcome = ({ studio }) => html`
+  <main id="main" class="welcome">
+    <h1>Is this video AI-generated?</h1>
+    <p>And if it looks so: where, when, which kind and why. Everything stays on this machine.</p>
+    <${AddForm} studio=${studio} />
+  </main>`;
+
+render(html`<${App} />`, document.getElementById("app"));

@@ -1,0 +1,1 @@
+"""Degradations and crops, with what they do to annotations."""

@@ -288,6 +288,27 @@ def test_fifty_clips_are_triaged_by_keyboard_alone(studio: Start, fifty: Path, t
     assert one.get(f"/api/clips/{disagreed[0]['id']}")["note"] == "jad: a real square"
 
 
+def test_an_answer_given_while_another_is_on_its_way_is_sent_too(studio: Start, squares: Path, visit) -> None:
+    one = studio(place=squares)
+    one.settle()
+    number = clip_id(one, "constant.mp4")
+    page = visit(one, f"/clip/{number}")
+    page.locator(".answer").wait_for()
+    held: list[Any] = []
+    page.route("**/answers", lambda route: route.continue_() if held else held.append(route))
+    page.keyboard.press("a")
+    deadline = time.monotonic() + 30
+    while not held:
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(20)
+    page.keyboard.press("u")
+    page.wait_for_timeout(300)  # the browser's database has it
+    held[0].continue_()
+    while one.get(f"/api/clips/{number}")["says"] != "unsure":
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(20)
+
+
 def test_filters_search_and_the_back_button(studio: Start, fifty: Path, visit) -> None:
     one = studio(place=fifty)
     page = visit(one, "/triage")

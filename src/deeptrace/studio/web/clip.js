@@ -1,7 +1,7 @@
 // One clip: the picture, what the detector says of it, and what a person says of that.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { ask, newId, post } from "./api.js";
-import { confirm, everything, keep } from "./outbox.js";
+import { confirm, keep, pending } from "./outbox.js";
 import { colourOf, drawn, meaningOf } from "./kinds.js";
 import { Player } from "./player.js";
 import { Controls, Curves, Stage, Timeline, traceLine } from "./stage.js";
@@ -73,8 +73,13 @@ export async function answer(clip, says, note) {
 }
 let sending = null;
 export function sendAnswers() {
-  sending = sending || (async () => {
-    for (const record of (await everything()).filter((one) => one.channel === "answers")) {
+  sending = sending || sendAll().catch(() => setTimeout(sendAnswers, 3000)).finally(() => { sending = null; dispatchEvent(new Event("answers-sent")); });
+  return sending;
+}
+async function sendAll() {
+  // Looked for again until there is none: an answer given while others are under way is not among those found before.
+  for (let records; (records = await pending("answers")).length;) {
+    for (const record of records) {
       try {
         await post(record.path, record.body);
       } catch (error) {
@@ -82,8 +87,7 @@ export function sendAnswers() {
       }
       await confirm([record.number]);
     }
-  })().catch(() => setTimeout(sendAnswers, 3000)).finally(() => { sending = null; dispatchEvent(new Event("answers-sent")); });
-  return sending;
+  }
 }
 addEventListener("online", sendAnswers);
 

@@ -26,7 +26,6 @@ async function inStore(mode, work) {
 /** Keep a record until it is confirmed; its number. */
 export const keep = (channel, record) => inStore("readwrite", (store) => store.add({ channel, ...record }));
 export const pending = (channel) => inStore("readonly", (store) => store.index("channel").getAll(channel));
-export const everything = () => inStore("readonly", (store) => store.getAll());
 export const confirm = (numbers) => inStore("readwrite", (store) => {
   let last = null;
   for (const number of numbers) last = store.delete(number);

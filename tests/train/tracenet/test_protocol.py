@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 from tests.needs import needs
 
 needs("sklearn")
+
+from sklearn.metrics import roc_auc_score  # noqa: E402
 
 from deeptrace.train.tracenet.clips import Clip, Kind  # noqa: E402
 from deeptrace.train.tracenet.config import TraceNetConfig  # noqa: E402

@@ -32,7 +32,7 @@ def test_help_costs_little_more_than_its_libraries() -> None:
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     # Processor time, because a busy machine makes everything late; beside that of the libraries, the least of three of
-    # each, because neighbours in the caches make even that longer. About 2.4 times as much, most of it for the page itself.
+    # each, because neighbours in the caches make even that longer. About 2.4 times as much, for the page itself.
     libraries = min(cost("-c", "import typer, rich.console, rich.table, rich.panel") for _ in range(3))
     assert min(cost("-m", "deeptrace.cli.main", "--help") for _ in range(3)) < 4 * libraries
 

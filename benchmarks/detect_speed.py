@@ -27,7 +27,7 @@ from typing import NamedTuple
 import cv2
 
 from deeptrace.detectors import load_detector
-from deeptrace.detectors.tracenet.appearance import appearance_statistics
+from deeptrace.detectors.tracenet.appearance import shipped_appearance
 from deeptrace.detectors.tracenet.evidence import evidence_of
 from deeptrace.detectors.tracenet.model import SegmentKeeper, TraceNetModel
 from deeptrace.detectors.tracenet.texture import texture_statistics
@@ -128,7 +128,7 @@ def breakdown(path: Path, name: str, detector: str, rounds: int) -> None:
         "decode and shrink": decode,
         "evidence maps": lambda: list(evidence_of(frames)),
         "texture statistics": lambda: [texture_statistics([pictures[t] for t in w.times_s]) for w in windows],
-        "appearance statistics": lambda: [appearance_statistics([pictures[t] for t in w.times_s]) for w in windows],
+        "appearance statistics": lambda: [shipped_appearance()([pictures[t] for t in w.times_s]) for w in windows],
         "nets": lambda: [model.score(window) for window in windows],
         "tubes": tubes,
     }

@@ -54,6 +54,9 @@ def tracenet(
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Use this data instead of the config's.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write here instead of the config's folder.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Number of processes, instead of the config's.")] = None,
+    appearance: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Read appearance off this image encoder, an ONNX file.")
+    ] = None,
 ) -> None:
     """Train TraceNet: measure the clips, cross-fit, calibrate, fit on everything, export.
 
@@ -63,7 +66,9 @@ def tracenet(
 
     _check_installed("train tracenet", "train", "torch")
     with _training() as show:
-        settings = TraceNetConfig.read(config, **_given(data=data, out=out, workers=workers))
+        settings = TraceNetConfig.read(
+            config, **_given(data=data, out=out, workers=workers, appearance=appearance and str(appearance))
+        )
         show("loading torch")
         from deeptrace.train.tracenet.run import train_tracenet
 

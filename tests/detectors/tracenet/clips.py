@@ -134,3 +134,45 @@ def write_model(folder: Path, weights: bytes, **changes: object) -> None:
     }  # fmt: skip
     (folder / MODEL_NAME).write_bytes(weights)
     (folder / CARD_NAME).write_text(json.dumps(card | changes))
+
+
+def write_encoder(
+    path: Path,
+    *,
+    batch: int | str = "n",
+    side: int | str = 54,
+    output: str = "vector",
+    of_bytes: bool = False,
+    channels: int = 3,
+    wide: int | None = None,
+    second_input: bool = False,
+) -> Path:
+    """An image encoder that says how red, green and blue a picture is: as a map, as tokens or as one vector."""
+    onnx = needs("onnx")
+    from onnx import TensorProto, helper
+
+    sides = [side, side if wide is None else wide]
+    shape = [batch, *sides, channels] if of_bytes else [batch, channels, *sides]
+    kind = TensorProto.UINT8 if of_bytes else TensorProto.FLOAT
+    inputs = [helper.make_tensor_value_info("pictures", kind, shape)]
+    if second_input:
+        inputs.append(helper.make_tensor_value_info("words", TensorProto.FLOAT, [1]))
+    nodes = [helper.make_node("Cast", ["pictures"], ["floats"], to=TensorProto.FLOAT)]
+    nodes.append(
+        helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2])
+        if of_bytes
+        else helper.make_node("Identity", ["floats"], ["planes"])
+    )
+    nodes.append(helper.make_node("AveragePool", ["planes"], ["map"], kernel_shape=[18, 18], strides=[18, 18]))
+    nodes += [
+        helper.make_node("Reshape", ["map", "flat"], ["columns"]),
+        helper.make_node("Transpose", ["columns"], ["tokens"], perm=[0, 2, 1]),
+        helper.make_node("ReduceMean", ["tokens"], ["vector"], axes=[1], keepdims=0),
+    ]
+    rank = {"map": 4, "tokens": 3, "vector": 2}[output]
+    value = helper.make_tensor_value_info(output, TensorProto.FLOAT, [None] * rank)
+    flat = onnx.numpy_helper.from_array(np.array([0, channels, -1]), "flat")
+    graph = helper.make_graph(nodes, "colours", inputs, [value], [flat])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path

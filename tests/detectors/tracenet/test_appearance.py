@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from tests.detectors.tracenet.clips import panning, textured
+from tests.detectors.tracenet.clips import panning, textured, write_encoder
 
 from deeptrace.detectors.tracenet import appearance
 from deeptrace.detectors.tracenet.appearance import (
     BACKBONE_NAME,
     DIMENSIONS,
     SIDE,
-    appearance_statistics,
+    AppearanceNet,
+    EncoderFacts,
+    shipped_appearance,
     shipped_folder,
 )
 from deeptrace.detectors.tracenet.texture import central_square
@@ -20,7 +23,7 @@ from deeptrace.errors import ModelError
 
 def test_statistics_are_finite_and_the_same_again() -> None:
     frames = list(panning(6, 256, 320))
-    first, again = appearance_statistics(frames), appearance_statistics(frames)
+    first, again = shipped_appearance()(frames), shipped_appearance()(frames)
     assert first.shape == (DIMENSIONS,)
     assert first.dtype == np.float32
     assert np.isfinite(first).all()
@@ -33,7 +36,7 @@ def test_only_the_central_square_counts() -> None:
     other = frames.copy()
     edge = (400 - SIDE) // 2
     other[:, :, :edge] = textured(5, 256, edge)
-    np.testing.assert_array_equal(appearance_statistics(list(other)), appearance_statistics(list(frames)))
+    np.testing.assert_array_equal(shipped_appearance()(list(other)), shipped_appearance()(list(frames)))
 
 
 def test_two_moments_are_looked_at() -> None:
@@ -42,9 +45,9 @@ def test_two_moments_are_looked_at() -> None:
     changed[4] = textured(9, 256, 256)
     ignored = frames.copy()
     ignored[10] = textured(9, 256, 256)
-    wanted = appearance_statistics(list(frames))
-    assert np.abs(appearance_statistics(list(changed)) - wanted).max() > 0.01
-    np.testing.assert_array_equal(appearance_statistics(list(ignored)), wanted)
+    wanted = shipped_appearance()(list(frames))
+    assert np.abs(shipped_appearance()(list(changed)) - wanted).max() > 0.01
+    np.testing.assert_array_equal(shipped_appearance()(list(ignored)), wanted)
 
 
 def test_the_net_and_its_licence_are_shipped_together() -> None:
@@ -59,9 +62,65 @@ def test_a_missing_or_damaged_net_is_named(
     if content is not None:
         (tmp_path / BACKBONE_NAME).write_bytes(content)
     monkeypatch.setattr(appearance, "shipped_folder", lambda: tmp_path)
-    appearance._backbone.cache_clear()
+    shipped_appearance.cache_clear()
     try:
-        with pytest.raises(ModelError, match=BACKBONE_NAME):
-            appearance_statistics(list(panning(4, 256, 256)))
+        with pytest.raises(ModelError, match=BACKBONE_NAME) as caught:
+            shipped_appearance()
+        assert "Reinstall deeptrace." in str(caught.value)
     finally:
-        appearance._backbone.cache_clear()
+        shipped_appearance.cache_clear()
+
+
+# -- encoders of one's own ---------------------------------------------------------------------------------------------
+
+
+def reference(frames: np.ndarray, side: int, mean: float, std: float) -> np.ndarray:
+    """Mean of red, green and blue of the two squares, after normalisation; resizing by area keeps means."""
+    squares = [central_square(frames[at]) for at in (round((len(frames) - 2) * share) for share in (0.2, 0.8))]
+    return (np.mean([square.mean(axis=(0, 1)) for square in squares], axis=0) / 255 - mean) / std
+
+
+@pytest.mark.parametrize("batch", ["n", 2, 1])
+@pytest.mark.parametrize("output", ["map", "tokens", "vector"])
+def test_encoders_of_every_shape_are_read(batch: int | str, output: str, tmp_path: Path) -> None:
+    path = write_encoder(tmp_path / "encoder.onnx", batch=batch, output=output)
+    net = AppearanceNet(path, EncoderFacts(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
+    frames = panning(24, 256, 320)
+    assert net.dimensions == 3
+    np.testing.assert_allclose(net(list(frames)), reference(frames, 54, 0.5, 0.25), atol=0.01)
+
+
+def test_an_encoder_of_bytes_and_free_size_is_read(tmp_path: Path) -> None:
+    path = write_encoder(tmp_path / "bytes.onnx", batch="n", output="map", side="s", of_bytes=True)
+    frames = panning(24, 256, 320)
+    said = AppearanceNet(path)(list(frames))
+    np.testing.assert_allclose(said, reference(frames, 224, 0.0, 1.0) * 255, atol=2.0)
+
+
+def test_the_file_is_the_one_that_its_card_describes(tmp_path: Path) -> None:
+    path = write_encoder(tmp_path / "encoder.onnx")
+    with pytest.raises(ModelError, match="not the one that its card describes"):
+        AppearanceNet(path, EncoderFacts(sha256="0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"channels": 1}, "three colours"),
+        ({"batch": 7}, "1 or 2 at a time"),
+        ({"wide": 60}, "square pictures"),
+        ({"second_input": True}, "expected one input"),
+    ],
+)
+def test_what_is_no_image_encoder_is_refused_by_name(changes: dict[str, Any], wanted: str, tmp_path: Path) -> None:
+    path = write_encoder(tmp_path / "encoder.onnx", **changes)
+    with pytest.raises(ModelError, match=wanted) as caught:
+        AppearanceNet(path)
+    assert "encoder.onnx" in str(caught.value)
+
+
+def test_an_encoder_that_says_no_number_is_refused(tmp_path: Path) -> None:
+    path = write_encoder(tmp_path / "encoder.onnx")
+    net = AppearanceNet(path, EncoderFacts(std=(0.0, 1.0, 1.0)))
+    with pytest.raises(ModelError, match="no number"), np.errstate(divide="ignore", invalid="ignore"):
+        net(list(panning(4, 256, 256)))

@@ -41,8 +41,12 @@ class Counted(Video):
 @pytest.fixture
 def quick_texture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics of texture and appearance have tests of their own; here only who gets them matters."""
-    for name in ("texture_statistics", "appearance_statistics"):
-        monkeypatch.setattr(windows, name, lambda frames: np.array([len(frames)], np.float32))
+
+    def count(frames: Any) -> Any:
+        return np.array([len(frames)], np.float32)
+
+    monkeypatch.setattr(windows, "texture_statistics", count)
+    monkeypatch.setattr(windows, "shipped_appearance", lambda: count)
 
 
 @pytest.mark.usefixtures("quick_texture")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.detectors.tracenet.clips import write_encoder
 from tests.needs import needs
 from tests.train.tracenet.made import make_data, write_clip
 
@@ -18,7 +20,7 @@ from deeptrace.detectors.tracenet.appearance import shipped_folder  # noqa: E402
 from deeptrace.errors import DataError, ModelError, SettingsError  # noqa: E402
 from deeptrace.io.run_store import hold_folder  # noqa: E402
 from deeptrace.schema import Outcome  # noqa: E402
-from deeptrace.train.tracenet.config import TraceNetConfig  # noqa: E402
+from deeptrace.train.tracenet.config import TraceNetConfig, encoder_of  # noqa: E402
 from deeptrace.train.tracenet.run import train_tracenet  # noqa: E402
 from deeptrace.video import open_video  # noqa: E402
 
@@ -102,6 +104,38 @@ def test_a_probability_is_learned_on_two_eras_beside_nets_that_are_kept(tmp_path
     fits = {path: path.stat().st_mtime_ns for path in (config.out / "fits").iterdir()}
     train_tracenet(config, lambda *_: None)
     assert {path: path.stat().st_mtime_ns for path in (config.out / "fits").iterdir()} == fits
+
+
+@pytest.mark.slow
+def test_another_encoder_takes_the_place_of_the_shipped_one(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        make_data(tmp_path / name, generators=4, sources=4, each=1)
+    encoder = write_encoder(tmp_path / "colours.onnx", output="tokens")
+    config = TraceNetConfig(
+        data=(tmp_path / "old", tmp_path / "new"), edited="", nets="shipped", out=tmp_path / "out",
+        variants=2, folds=2, appearance=str(encoder), appearance_dimensions=2, texture_dimensions=4,
+    )  # fmt: skip
+    folder = train_tracenet(config, lambda *_: None)
+    assert (folder / "appearance.onnx").read_bytes() == encoder.read_bytes()
+    card = json.loads((folder / "tracenet.json").read_text())
+    assert card["appearance_statistics"] == 3
+    assert card["encoder"] == {
+        "sha256": hashlib.sha256(encoder.read_bytes()).hexdigest(),
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    }
+    encoder.unlink()  # the model has its own
+    with open_video(tmp_path / "old" / "real" / "4_0.mp4") as video:
+        verdict = load_detector(f"tracenet:{folder}").detect(video)
+    assert 0.0 < verdict.p_fake < 1.0
+
+    write_encoder(encoder, output="vector")
+    encoder_of.cache_clear()  # as in a process of its own
+    with pytest.raises(SettingsError, match="another appearance"):
+        train_tracenet(config, lambda *_: None)
+    (folder / "appearance.onnx").write_bytes(encoder.read_bytes())
+    with pytest.raises(ModelError, match="not the one that its card describes"):
+        load_detector(f"tracenet:{folder}")
 
 
 def test_a_model_to_keep_that_is_not_there_is_said_before_anything_is_measured(tmp_path: Path) -> None:

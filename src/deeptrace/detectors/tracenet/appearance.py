@@ -2,27 +2,43 @@
 
 A camera's clips and a generator's differ in more than texture: in shading, in outlines, in how parts belong together.
 The clips at hand are too few to learn to see such things from, so they are read off a net that was trained on a million
-photographs (EfficientNet-Lite0; see `weights/NOTICE`), as the mean of each channel of its last four stages.
+photographs: the shipped one (EfficientNet-Lite0; see `weights/NOTICE`) gives the mean of each channel of its last four
+stages; any other image encoder in the ONNX format can take its place, and TraceNet is then fitted anew on what it says.
 
-It looks at the same central square as `texture`, at the same size, in two moments of a window.
+It looks at the same central square as `texture`, in two moments of a window.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+from pydantic import BaseModel, ConfigDict
 
 from deeptrace.detectors.tracenet.texture import central_square
 from deeptrace.errors import ModelError
 
-__all__ = ["BACKBONE_NAME", "DIMENSIONS", "SIDE", "appearance_statistics", "open_session", "shipped_folder"]
+__all__ = [
+    "BACKBONE_NAME",
+    "DIMENSIONS",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "SIDE",
+    "AppearanceNet",
+    "EncoderFacts",
+    "open_session",
+    "shipped_appearance",
+    "shipped_folder",
+]
 
 _UNUSABLE = tuple(
     getattr(ort_errors, name)
@@ -52,33 +68,144 @@ def open_session(path: Path, weights: bytes) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
     except _UNUSABLE as error:
-        raise ModelError(str(path), f"cannot be run: {str(error).splitlines()[0]}", "Reinstall deeptrace.") from None
+        why = str(error).splitlines()[0]
+        mend = "Reinstall deeptrace." if path.parent == shipped_folder() else ""
+        raise ModelError(str(path), f"cannot be run: {why}", mend) from None
 
 
 BACKBONE_NAME = "appearance.onnx"
 DIMENSIONS = 704
 SIDE = 216
 _MOMENTS = (0.2, 0.8)
+_USUAL_SIDE = 224
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def appearance_statistics(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """The statistics (DIMENSIONS,) float32 of one segment of video.
+class EncoderFacts(BaseModel):
+    """What must be known of an encoder beside its file.
+
+    Attributes:
+        sha256: of the file; "" where it does not matter which file it is.
+        mean, std: red, green and blue, of colours from 0 to 1: what an encoder that takes floats expects taken off and
+            divided by.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str = ""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+class AppearanceNet:
+    """An image encoder in an ONNX file with one input.
+
+    The input is pictures, either (N, S, S, 3) uint8, or (N, 3, S, S) float, which is given colours less `mean` over
+    `std`. S is what the file says, or 224; N is 1, 2 or free. Of the first output, (D,), (N, D), (N, tokens, D) or
+    (N, D, rows, columns), the mean over everything but D is taken.
 
     Args:
-        frames: at least two neighbouring sampled frames, RGB uint8 (H, W, 3), short side 256.
+        path: of the file.
+        facts: what else must be known of it; None: an encoder that takes floats as most do.
+
+    Attributes:
+        path, facts: those.
 
     Raises:
-        ModelError: the net is missing or damaged.
+        ModelError: the file is missing, is not the one that `facts` describe, or is no such encoder.
     """
-    moments = [round((len(frames) - 2) * share) for share in _MOMENTS]
-    squares = np.stack([central_square(frames[moment]) for moment in moments])
-    return np.asarray(_backbone().run(None, {"pictures": squares})[0], np.float32)
+
+    def __init__(self, path: Path, facts: EncoderFacts | None = None) -> None:
+        self.path, self.facts = path, facts or EncoderFacts()
+        mend = "Reinstall deeptrace." if path.parent == shipped_folder() else ""
+        try:
+            weights = path.read_bytes()
+        except OSError as error:
+            raise ModelError(str(path), f"cannot be read: {error.strerror}", mend) from None
+        if self.facts.sha256 and hashlib.sha256(weights).hexdigest() != self.facts.sha256:
+            raise ModelError(str(path), "the file is not the one that its card describes", mend)
+        self._session = open_session(path, weights)
+        self._input = _input_of(path, self._session)
+
+    @cached_property
+    def dimensions(self) -> int:
+        """D.
+
+        Raises:
+            ModelError: the net cannot be run on pictures.
+        """
+        return len(self([np.zeros((SIDE, SIDE, 3), np.uint8)] * 2))
+
+    def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        """The statistics (D,) float32 of one segment of video.
+
+        Args:
+            frames: at least two neighbouring sampled frames, RGB uint8 (H, W, 3), short side 256.
+
+        Raises:
+            ModelError: the net cannot be run on them, or what it says is no number.
+        """
+        moments = [round((len(frames) - 2) * share) for share in _MOMENTS]
+        pictures = self._prepared([central_square(frames[moment]) for moment in moments])
+        batches = [pictures] if self._input.together else [picture[None] for picture in pictures]
+        try:
+            said = [self._session.run(None, {self._input.name: batch})[0] for batch in batches]
+        except _UNUSABLE as error:
+            raise ModelError(str(self.path), f"cannot be run on pictures: {str(error).splitlines()[0]}") from None
+        found = np.mean([_pooled(np.asarray(one, np.float32)) for one in said], axis=0, dtype=np.float32)
+        if not np.isfinite(found).all():
+            raise ModelError(str(self.path), "says something of a picture that is no number")
+        return np.asarray(found, np.float32)
+
+    def _prepared(self, squares: list[np.ndarray]) -> np.ndarray:
+        """Pictures (2, S, S, 3) uint8 or (2, 3, S, S) float32."""
+        side = self._input.side
+        way = cv2.INTER_AREA if side < squares[0].shape[0] else cv2.INTER_CUBIC
+        sized = np.stack([s if len(s) == side else cv2.resize(s, (side, side), interpolation=way) for s in squares])
+        if not self._input.floats:
+            return sized
+        colours = (sized.astype(np.float32) / 255 - np.array(self.facts.mean, np.float32)) / np.array(
+            self.facts.std, np.float32
+        )
+        return np.ascontiguousarray(colours.transpose(0, 3, 1, 2))
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What an encoder takes: floats or bytes, how many pixels a side, and both pictures at once or one by one."""
+
+    name: str
+    floats: bool
+    side: int
+    together: bool
+
+
+def _input_of(path: Path, session: onnxruntime.InferenceSession) -> _Input:
+    inputs = session.get_inputs()
+    got = ", ".join(f"{one.name} {one.shape} of {one.type}" for one in inputs) or "none"
+    floats = len(inputs) == 1 and inputs[0].type == "tensor(float)"
+    shape = [size if isinstance(size, int) else None for size in inputs[0].shape] if inputs else []
+    if len(inputs) != 1 or len(shape) != 4 or not (floats or inputs[0].type == "tensor(uint8)"):
+        raise ModelError(str(path), f"expected one input, (N, 3, S, S) float or (N, S, S, 3) uint8, but it has {got}")
+    colours, *sides = (shape[1], *shape[2:]) if floats else (shape[3], *shape[1:3])
+    known = {side for side in sides if side is not None}
+    if colours not in (3, None) or len(known) > 1 or shape[0] not in (1, len(_MOMENTS), None):
+        raise ModelError(str(path), f"expected square pictures of three colours, 1 or 2 at a time, but it takes {got}")
+    return _Input(inputs[0].name, floats, known.pop() if known else _USUAL_SIDE, shape[0] != 1)
+
+
+def _pooled(said: np.ndarray) -> np.ndarray:
+    """(D,) of what an encoder said of a batch."""
+    if said.ndim == 4:
+        return np.asarray(said.mean(axis=(0, 2, 3)))
+    return np.asarray(said.reshape(-1, said.shape[-1]).mean(axis=0)) if said.ndim else said.reshape(1)
 
 
 @cache
-def _backbone() -> onnxruntime.InferenceSession:
-    path = shipped_folder() / BACKBONE_NAME
-    try:
-        return open_session(path, path.read_bytes())
-    except OSError as error:
-        raise ModelError(str(path), f"cannot be read: {error.strerror}", "Reinstall deeptrace.") from None
+def shipped_appearance() -> AppearanceNet:
+    """The net in the package, loaded once.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    return AppearanceNet(shipped_folder() / BACKBONE_NAME)

@@ -283,7 +283,7 @@ class TraceNet:
         window_p: list[tuple[float, float]] = []
         curves: EvidenceCurves = {label: [] for label in CURVES.values()}
         flawed: list[tuple[int, np.ndarray]] = []
-        for window in read_windows(video, fast=self._fast):
+        for window in read_windows(video, fast=self._fast, encoder=self._model.encoder):
             scores = self._model.score(window)
             clips.append(scores.clip)
             if scores.texture is not None and scores.appearance is not None:

@@ -16,7 +16,14 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deeptrace.detectors.tracenet.appearance import DIMENSIONS, open_session, shipped_folder
+from deeptrace.detectors.tracenet.appearance import (
+    BACKBONE_NAME,
+    DIMENSIONS,
+    AppearanceNet,
+    EncoderFacts,
+    open_session,
+    shipped_folder,
+)
 from deeptrace.detectors.tracenet.evidence import CHANNELS
 from deeptrace.detectors.tracenet.flaws import FlawRanker, flaw_statistics
 from deeptrace.detectors.tracenet.temporal_extent import TemporalExtent
@@ -137,7 +144,10 @@ class Calibration(BaseModel):
 
 
 class Card(BaseModel):
-    """The model card: what the model is, what it was trained on, how often it errs, and its calibration."""
+    """The model card: what the model is, what it was trained on, how often it errs, and its calibration.
+
+    `encoder` is of the image encoder in the model's own folder; None: appearance is read off the shipped one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -147,6 +157,7 @@ class Card(BaseModel):
     channels: tuple[str, ...]
     texture_statistics: int
     appearance_statistics: int
+    encoder: EncoderFacts | None = None
     calibration: Calibration
 
     @property
@@ -193,11 +204,19 @@ class TraceNetModel:
     Attributes:
         card: see `Card`.
         flaws: how bad a clip's flaws are; None where the folder has no ranker.
+        encoder: what appearance is read off; None: the shipped net.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, card: Card, flaws: FlawRanker | None = None) -> None:
-        self._session, self.card, self.flaws = session, card, flaws
-        self._nothing = (np.zeros(card.texture_statistics, np.float32), np.zeros(DIMENSIONS, np.float32))
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        card: Card,
+        flaws: FlawRanker | None = None,
+        encoder: AppearanceNet | None = None,
+    ) -> None:
+        self._session, self.card, self.flaws, self.encoder = session, card, flaws, encoder
+        sizes = (card.texture_statistics, card.appearance_statistics)
+        self._nothing = tuple(np.zeros(size, np.float32) for size in sizes)
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> Self:
@@ -222,12 +241,13 @@ class TraceNetModel:
             raise ModelError(str(base / CARD_NAME), f"not a model card: {error.errors()[0]['msg']}") from None
         if hashlib.sha256(weights).hexdigest() != card.sha256:
             raise ModelError(str(base / MODEL_NAME), "the file is not the one its card describes", mend)
+        encoder = AppearanceNet(base / BACKBONE_NAME, card.encoder) if card.encoder else None
         sizes = (card.texture_statistics, card.appearance_statistics)
-        if card.channels != CHANNELS or sizes != (len(texture_names()), DIMENSIONS):
+        if card.channels != CHANNELS or sizes != (len(texture_names()), encoder.dimensions if encoder else DIMENSIONS):
             raise ModelError(
                 str(base), "the model was trained on other evidence than this version measures", "Retrain."
             )
-        return cls(open_session(base / MODEL_NAME, weights), card, _flaws_of(base / FLAWS_NAME))
+        return cls(open_session(base / MODEL_NAME, weights), card, _flaws_of(base / FLAWS_NAME), encoder)
 
     def score(self, window: Window) -> WindowScores:
         """Run the nets on one window."""

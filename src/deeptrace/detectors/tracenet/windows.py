@@ -13,7 +13,7 @@ from itertools import islice
 
 import numpy as np
 
-from deeptrace.detectors.tracenet.appearance import appearance_statistics
+from deeptrace.detectors.tracenet.appearance import AppearanceNet, shipped_appearance
 from deeptrace.detectors.tracenet.evidence import EvidenceExtractor
 from deeptrace.detectors.tracenet.texture import texture_statistics
 from deeptrace.schema import MIN_FRAMES, Media
@@ -36,7 +36,7 @@ class Window:
         times_s: (T,) timestamps of the frames.
         evidence: (T, channels, GRID, GRID) float32, see `evidence.CHANNELS`.
         texture: (D,) float32, see `texture.texture_statistics`; None with fewer frames than it needs.
-        appearance: (A,) float32, see `appearance.appearance_statistics`; None where `texture` is.
+        appearance: (A,) float32, see `appearance.AppearanceNet`; None where `texture` is.
         fresh: index of the first frame that no earlier window held.
     """
 
@@ -55,16 +55,20 @@ def analysis_size(media: Media) -> tuple[int, int]:
     return (SHORT_SIDE, round(SHORT_SIDE / aspect / 2) * 2)
 
 
-def read_windows(video: Video, *, fast: bool = True, stride: int = LENGTH) -> Iterator[Window]:
+def read_windows(
+    video: Video, *, fast: bool = True, stride: int = LENGTH, encoder: AppearanceNet | None = None
+) -> Iterator[Window]:
     """Measure a video window by window.
 
     Args:
         video: opened.
         fast: let the decoder leave out frames that no other frame needs; each frame still has its own time.
         stride: frames from the start of one window to the start of the next, 1 to LENGTH.
+        encoder: what `appearance` is read off; None: the shipped net.
 
     Raises:
         VideoError: the video cannot be decoded.
+        ModelError: the encoder cannot be run.
     """
     extractor = EvidenceExtractor()
     held: deque[tuple[Frame, np.ndarray]] = deque(maxlen=LENGTH)
@@ -74,10 +78,10 @@ def read_windows(video: Video, *, fast: bool = True, stride: int = LENGTH) -> It
         held.append((frame, extractor.feed(frame).maps))
         fresh += 1
         if len(held) == LENGTH and (seen - LENGTH) % stride == 0:
-            yield _window(held, fresh)
+            yield _window(held, fresh, encoder)
             fresh = 0
     if fresh:
-        yield _window(held, fresh)
+        yield _window(held, fresh, encoder)
 
 
 def _read_ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -85,13 +89,13 @@ def _read_ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
         yield from batch
 
 
-def _window(held: deque[tuple[Frame, np.ndarray]], fresh: int) -> Window:
+def _window(held: deque[tuple[Frame, np.ndarray]], fresh: int, encoder: AppearanceNet | None) -> Window:
     frames = [frame.image for frame, _ in held]
     enough = len(frames) >= MIN_FRAMES
     return Window(
         times_s=np.array([frame.time_s for frame, _ in held]),
         evidence=np.stack([maps for _, maps in held]),
         texture=texture_statistics(frames) if enough else None,
-        appearance=appearance_statistics(frames) if enough else None,
+        appearance=(encoder or shipped_appearance())(frames) if enough else None,
         fresh=max(len(held) - fresh, 0),
     )

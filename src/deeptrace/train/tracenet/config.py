@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from pydantic import Field
 
+from deeptrace.detectors.tracenet.appearance import IMAGENET_MEAN, IMAGENET_STD, AppearanceNet, EncoderFacts
+from deeptrace.io.fingerprint import sha256_of
 from deeptrace.train.config_file import FileConfig
 
-__all__ = ["SHIPPED", "TRAIN", "TraceNetConfig"]
+__all__ = ["SHIPPED", "TRAIN", "TraceNetConfig", "encoder_of"]
 
 TRAIN, SHIPPED = "train", "shipped"
 """What `TraceNetConfig.nets` may say beside a folder."""
@@ -25,6 +28,10 @@ class TraceNetConfig(FileConfig):
             versions count as generated, with their source as a negative of the same content.
         nets: "train"; or the folder of a model whose trace nets are kept, to the bit ("shipped": the model in the
             package): then the clip's probability and its thresholds alone are learned, in minutes.
+        appearance: "shipped"; or an ONNX file of another image encoder (DINOv2, MobileCLIP ...) to read appearance off,
+            see `detectors.tracenet.appearance.AppearanceNet`. It is copied beside the model.
+        appearance_mean: red, green and blue that such an encoder expects taken off colours from 0 to 1.
+        appearance_std: what it expects them divided by.
         out: where measurements, checkpoints, the log and the exported model go.
         seed: seed of every random choice.
         variants: how often each clip is measured: once as it is, once in one encoding for all, else degraded at random.
@@ -56,6 +63,9 @@ class TraceNetConfig(FileConfig):
     data: Path | tuple[Path, ...]
     edited: str = "matched"
     nets: str = TRAIN
+    appearance: str = SHIPPED
+    appearance_mean: tuple[float, float, float] = IMAGENET_MEAN
+    appearance_std: tuple[float, float, float] = IMAGENET_STD
     out: Path = Path("out/tracenet")
     seed: int = 0
     variants: int = Field(default=5, ge=2)
@@ -79,3 +89,24 @@ class TraceNetConfig(FileConfig):
     kernel_penalty: float = Field(default=1.0, gt=0)
     flaw_clips: int = Field(default=60, ge=0)
     workers: int = Field(default=1, ge=1)
+
+    def encoder(self) -> AppearanceNet | None:
+        """What `appearance` names, loaded once in a process; None: the shipped net.
+
+        Raises:
+            ModelError: it is missing, or no image encoder.
+        """
+        if self.appearance == SHIPPED:
+            return None
+        return encoder_of(Path(self.appearance), self.appearance_mean, self.appearance_std)
+
+
+@cache
+def encoder_of(path: Path, mean: tuple[float, float, float], std: tuple[float, float, float]) -> AppearanceNet:
+    """An image encoder, loaded once in a process; its facts name its SHA-256.
+
+    Raises:
+        ModelError: it is missing, or no image encoder.
+    """
+    AppearanceNet(path)  # a missing file is an error of its own, before it is hashed
+    return AppearanceNet(path, EncoderFacts(sha256=sha256_of(path), mean=mean, std=std))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from deeptrace.detectors.tracenet.appearance import BACKBONE_NAME, AppearanceNet
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.detectors.tracenet.model import CARD_NAME, MODEL_NAME, Calibration
 from deeptrace.errors import MissingExtraError, ModelError
@@ -34,6 +36,7 @@ def export_model(
     calibration: Calibration,
     card: dict[str, Any],
     folder: Path,
+    encoder: AppearanceNet | None = None,
 ) -> None:
     """Write `tracenet.onnx` and `tracenet.json` to `folder`, both or neither new.
 
@@ -43,6 +46,7 @@ def export_model(
         calibration: fitted on cross-fitted scores.
         card: what else the model card says.
         folder: made if missing.
+        encoder: what appearance was read off, copied beside the model; None: the shipped net.
 
     Raises:
         MissingExtraError: onnx is not installed.
@@ -54,7 +58,7 @@ def export_model(
     given = (evidence, module.texture.example(), module.appearance.example())
     weights = _onnx_of(module, given, _INPUTS, _OUTPUTS, free)
     _check(module, weights)
-    _write(weights, texture, appearance, calibration, card, folder)
+    _write(weights, texture, appearance, calibration, card, folder, encoder)
 
 
 def export_with_kept_nets(
@@ -64,12 +68,13 @@ def export_with_kept_nets(
     calibration: Calibration,
     card: dict[str, Any],
     folder: Path,
+    encoder: AppearanceNet | None = None,
 ) -> None:
     """Write a model with the trace nets of another one and these kernel machines, as `export_model` does.
 
     Args:
         kept: folder of the model whose nets are kept, to the bit.
-        texture, appearance, calibration, card, folder: as of `export_model`.
+        texture, appearance, calibration, card, folder, encoder: as of `export_model`.
 
     Raises:
         MissingExtraError: onnx is not installed.
@@ -83,7 +88,7 @@ def export_with_kept_nets(
     before = (kept / MODEL_NAME).read_bytes()
     weights = _joined(before, machines)
     _check_kept(before, module, weights)
-    _write(weights, texture, appearance, calibration, card, folder)
+    _write(weights, texture, appearance, calibration, card, folder, encoder)
 
 
 def _joined(model: bytes, machines: bytes) -> bytes:
@@ -141,6 +146,7 @@ def _write(
     calibration: Calibration,
     card: dict[str, Any],
     folder: Path,
+    encoder: AppearanceNet | None = None,
 ) -> None:
     facts = {
         "name": "tracenet",
@@ -151,6 +157,10 @@ def _write(
         "appearance_statistics": len(appearance.center),
         "calibration": calibration.model_dump(),
     }
+    if encoder is not None:
+        facts["encoder"] = encoder.facts.model_dump()
+        with atomic_path(folder / BACKBONE_NAME) as scratch:
+            shutil.copyfile(encoder.path, scratch)
     for name, content in ((MODEL_NAME, weights), (CARD_NAME, json.dumps(facts, indent=1).encode() + b"\n")):
         with atomic_path(folder / name) as scratch:
             scratch.write_bytes(content)

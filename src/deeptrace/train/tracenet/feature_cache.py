@@ -309,7 +309,7 @@ def _measure_clip(clip: Clip, config: TraceNetConfig) -> list[str]:
                 make_variant(clip.path, variant, rng, Path(scratch)) as video,
             ):
                 if not wanted[0].is_file():
-                    save_arrays(wanted[0], **_numbers_of(list(read_windows(video))))
+                    save_arrays(wanted[0], **_numbers_of(list(read_windows(video, encoder=config.encoder()))))
                 if synthetic and not wanted[1].is_file():
                     save_arrays(wanted[1], **_synthetic(video, clip, variant, config))
         except DeeptraceError as error:

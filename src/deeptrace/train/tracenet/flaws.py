@@ -160,7 +160,7 @@ def _statistics(model: TraceNetModel, video: Video) -> NDArray[np.float64]:
         SynthError: the clip has too few frames.
     """
     found, frames = [], []
-    for window in read_windows(video):
+    for window in read_windows(video, encoder=model.encoder):
         scores = model.score(window)
         if len(window.times_s) > 1:
             found.append(

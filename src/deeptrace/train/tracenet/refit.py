@@ -94,7 +94,7 @@ def refit(
     nets = {"sha256": kept.card.sha256, "version": kept.card.version, "trained_on": about.get("trained_on")}
     export_with_kept_nets(
         kept_folder(config), found["machine", "texture"], found["machine", "appearance"], calibration,
-        card | {"nets_kept_from": nets, "protocol": figures}, config.out / "model",
+        card | {"nets_kept_from": nets, "protocol": figures}, config.out / "model", config.encoder(),
     )  # fmt: skip
     if (flaws := kept_folder(config) / FLAWS_NAME).is_file():  # they are measured from the nets alone
         shutil.copyfile(flaws, config.out / "model" / FLAWS_NAME)

@@ -68,7 +68,7 @@ def train_tracenet(config: TraceNetConfig, progress: Progress) -> Path:
         DataError, MissingExtraError, ModelError, SettingsError: as their parts; a folder that `ClaimedFolder` refuses.
     """
     stated = config.model_dump(mode="json")
-    about = {name: stated.pop(name) for name in ("data", "out", "workers")}
+    about = {name: stated.pop(name) for name in ("data", "out", "workers", "appearance")}
     files = ("measured", "fits", "scores", "flaws", "model")
     with ClaimedFolder(config.out, "train tracenet", stated, resume=True, about=about, files=files) as folder:
         return _train(config, folder, progress)
@@ -78,7 +78,8 @@ def _train(config: TraceNetConfig, folder: ClaimedFolder, progress: Progress) ->
     clips = read_clips(config.data, config.edited)
     if len({clip.group for clip in clips if clip.kind is Kind.GENERATED}) < config.folds:
         raise DataError(_named(config), f"fewer than {config.folds} generators", "Lower `folds`, or add data.")
-    folder.pin(data=_names_digest(clips))
+    encoder = config.encoder()
+    folder.pin(data=_names_digest(clips), appearance="" if encoder is None else encoder.facts.sha256)
     if config.nets != TRAIN:
         TraceNetModel.load(kept_folder(config))  # rather now than after an hour of measuring
     problems = measure_all(clips, config, progress)
@@ -101,9 +102,11 @@ def _train(config: TraceNetConfig, folder: ClaimedFolder, progress: Progress) ->
         held_out = [clip.name for clip, number in zip(clips, folds, strict=True) if number == fold]
         seen = {v: [s for s in group if fold_of[s.clip.name] != fold] for v, group in scored.items()}
         of_fold = _with_extent(calibration, seen, [k for k in range(config.folds) if k != fold], config)
-        export_model(*_load_fit(config, fold), of_fold, card | {"held_out": held_out}, config.out / f"fold{fold}")
+        export_model(
+            *_load_fit(config, fold), of_fold, card | {"held_out": held_out}, config.out / f"fold{fold}", encoder
+        )
     calibration = _with_extent(calibration, scored, range(config.folds), config)
-    export_model(*_load_fit(config, _ALL), calibration, card, config.out / "model")
+    export_model(*_load_fit(config, _ALL), calibration, card, config.out / "model", encoder)
     if config.flaw_clips:
         write_flaws(
             config.out / "model",

@@ -16,7 +16,7 @@ from deeptrace.errors import MissingExtraError
 
 ROOT = Path(deeptrace.__file__).parent
 FLOORS = [
-    {"lazy", "urls"},
+    {"lazy", "plural", "urls"},
     {"errors", "geometry"},
     {"schema", "io", "net"},
     {"video", "prompts", "metrics"},

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from deeptrace.plural import plural
 from deeptrace.urls import public_text, public_url
 
 __all__ = [
@@ -114,8 +115,7 @@ class UndecidableError(DeeptraceError):
     @classmethod
     def of_frames(cls, subject: str, seen: int, needed: int) -> UndecidableError:
         """The error for a clip of too few frames."""
-        shown = "1 frame" if seen == 1 else f"{seen} frames"
-        return cls(subject, f"shows only {shown}, too few to tell: at least {needed} are needed")
+        return cls(subject, f"shows only {plural(seen, 'frame')}, too few to tell: at least {needed} are needed")
 
 
 class DataError(DeeptraceError):

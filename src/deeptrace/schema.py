@@ -15,6 +15,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator, model_validator
 
 from deeptrace.geometry import Box, Interval, Keyframe, Tube, hull
+from deeptrace.plural import plural
 from deeptrace.urls import public_text, public_url
 
 __all__ = [
@@ -411,6 +412,11 @@ class ContentCredentials(_Record):
     origin: StatedOrigin | None = None
     ingredients: int | None = Field(default=None, ge=0)
 
+    @property
+    def words(self) -> str:
+        """What `summary` says, without its title: for a table that has one."""
+        return self.summary.removeprefix(f"{_CREDENTIALS_TITLE}: ")
+
     @computed_field  # type: ignore[prop-decorator]
     @property
     def summary(self) -> str:
@@ -432,8 +438,8 @@ class ContentCredentials(_Record):
         if self.generator:
             parts.append(f"made with {self.generator}")
         if self.ingredients:
-            parts.append(f"{self.ingredients} ingredient{'s' * (self.ingredients > 1)}")
-        return f"Content Credentials: {'; '.join(parts)}"
+            parts.append(plural(self.ingredients, "ingredient"))
+        return f"{_CREDENTIALS_TITLE}: {'; '.join(parts)}"
 
     @model_validator(mode="before")
     @classmethod
@@ -441,6 +447,7 @@ class ContentCredentials(_Record):
         return {key: value for key, value in row.items() if key != "summary"} if isinstance(row, dict) else row
 
 
+_CREDENTIALS_TITLE = "Content Credentials"
 _CREDENTIALS = {
     CredentialsState.ABSENT: "none",
     CredentialsState.VALID: "valid",

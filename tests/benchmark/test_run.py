@@ -271,8 +271,17 @@ def test_the_table_for_people(data: Path) -> None:
     result = CliRunner().invoke(app, ["eval", "--data", str(data), "--detector", "baseline:d3", "--bootstrap", "20"])
     assert result.exit_code == 0
     shown = " ".join(result.stdout.split())
-    for text in ("8 scored", "based on", "95 %", "a second annotator", "VideoLLaMa3 7B", "(SFT)", "no comparison"):
+    for text in ("8 scored", "based on", "95 %", "a second annotator", "all REAL", "RewardData's test and val"):
         assert text in shown
+    assert "VideoLLaMa3" not in shown  # measured on other data
+    found = evaluate(data, detector="baseline:all-fake", bootstrap=0).result
+    counts = found.counts.model_copy(update={"fake_videos": 332, "real_videos": 332, "rows": 772})
+    same = found.model_copy(update={"counts": counts})
+    assert any(row.kind == "published" for row in tables_of(same)[0][1])
+    manifest = same.manifest
+    source = manifest.data.model_copy(update={"split": "all"})
+    other = same.model_copy(update={"manifest": manifest.model_copy(update={"data": source})})
+    assert not any(row.kind == "published" for row in tables_of(other)[0][1])
 
 
 def test_boxes_in_pixels_hold_where_rows_do_not_state_the_length(data: Path, tmp_path: Path) -> None:
@@ -311,7 +320,7 @@ def test_the_space_of_a_files_boxes(data: Path, tmp_path: Path) -> None:
     shown = CliRunner().invoke(
         app, ["eval", "--data", str(data), "--predictions", str(path), "--answer-space", "permille", "--json"]
     )
-    assert "1 videos have several predictions, such as test_fake_0" in shown.stderr
+    assert "1 video has several predictions, such as test_fake_0" in " ".join(shown.stderr.split())
     assert json.loads(shown.stdout)["traces"] == json.loads(permille.result.model_dump_json())["traces"]
 
 

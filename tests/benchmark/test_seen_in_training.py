@@ -39,7 +39,7 @@ def test_a_clip_of_the_training_is_known_again_by_its_bytes(tmp_path: Path, corp
     data = data_of(tmp_path / "data", [(known, False), (EXAMPLES / "coffee_trace.mp4", True)])
     shown = CliRunner().invoke(app, ["eval", "--data", str(data), "--bootstrap", "0", "--out", str(tmp_path / "run")])
     assert shown.exit_code == 0
-    note = "The detector has learned from 1 of these 2 videos."
+    note = "The detector has learned from 1 of 2 videos here."
     assert note in " ".join(shown.stdout.split())
     assert note in (tmp_path / "run" / "report.md").read_text()
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["seen_in_training"] == 1

@@ -159,7 +159,7 @@ def test_ctrl_c_says_what_is_kept(
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["audit", str(shelf.write()), *options, "--out", "copy"])
     assert result.exit_code == 130
-    assert said in result.stderr
+    assert said in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("tool", ["cvat", "label-studio", "coco", "fiftyone"])
@@ -181,8 +181,8 @@ def test_a_dataset_goes_to_a_tool_and_comes_back(tmp_path: Path, tool: str) -> N
     arguments = ["data", "export", tmp_path, "--to", tool, "--out", out]
     said = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert said.exit_code == 0
-    assert "video f1: states no frame size or no frame rate and was left out" in said.stderr
-    assert f"{out}: 1 videos, 1 traces" in said.stderr
+    assert "video f1: states no frame size or no frame rate and was left out" in " ".join(said.stderr.split())
+    assert f"{out}: 1 video, 1 trace" in " ".join(said.stderr.split())
     run("data", "import", out, "--from", tool, "--out", back, *(["--fps", 24] if tool == "cvat" else []))
     (before, _), (after,) = read_reward_data(tmp_path), read_reward_data(back)
     assert (after.video_id, after.path, after.label, after.split) == ("f0", "videos/f0.mp4", "FAKE", "train")
@@ -199,7 +199,9 @@ def test_an_import_of_which_one_video_fails_is_written_and_leaves_with_one(tmp_p
     arguments = ["data", "import", str(export), "--from", "labelbox", "--out", str(tmp_path / "a.json")]
     said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 1
-    assert "left out: e.ndjson, row 2, videos/c.mp4: was not exported: could not export." in said.stderr
+    assert "left out: e.ndjson, row 2, videos/c.mp4: was not exported: could not export." in " ".join(
+        said.stderr.split()
+    )
     assert len(read_reward_data(tmp_path / "a.json")) == 1
 
 

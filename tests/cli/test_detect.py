@@ -175,7 +175,7 @@ def test_a_dry_run_says_what_a_served_model_would_take_and_asks_nobody(run, clip
     assert second["error"]
     table = run(clip, *model)
     assert table.exit_code == 0
-    assert "1 of 1 clips" in table.stdout
+    assert "1 of 1 clip" in table.stdout
     assert "Nothing was loaded or sent" in table.stdout
     assert not (tmp_path / "deeptrace-out").exists()
     refused = run(clip, "--detector", "tracenet", "--dry-run")

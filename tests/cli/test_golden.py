@@ -192,8 +192,8 @@ def test_every_command_prints_what_it_printed(
         works = line.startswith(("detect ", "score ", "eval "))
         out, err, code = typed(f"{line} --workers 1" if works else line)
         shown = normal(f"$ deeptrace {line}\n{out}--- stderr\n{err}--- exit code {code}\n", workspace)
-        if name not in ROWS and wide(out):
-            wrong.append(f"{name}: wider than {WIDTH} columns: {wide(out)}")
+        if too_wide := [*(wide(out) if name not in ROWS else ()), *wide(err)]:
+            wrong.append(f"{name}: wider than {WIDTH} columns: {too_wide}")
         try:
             check(name, shown, renew=renew_golden)
         except AssertionError as error:
@@ -218,6 +218,7 @@ def test_what_the_doctor_says_fits(terminal: None) -> None:
     out, _, _ = typed("doctor")
     assert "onnxruntime" in out
     assert not wide(out)
+    assert "…" not in out  # Python's path, for one, is told whole
 
 
 def test_no_golden_file_is_left_over() -> None:

@@ -13,8 +13,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from deeptrace.cli.console import LiveLine
+from deeptrace.cli.console import LiveLine, Whole, wrapped
 
 BUSY = """
 import time
@@ -97,6 +100,39 @@ def test_the_line_fits_and_leaves_out_whole_figures() -> None:
     assert text.startswith("[0:00] step 12001/50000, measuring 120/128, ")
     assert "a_figure_with_a_name_0 0" in text
     assert not text.endswith("_name_1")
+
+
+@given(
+    st.lists(
+        st.one_of(st.text("ab c:動é", max_size=20), st.text("x y/z", min_size=1, max_size=60).map(Whole)), max_size=6
+    ),
+    st.integers(20, 100),
+)
+def test_what_is_said_is_wrapped_between_words_and_never_inside_a_name(parts: list[str], width: int) -> None:
+    text = wrapped(*parts, width=width)
+    lines = text.split("\n")
+    assert " ".join([lines[0], *(line.removeprefix("  ") for line in lines[1:])]).split() == "".join(parts).split()
+    for name in (part for part in parts if isinstance(part, Whole)):
+        assert any(str(name).strip(" ") in line for line in lines)
+    for line in lines:
+        if cell_len(line) > width:  # one word, or a name with what stands close to it
+            assert (
+                any(isinstance(part, Whole) and str(part).strip() in line for part in parts) or " " not in line.strip()
+            )
+
+
+def test_errors_fit_eighty_columns_where_there_is_no_terminal() -> None:
+    name = "renders of the week/" + "take 7 of many " * 6 + ".json"
+    done = subprocess.run(
+        [sys.executable, "-m", "deeptrace.cli.main", "eval", "--data", name],
+        capture_output=True, text=True, env={key: value for key, value in os.environ.items() if key != "COLUMNS"},
+    )  # fmt: skip
+    assert done.stderr == f"error:\n  {name}:\n  no such file\n"
+    far = [sys.executable, "-m", "deeptrace.cli.main", "studio", "clips", "--host", "0.0.0.0"]
+    for columns in (80, 44):
+        said = subprocess.run(far, capture_output=True, text=True, env=os.environ | {"COLUMNS": str(columns)}).stderr
+        assert said.startswith("error: host 0.0.0.0: ")
+        assert columns // 2 < max(map(len, said.splitlines())) <= columns
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

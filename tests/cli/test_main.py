@@ -84,13 +84,25 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     assert "Exception ignored" not in out.stderr
 
 
-def test_a_disk_that_takes_no_more_is_one_line(tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_more_is_one_error_that_names_the_file(tmp_path: Path) -> None:
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 
     command = [sys.executable, "-m", "deeptrace.cli.main", "detect", "nope.mp4", "--out", str(tmp_path / "run")]
     out = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files)
     assert out.returncode == 2
-    assert out.stderr.splitlines()[-1].startswith("error: ")
-    assert "File too large" in out.stderr
+    said = " ".join(out.stderr.split())
+    assert said.startswith(f"error: {tmp_path / 'run' / 'manifest.json'}: File too large. ")
+    assert "(ulimit -f)" in said
     assert "Traceback" not in out.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_one_error_with_the_mend() -> None:
+    with open("/dev/full", "w") as full:
+        out = subprocess.run(
+            [sys.executable, "-m", "deeptrace.cli.main", "detectors"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert out.returncode == 2
+    said = " ".join(out.stderr.split())
+    assert said == ("error: the output: No space left on device. Free some space there, and run the command again.")

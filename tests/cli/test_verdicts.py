@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from tests.signing import make_authority, sign
 from typer.testing import CliRunner
 
 from deeptrace.cli.main import app
@@ -118,6 +119,14 @@ def test_csv_has_what_json_says_and_the_hash_of_the_bytes(run, clip: Path, tmp_p
     numbers = [float(found[1][name]) for name in ("p_fake", "onset_s", "offset_s", "x0", "y0", "x1", "y1")]
     assert numbers == pytest.approx([said[1].p_fake, best.onset_s, best.offset_s, *best.box.as_tuple()], abs=1e-3)
     assert (found[1]["decision"], found[1]["label"]) == (said[1].decision, said[1].label)
+
+
+def test_csv_says_what_is_signed_into_the_file(run, tmp_path: Path) -> None:
+    signed = sign(EXAMPLES / "coffee.mp4", tmp_path / "signed.mp4", make_authority())
+    found = rows(run(EXAMPLES / "coffee.mp4", signed, "gone.mp4", "--detector", "baseline:all-real", "--csv", "-"))
+    said = [row["content_credentials"] for row in found]
+    assert (said[0], said[2]) == ("none", "")
+    assert said[1].startswith("intact, signer not trusted; declared AI-generated; signed by ")
 
 
 def test_csv_into_a_file_stands_beside_the_table(run, clip: Path, tmp_path: Path) -> None:

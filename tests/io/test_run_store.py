@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from deeptrace.errors import SettingsError
 from deeptrace.io.atomic import atomic_path
+from deeptrace.io.journal import Lines
 from deeptrace.io.run_store import RunStore, hold_folder, key_of
 
 SETTINGS = {"detector": {"name": "a", "settings": {"threshold": 0.5, "size": [1, 2]}}, "seed": 0}
@@ -44,6 +45,21 @@ HOLD = """
         print("held", flush=True)
         input()
 """
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_names_the_file_that_was_being_written(tmp_path: Path) -> None:
+    """Not the scratch file, and not nothing."""
+    full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - closed below
+    with full, pytest.raises(OSError, match="No space left") as caught, atomic_path(tmp_path / "a.json"):
+        full.write(b"{}")
+    assert caught.value.filename == str(tmp_path / "a.json")
+    with pytest.raises(FileNotFoundError) as other, atomic_path(tmp_path / "a.json"):
+        (tmp_path / "gone").read_bytes()
+    assert other.value.filename == str(tmp_path / "gone")  # of what else is read, the name stays
+    with pytest.raises(OSError, match="No space left") as journal, Lines("/dev/full") as lines:
+        lines.add({"a": 1})
+    assert journal.value.filename == "/dev/full"
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
@@ -275,6 +291,7 @@ def test_scratch_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     kill_while_writing = """
         import os, signal, sys
         from deeptrace.io.atomic import atomic_path
+from deeptrace.io.journal import Lines
         for path in sys.argv[1:]:
             with atomic_path(path) as scratch:
                 scratch.write_text("half")

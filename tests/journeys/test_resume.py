@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -128,7 +129,7 @@ class Runner:
         process = self.start(*args)
         out, err = process.communicate(timeout=240)
         assert "Traceback" not in err, err
-        return process.returncode, out, err
+        return process.returncode, out, re.sub(r"\n  (?=\S)", " ", err)  # as the lines were before they were wrapped
 
     def lines(self, out: str = "out") -> int:
         path = self.folder / out / "journal.jsonl"

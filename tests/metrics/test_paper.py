@@ -85,6 +85,15 @@ def test_a_time_beyond_the_video_is_at_most_worst() -> None:
     assert scores["time_distance"] == 100
 
 
+def test_a_row_without_a_length_is_left_out_of_time_distance_and_counted() -> None:
+    timed = Trace(onset_s=1.0, box=LEFT)
+    known, unknown = fake("a", timed), fake("b", timed, timed).model_copy(update={"media": None})
+    result = evaluate_pairs([known, unknown], [said("FAKE", timed), said("FAKE", timed)], resamples=0)
+    assert result["counts"]["rows_without_length"] == 2
+    assert result["paper"]["time_distance"] == 0
+    assert evaluate_pairs([known], [said("FAKE", timed)], resamples=0)["counts"]["rows_without_length"] == 0
+
+
 def test_a_failed_answer_counts_as_wrong_and_is_counted() -> None:
     samples = [real("a"), real("b")]
     result = evaluate_pairs(samples, [Verdict.failed("v", Outcome.MODEL_FAILED, "boom"), None])
@@ -157,5 +166,5 @@ def test_a_sample_without_a_label_is_counted_in_outcomes_alone() -> None:
 
 
 def test_one_verdict_a_sample() -> None:
-    with pytest.raises(ValueError, match="got 1 samples and 0 verdicts"):
+    with pytest.raises(ValueError, match="got 1 sample and 0 verdicts"):
         evaluate_pairs([real("a")], [])

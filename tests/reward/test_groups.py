@@ -66,7 +66,7 @@ def test_a_failure_is_no_number_and_moves_nobody() -> None:
 
 
 def test_what_makes_no_sense_is_one_clear_line() -> None:
-    with pytest.raises(SettingsError, match="each of 1 clips but got 2"):
+    with pytest.raises(SettingsError, match="each of 1 clip but got 2"):
         group_rewards([FAILED], ["a", "b"])
     with pytest.raises(SettingsError, match="relative, rank but got 'best'"):
         group_rewards([FAILED], ["a"], form="best")  # type: ignore[arg-type]

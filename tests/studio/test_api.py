@@ -263,6 +263,21 @@ def test_a_second_tab_is_told_of_the_first(studio: Start, squares: Path) -> None
     assert [change["client_id"] for change in one.get(address)] == ["one"]
 
 
+def test_an_id_of_another_clip_is_declined_in_a_plain_line(studio: Start, squares: Path) -> None:
+    one = studio(place=squares.parent)
+    one.settle()
+    first, second = (clip["id"] for clip in one.get("/api/clips")["clips"][:2])
+    change = {"version": 0, "edits": [{"id": "one", "object": "o", "after": {"type": "trace", "onset_s": 0.0}}]}
+    one.post(f"/api/clips/{first}/annotation/edits", change)
+    said = one.post(f"/api/clips/{second}/annotation/edits", change, 422)
+    assert said["detail"] == "edit id 'one' belongs to another annotation: give every edit an id of its own"
+    one.post(f"/api/clips/{first}/answers", {"id": "a1", "says": "agree"}, 201)
+    assert (
+        "'a1' belongs to another clip"
+        in one.post(f"/api/clips/{second}/answers", {"id": "a1", "says": "agree"}, 422)["detail"]
+    )
+
+
 def test_overlay_and_report_are_made_when_asked_for(studio: Start, squares: Path, tmp_path: Path) -> None:
     one = studio(place=squares)
     one.settle()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import time
 from io import BytesIO
@@ -217,6 +219,9 @@ def test_content_credentials_stand_beside_the_verdict(studio: Start, tmp_path: P
     said = one.clip("signed.mp4")["verdict"]["content_credentials"]["summary"]
     assert "declared AI-generated; signed by Test Studio" in said
     assert page.locator(".credentials").text_content() == said
+    table = list(csv.DictReader(io.StringIO(one.http.get("/api/export/verdicts.csv").text)))
+    words = {row["video"].rpartition("/")[2]: row["content_credentials"] for row in table}
+    assert words == {"plain.mp4": "none", "signed.mp4": said.removeprefix("Content Credentials: ")}
 
 
 def test_names_and_explanations_are_text_everywhere(studio: Start, squares: Path, tmp_path: Path, visit) -> None:

@@ -15,7 +15,15 @@ from deeptrace.errors import SettingsError
 
 sa = needs_studio()
 
-from deeptrace.studio.annotations import ConflictError, Edit, EditBody, TraceObject, add_edits, annotation_of  # noqa: E402
+from deeptrace.studio.annotations import (  # noqa: E402
+    ConflictError,
+    Edit,
+    EditBody,
+    ForeignIdError,
+    TraceObject,
+    add_edits,
+    annotation_of,
+)
 from deeptrace.studio.database import Database, annotated, clips, edits, jobs, metadata, now  # noqa: E402
 from deeptrace.studio.jobs import MOST_ATTEMPTS, Job, Queue, Runner  # noqa: E402
 
@@ -164,6 +172,16 @@ def test_nobody_overwrites_what_they_never_saw(database: Database) -> None:
     assert caught.value.yours["a"]["explanation"] == "y"
     with database.reading() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(edits)) == 2
+
+
+def test_an_id_that_belongs_to_another_annotation_is_named_and_nothing_is_kept(database: Database) -> None:
+    first, second = add_clip(database), add_clip(database)
+    add_edits(database, first, "ann", EditBody(version=0, edits=[edit("e1", "a", TRACE)]))
+    for clip_id, author in ((second, "ann"), (first, "bob")):
+        with pytest.raises(ForeignIdError, match="'e1' belongs to another annotation"):
+            add_edits(database, clip_id, author, EditBody(version=0, edits=[edit("e2", "b", TRACE), edit("e1", "a")]))
+    with database.reading() as connection:
+        assert list(connection.scalars(sa.select(edits.c.client_id))) == ["e1"]
 
 
 def test_of_many_at_once_each_version_is_written_by_one(database: Database) -> None:

@@ -12,6 +12,7 @@ from deeptrace.data.media_join import MediaJoin
 from deeptrace.data.reward_row import RewardRow
 from deeptrace.data.splits import find_leaks
 from deeptrace.errors import DataError
+from deeptrace.plural import plural
 from deeptrace.schema import Media, Sample
 
 __all__ = ["Finding", "Severity", "check_duplicates", "check_files", "check_join", "check_rows", "check_splits"]
@@ -117,7 +118,7 @@ def _compare(video_id: str, stated: Media, decoded: Media, *, stored: tuple[int,
         detail = f"stated {stated.fps:g} frames/s, decoded {decoded.fps:.3f}"
         yield Finding("fps_mismatch", Severity.WARNING, video_id, detail)
     if stated.frames is not None and decoded.frames is not None and abs(stated.frames - decoded.frames) > 1:
-        detail = f"stated {stated.frames} frames, decoded {decoded.frames}"
+        detail = f"stated {plural(stated.frames, 'frame')}, decoded {decoded.frames}"
         yield Finding("frames_mismatch", Severity.WARNING, video_id, detail)
     if abs(stated.duration_s - decoded.duration_s) > max(0.1, 0.02 * decoded.duration_s):
         detail = f"stated {stated.duration_s:.2f} s, decoded {decoded.duration_s:.2f} s"

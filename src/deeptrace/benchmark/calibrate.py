@@ -15,6 +15,7 @@ from deeptrace.errors import DataError
 from deeptrace.io.atomic import atomic_path
 from deeptrace.metrics.binary import fit_thresholds
 from deeptrace.metrics.logistic import expit
+from deeptrace.plural import plural
 from deeptrace.schema import Label, Sample, Verdict
 
 __all__ = ["calibrate_run", "fit_calibration", "fit_temperature", "keep_calibration"]
@@ -75,7 +76,9 @@ def fit_calibration(
         if verdict is not None and verdict.p_fake is not None and sample.label is not None
     ]
     if len(known) < LEAST_VIDEOS:
-        raise ValueError(f"has {len(known)} videos with a probability and ground truth; {LEAST_VIDEOS} are needed")
+        raise ValueError(
+            f"has {plural(len(known), 'video')} with a probability and ground truth; {LEAST_VIDEOS} are needed"
+        )
     said, fake = np.array([value for value, _ in known]), np.array([truth for _, truth in known], dtype=bool)
     raw = said * (1.0 if earlier is None else earlier.temperature)
     temperature, after = fit_temperature(raw, fake)

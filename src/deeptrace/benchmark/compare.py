@@ -21,6 +21,7 @@ from deeptrace.errors import DataError, SettingsError
 from deeptrace.metrics import auroc, average_precision, metric_sums, percentile_interval
 from deeptrace.metrics.arrays import Bools, Floats
 from deeptrace.metrics.intervals import bootstrap_weights, ratio
+from deeptrace.plural import plural
 from deeptrace.schema import Label, Sample, Verdict
 
 __all__ = ["Comparison", "compare_runs", "paired_differences", "run_columns"]
@@ -132,7 +133,7 @@ def _shared_samples(runs: Sequence[SavedRun], *, common: bool) -> list[Sample]:
 
 def _data(run: SavedRun) -> str:
     data = run.manifest.data
-    return f"{data.name}, split {data.split}, {data.videos} videos"
+    return f"{data.name}, split {data.split}, {plural(data.videos, 'video')}"
 
 
 def _titles(runs: Sequence[SavedRun]) -> list[str]:

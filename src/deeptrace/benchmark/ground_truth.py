@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deeptrace.data import AnnotationRound, annotations_path, match_rounds, read_reward_data, read_rounds, resolve_path
 from deeptrace.errors import DataError, DeeptraceError
+from deeptrace.plural import plural
 from deeptrace.schema import Sample
 from deeptrace.urls import public_url
 from deeptrace.video import probe
@@ -63,10 +64,13 @@ def read_ground_truth(
     samples = everything if split == ALL else [sample for sample in everything if sample.split == split]
     if not samples:
         counts = Counter(sample.split or "none" for sample in everything)
-        listed = ", ".join(f"{name} ({count} videos)" for name, count in sorted(counts.items())) or "no video at all"
+        listed = (
+            ", ".join(f"{name} ({plural(count, 'video')})" for name, count in sorted(counts.items()))
+            or "no video at all"
+        )
         hint = f"There are: {listed}; or take 'all'."
         if counts and all(sample.split is None for sample in everything):
-            hint = f"Its rows name no split: take 'all' ({len(everything)} videos)."
+            hint = f"Its rows name no split: take 'all' ({plural(len(everything), 'video')})."
         raise DataError(str(data), f"has no video in split {split!r}", hint)
     root = os.path.dirname(file) if "://" not in file else file.rsplit("/", 1)[0]
     beside = os.path.join(root, ROUNDS_FILE)

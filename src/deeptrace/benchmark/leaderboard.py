@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from deeptrace.benchmark.folder import SavedRun
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.metrics import overall_score, row_weighted_accuracy
+from deeptrace.plural import plural
 from deeptrace.schema import DetectorInfo, Outcome
 
 __all__ = ["Entry", "add_entry", "entry_of_run", "read_entries", "render_csv", "render_markdown"]
@@ -95,7 +96,7 @@ class Entry(_Fields):
     def _adds_up(self) -> Self:
         unknown = set(self.outcomes) - {*Outcome, "missing"}
         if unknown or sum(self.outcomes.values()) != self.data.videos:
-            raise ValueError(f"outcomes: expected counts that add up to {self.data.videos} videos")
+            raise ValueError(f"outcomes: expected counts that add up to {plural(self.data.videos, 'video')}")
         for block, metric, _ in _COLUMNS:
             if metric not in self.scores.get(block, {}):
                 raise ValueError(f"scores: {block}.{metric} is missing (null is allowed)")
@@ -242,7 +243,7 @@ def render_markdown(entries: Iterable[Entry]) -> str:
     for (name, split), found in sorted(groups.items()):
         data = found[0].data
         lines += ["", f"## {_cell(name)}, {_cell(split)}", ""]
-        lines += [f"{data.videos} videos, ground truth `{data.sha256[:12]}`.", ""]
+        lines += [f"{plural(data.videos, 'video')}, ground truth `{data.sha256[:12]}`.", ""]
         lines.append("| method | " + " | ".join(title for *_, title in _COLUMNS) + " | failed | judge | by | made |")
         lines.append("|---|" + "---:|" * (len(_COLUMNS) + 1) + "---|---|---|")
         lines += [_line(entry) for entry in sorted(found, key=_order)]

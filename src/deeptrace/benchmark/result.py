@@ -175,7 +175,11 @@ class ReferenceScores(_Frozen):
 
 
 class Counts(_Frozen):
-    """How many videos, rows, traces and explanations the numbers rest on."""
+    """How many videos, rows, traces and explanations the numbers rest on.
+
+    `rows_without_length` are those that time distance leaves out: they have an onset, and nothing says how long the
+    video is.
+    """
 
     videos: int
     fake_videos: int
@@ -186,6 +190,7 @@ class Counts(_Frozen):
     with_probability: int
     explanation_rows: int
     explanation_unjudged: int
+    rows_without_length: int = 0
 
 
 class JudgeSummary(_Frozen):

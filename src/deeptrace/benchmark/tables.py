@@ -29,6 +29,7 @@ from deeptrace.benchmark.result import (
     VideoScores,
 )
 from deeptrace.errors import SettingsError
+from deeptrace.plural import plural
 from deeptrace.schema import Outcome
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
     "Table",
     "is_published_split",
     "outcome_line",
-    "published_note",
+    "paper_notes",
     "published_rows",
     "run_title",
     "tables_of",
@@ -245,11 +246,11 @@ def tables_of(result: EvaluationResult, *, published: bool = True) -> list[tuple
 
     Args:
         result: of an evaluation.
-        published: whether the paper's models stand in the first table.
+        published: whether the paper's models stand in the first table, where the data is the split they are of.
     """
     rows = [Row(run_title(result.manifest), "run", result.scores)]
     if result.annotator_ceiling is not None:
-        title = f"a second annotator ({result.annotator_ceiling.videos} clips)"
+        title = f"a second annotator ({plural(result.annotator_ceiling.videos, 'clip')})"
         rows.append(Row(title, "ceiling", result.annotator_ceiling.scores))
     for name, title in BASELINE_TITLES.items():
         if (scores := result.baselines[name].scores) is not None:
@@ -257,7 +258,7 @@ def tables_of(result: EvaluationResult, *, published: bool = True) -> list[tuple
     out = []
     for table in TABLES:
         of_table = list(rows) if table is not TABLES[-1] else [row for row in rows if row.kind != "baseline"]
-        if table is TABLES[0] and published:
+        if table is TABLES[0] and published and _same_split(result):
             of_table += _published(result.manifest.data.split)
         if any(column.of(row).value is not None for row in of_table[:1] for column in table.columns):
             out.append((table, of_table))
@@ -286,12 +287,16 @@ def _named(outcome: str) -> str:
     return "missing" if outcome == "missing" else Outcome(outcome).display_name
 
 
-def published_note(result: EvaluationResult) -> str:
-    """Where the published rows come from, and whether they are comparable."""
+def paper_notes(result: EvaluationResult) -> list[str]:
+    """What is to be known of the first table: the published rows, and what a column leaves out."""
     if _same_split(result):
-        return "Published rows: the paper's, on this split."
-    table = _published_split(result.manifest.data.split)
-    return f"Published rows: the paper's, on RewardData's {table} split. This is other data, so they are no comparison."
+        notes = ["Published rows: the paper's, on this split."]
+    else:
+        notes = ["The paper's models are not shown: they were measured on RewardData's test and val splits."]
+    if without := result.counts.rows_without_length:
+        rows = plural(without, "row whose video has", "rows whose videos have")
+        notes.append(f"Time distance leaves out {rows} no known length.")
+    return notes
 
 
 def training_note(result: EvaluationResult) -> str | None:
@@ -300,8 +305,8 @@ def training_note(result: EvaluationResult) -> str | None:
     if not seen:
         return None
     return (
-        f"The detector has learned from {seen} of these {videos} videos. What it says of those is memory, not skill: "
-        "the figures are no estimate of how it does on others."
+        f"The detector has learned from {seen} of {plural(videos, 'video')} here. What it says of those is memory, not "
+        "skill: the figures are no estimate of how it does on others."
     )
 
 
@@ -312,15 +317,8 @@ def _same_split(result: EvaluationResult) -> bool:
     return is_published_split(split, fake_rows=counts.rows - counts.real_videos, real_rows=counts.real_videos)
 
 
-def _published_split(split: str) -> str:
-    return split if split in ("test", "val") else "test"
-
-
 def _published(split: str) -> list[Row]:
-    return [
-        Row(row.model, "published", _paper_alone(row.paper), note=row.group)
-        for row in published_rows(_published_split(split))
-    ]
+    return [Row(row.model, "published", _paper_alone(row.paper), note=row.group) for row in published_rows(split)]
 
 
 def _paper_alone(paper: Mapping[str, float | None]) -> Scores[Metric]:

@@ -12,6 +12,7 @@ import typer
 from deeptrace.cli.console import EXIT_FAILED_INPUTS, interrupted, note, printable, stage_bars
 from deeptrace.cli.options import JsonObject
 from deeptrace.errors import SettingsError
+from deeptrace.plural import plural
 
 if TYPE_CHECKING:
     from deeptrace.audit import Audit
@@ -74,7 +75,7 @@ def audit(
     if out is not None:
         write_html(result, out / "audit.html")
         write_json(found, out / "audit.json")
-        note(f"wrote {out / 'audit.html'} and audit.json")
+        note("wrote ", out / "audit.html", " and audit.json")
     if json_output:
         typer.echo(json.dumps(found))
     else:
@@ -111,7 +112,7 @@ def _fix(path: str, out: Path, **asked: Any) -> Fixed:
         try:
             return fix_dataset(path, out, on_file=show, **asked)
         except KeyboardInterrupt:
-            interrupted(f"the clips written are kept in {out}; go on with --resume")
+            interrupted("the clips written are kept in ", out, "; go on with --resume")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -126,16 +127,16 @@ def _size(text: str | None) -> tuple[int, int] | None:
 def _tell(fixed: Fixed) -> None:
     plan = fixed.plan
     note(
-        f"{fixed.written} clips written, {fixed.kept} kept from before: {plan.width} x {plan.height}, "
+        f"{plural(fixed.written, 'clip')} written, {fixed.kept} kept from before: {plan.width} x {plan.height}, "
         f"{plan.fps} frames/s, {plan.bit_rate // 1000} kbit/s, no sound"
     )
     if plan.left_out:
         counts = ", ".join(f"{count} {label.lower()}" for label, count in sorted(fixed.left_out.items()))
-        note(f"left out: {counts} (each with its reason in {fixed.folder / 'fix.json'})")
+        note(f"left out: {counts} (each with its reason in ", fixed.folder / "fix.json", ")")
     if fixed.traces_lost:
         note(
-            f"{fixed.traces_lost} of {fixed.traces + fixed.traces_lost} traces lie outside the crop or the cut; "
-            f"{fixed.fakes_without_trace} fake clips have none left"
+            f"{fixed.traces_lost} of {plural(fixed.traces + fixed.traces_lost, 'trace')} outside the crop or the cut; "
+            + plural(fixed.fakes_without_trace, "fake clip has none left", "fake clips have none left")
         )
 
 
@@ -147,7 +148,7 @@ def _show(result: Audit) -> None:
 
     console = Console()
     shortcuts = result.shortcuts
-    title = f"What metadata gives away ({shortcuts.fakes} generated, {shortcuts.reals} real clips)"
+    title = f"What metadata gives away ({shortcuts.fakes} generated, {plural(shortcuts.reals, 'real clip')})"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     for name, justify in (("feature", "left"), ("AUC", "right"), ("by source", "right"), ("verdict", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from deeptrace.plural import plural
+
 __all__ = ["calibrate"]
 
 
@@ -26,7 +28,7 @@ def calibrate(
 
     found = calibrate_run(run)
     path = keep_calibration(found, to)
-    typer.echo(f"temperature {found.temperature:.3f}, fitted on {found.videos} videos of {found.fitted_on}")
+    typer.echo(f"temperature {found.temperature:.3f}, fitted on {plural(found.videos, 'video')} of {found.fitted_on}")
     typer.echo(f"negative log-likelihood {found.nll_before:.4f} before, {found.nll_after:.4f} after (nats a video)")
     typer.echo("thresholds " + ", ".join(f"{name} {limit:.4f}" for name, limit in found.thresholds.items()))
     typer.echo(f"kept in {path}")

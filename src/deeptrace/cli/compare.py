@@ -10,6 +10,7 @@ import typer
 
 from deeptrace.cli.console import note, printable
 from deeptrace.cli.options import JsonObject
+from deeptrace.plural import plural
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -44,7 +45,7 @@ def compare(
     found = compare_runs(runs, common=common, resamples=bootstrap, permutations=permutations, seed=seed)
     if any(found.left_out):
         listed = ", ".join(f"{count} of {title}" for title, count in zip(found.titles, found.left_out, strict=True))
-        note(f"compared on {found.videos} videos; left out: {listed}")
+        note(f"compared on {plural(found.videos, 'video')}; left out: {listed}")
     if json_output:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False, allow_nan=False))
     else:
@@ -58,7 +59,7 @@ def _show(found: Comparison) -> None:
     from deeptrace.benchmark.tables import TABLES, outcome_line
 
     console = Console()
-    console.print(Text(f"{found.videos} videos; reference: {printable(found.titles[0])}"))
+    console.print(Text(f"{plural(found.videos, 'video')}; reference: {printable(found.titles[0])}"))
     for title in found.titles:
         console.print(Text(f"  {printable(title)}: {outcome_line(found.outcomes[title])}"))
     for title in found.titles[1:]:
@@ -88,6 +89,8 @@ def _table(found: Comparison, title: str, table: Table) -> RichTable:
         arrow = "↑" if column.better == "up" else "↓"
         cells = (column.text(one.a), column.text(one.b), f"{sign}{column.text(one.difference)}", limits)
         if column.name == "per_video.auroc" and found.with_probability[title] < found.videos:
-            shown.caption = f"AUROC, AP: the {found.with_probability[title]} videos for which both state a probability"
+            shown.caption = (
+                f"AUROC, AP: the {plural(found.with_probability[title], 'video')} for which both state a probability"
+            )
         shown.add_row(f"{column.title}{arrow}", *(Text(cell, style=style) for cell in cells), f"{one.p_value:.4f}")
     return shown

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TextIO
 
-from deeptrace.errors import SettingsError
+from deeptrace.errors import DeeptraceError, SettingsError
 from deeptrace.urls import public_text
 
 if TYPE_CHECKING:
@@ -19,19 +21,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LiveLine",
+    "Whole",
     "counted",
     "duration",
     "fail",
     "interrupted",
     "note",
     "parse_settings",
-    "plural",
+    "parts_of",
     "printable",
     "progress_bar",
     "stage_bars",
+    "wrapped",
 ]
 
 EXIT_FAILED_INPUTS, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+_NO_TERMINAL = 80
+"""Columns where there is no terminal to ask."""
 
 
 def printable(text: str) -> str:
@@ -40,16 +46,6 @@ def printable(text: str) -> str:
     """
     shown = public_text(text)
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """A number of things, in words.
-
-    Examples:
-        >>> plural(1, "clip"), plural(2, "clip"), plural(0, "entry", "entries")
-        ('1 clip', '2 clips', '0 entries')
-    """
-    return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
 def duration(seconds: float) -> str:
@@ -66,21 +62,73 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def note(text: str) -> None:
-    """One line for people, on stderr."""
-    sys.stderr.write(printable(text) + "\n")
+class Whole(str):
+    """Text that is not broken into lines, such as the name of a file."""
+
+    __slots__ = ()
 
 
-def fail(*lines: str, code: int = EXIT_USAGE) -> NoReturn:
-    """Say what is wrong on stderr, one line a fault, and leave."""
-    for line in lines:
-        note(f"error: {line}")
+def wrapped(*parts: str | Path, width: int | None = None) -> str:
+    """Text for people in lines no wider than the terminal, later lines indented; one word may be wider than it.
+
+    Args:
+        parts: what is said, in its order; paths are whole, too.
+        width: columns. None: those of the terminal that stderr is, 80 where it is none.
+
+    Examples:
+        >>> print(wrapped("left out: ", Path("take 7 of 9.mp4"), ": has no picture at all", width=30))
+        left out: take 7 of 9.mp4: has
+          no picture at all
+    """
+    from rich.cells import cell_len
+
+    width = width or _columns()
+    # No text is left with a line break after `printable`, so that one can stand for a path's spaces.
+    whole = "".join(
+        printable(str(part)).replace(" ", "\n") if isinstance(part, (Path, Whole)) else printable(part)
+        for part in parts
+    )
+    lines, line = [], ""
+    for word in whole.split(" "):
+        if line.strip() and cell_len(line) + 1 + cell_len(word) > width:
+            lines.append(line)
+            line = f"  {word}"
+        else:
+            line = f"{line} {word}" if line else word
+    return "\n".join(shown.replace("\n", " ") for shown in [*lines, line])
+
+
+def _columns() -> int:
+    """How wide stderr is."""
+    if (asked := os.environ.get("COLUMNS", "")).isdecimal() and int(asked):
+        return int(asked)
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _NO_TERMINAL
+    except (OSError, ValueError):  # a file, a pipe, a stream without a number
+        return _NO_TERMINAL
+
+
+def note(*parts: str | Path) -> None:
+    """A remark for people, on stderr; see `wrapped`."""
+    sys.stderr.write(wrapped(*parts) + "\n")
+
+
+def fail(*faults: str | DeeptraceError, code: int = EXIT_USAGE) -> NoReturn:
+    """Say what is wrong on stderr, each fault from a line of its own, and leave."""
+    for fault in faults:
+        note("error: ", *(parts_of(fault) if isinstance(fault, DeeptraceError) else (fault,)))
     sys.exit(code)
 
 
-def interrupted(text: str) -> NoReturn:
-    """After Ctrl-C: say in one line what is kept and how to go on, and leave."""
-    note(f"stopped: {text}")
+def parts_of(error: DeeptraceError) -> tuple[str | Path, ...]:
+    """An error's line, with what it is about in one piece."""
+    subject, line = " ".join(error.subject.split()), str(error)
+    return (Whole(subject), line.removeprefix(subject)) if subject and line.startswith(subject) else (line,)
+
+
+def interrupted(*parts: str | Path) -> NoReturn:
+    """After Ctrl-C: say what is kept and how to go on, and leave."""
+    note("stopped: ", *parts)
     sys.exit(EXIT_INTERRUPTED)
 
 

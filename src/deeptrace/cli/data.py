@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.console import EXIT_FAILED_INPUTS, interrupted, note, plural, stage_bars
+from deeptrace.cli.console import EXIT_FAILED_INPUTS, interrupted, note, parts_of, stage_bars
 from deeptrace.errors import SettingsError
+from deeptrace.plural import plural
 
 if TYPE_CHECKING:
     from deeptrace.schema import Media, Sample
@@ -105,8 +106,8 @@ def download(
                 on_unpack=lambda _, done, total: show("unpacking", done, total),
             )
         except KeyboardInterrupt:
-            interrupted(f"what was fetched is kept in {folder}; run the same command to go on")
-    note(f"{folder} is complete; check it with: deeptrace audit {folder}")
+            interrupted("what was fetched is kept in ", folder, "; run the same command to go on")
+    note(folder, " is complete; check it with: deeptrace audit ", folder)
 
 
 @data.command()
@@ -132,12 +133,12 @@ def split(
             name = "".join(char if char.isalnum() or char in "-._" else "_" for char in fold.held_out)
             parts = apply_split(samples, fold.split)
             write_reward_data(parts, out / f"without_{name}.json")
-            note(f"{out / f'without_{name}.json'}: {_counts(parts)}")
+            note(out / f"without_{name}.json", f": {_counts(parts)}")
         return
     chosen = split_by_source if by is SplitBy.SOURCE else split_by_video
     parts = apply_split(samples, chosen(samples, ratios=_ratios(ratios), seed=seed))
     write_reward_data(parts, out)
-    note(f"{out}: {_counts(parts)}")
+    note(out, f": {_counts(parts)}")
 
 
 @data.command()
@@ -157,7 +158,7 @@ def leaks(
         typer.echo(f"{leak.kind}\t{leak.value}\t{', '.join(leak.splits)}\t{plural(len(leak.videos), 'video')}")
     if found:
         raise typer.Exit(EXIT_FAILED_INPUTS)
-    note(f"no leaks in {len(rows)} rows")
+    note(f"no leaks in {plural(len(rows), 'row')}")
 
 
 @data.command("export")
@@ -216,7 +217,7 @@ def export_command(
         count = exporters.write_conversations(
             samples, out, to.value, root=root, form=asked, per="row" if per == "row" else "video"
         )
-    note(f"{out}: {count} rows of {len(samples)} videos")
+    note(out, f": {plural(count, 'row')} of {plural(len(samples), 'video')}")
 
 
 def _export_to_tool(samples: Sequence[Sample], to: ExportFormat, out: Path, root: str | None) -> None:
@@ -233,7 +234,7 @@ def _export_to_tool(samples: Sequence[Sample], to: ExportFormat, out: Path, root
         done = exporters.write_fiftyone(samples, out, root=root)
     for line in done.notes:
         note(f"warning: {line}")
-    note(f"{out}: {done.videos} videos, {done.traces} traces")
+    note(out, f": {plural(done.videos, 'video')}, {plural(done.traces, 'trace')}")
 
 
 @data.command("import")
@@ -284,11 +285,12 @@ def import_command(
     for warning in found.warnings:
         note(f"warning: {warning}")
     for error in found.refused:
-        note(f"left out: {error}")
+        note("left out: ", *parts_of(error))
     write_reward_data(found.samples, out)
     if rounds is not None:
         write_rounds(found.rounds, rounds)
-    note(f"{out}: {len(found.samples)} videos, {sum(len(sample.traces) for sample in found.samples)} traces")
+    traces = sum(len(sample.traces) for sample in found.samples)
+    note(out, f": {plural(len(found.samples), 'video')}, {plural(traces, 'trace')}")
     if found.refused:
         raise typer.Exit(EXIT_FAILED_INPUTS)
 

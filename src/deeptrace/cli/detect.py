@@ -29,6 +29,7 @@ from deeptrace.cli.options import (
     Workers,
 )
 from deeptrace.errors import SettingsError
+from deeptrace.plural import plural
 from deeptrace.urls import shown_name
 
 if TYPE_CHECKING:
@@ -156,8 +157,8 @@ def detect(
         )
         results, interrupted = _detect_all(run, stdout if json_lines else None)
     if interrupted:
-        kept = f", kept in {asked.out}; --resume goes on" if asked.out else ""
-        note(f"stopped: {run.done} of {len(inputs)} done{kept}")
+        kept = (", kept in ", asked.out, "; --resume goes on") if asked.out else ()
+        note(f"stopped: {run.done} of {len(inputs)} done", *kept)
     _show(results, {shown_name(item.path): item.path for item in inputs}, asked, time.monotonic() - began)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -238,13 +239,13 @@ def _show(results: list[Analysis], addresses: dict[str, str], asked: _Asked, ela
 
         with counted("writing the report", len(results)) as advance:
             page = write_report(results, asked.out / "report.html", addresses=addresses, on_clip=advance)
-        note(f"report: {page}")
+        note("report: ", page)
     if asked.overlay and asked.out is not None:
-        note(f"overlays: {asked.out / 'overlays'}")
+        note("overlays: ", asked.out / "overlays")
     if used := _usage(verdicts):
         note(used)
     if asked.out is not None:
-        note(f"verdicts: {asked.out / 'verdicts.jsonl'}")
+        note("verdicts: ", asked.out / "verdicts.jsonl")
 
 
 def _print(verdicts: list[Verdict], addresses: dict[str, str], asked: _Asked, elapsed_s: float) -> None:
@@ -266,7 +267,7 @@ def _print(verdicts: list[Verdict], addresses: dict[str, str], asked: _Asked, el
     if asked.csv is not None and asked.csv != "-":
         with atomic_path(asked.csv) as scratch, scratch.open("w", encoding="utf-8", newline="") as file:
             shown.write_csv(ordered, addresses, file)
-        note(f"table: {asked.csv}")
+        note("table: ", Path(asked.csv))
 
 
 def _usage(verdicts: list[Verdict]) -> str:
@@ -277,4 +278,4 @@ def _usage(verdicts: list[Verdict]) -> str:
     asked, said = (sum(getattr(one, f"{kind}_tokens") or 0 for one in used) for kind in ("prompt", "completion"))
     costs = [one.cost for one in used if one.cost is not None]
     cost = f", cost {sum(costs):.4g}" if costs else ""
-    return f"{len(used)} answers: {asked} tokens in, {said} out{cost}"
+    return f"{plural(len(used), 'answer')}: {asked} tokens in, {said} out{cost}"

@@ -237,7 +237,7 @@ def doctor(
     else:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for title in ("check", "state", "detail"):
-            table.add_column(title)
+            table.add_column(title, overflow="fold")  # a path is told whole, in as many lines as it takes
         for check in checks:
             detail = f"{check.detail}\n{check.mend}" if check.mend else check.detail
             table.add_row(check.name, Text(check.state, style=_STYLES[check.state]), Text(detail))

@@ -13,6 +13,7 @@ import typer
 
 from deeptrace.cli.console import interrupted, note, parse_settings, stage_bars
 from deeptrace.cli.options import DetectorSettings, JsonObject, Resume, Timeout, Workers
+from deeptrace.plural import plural
 
 if TYPE_CHECKING:
     from deeptrace.benchmark.run import Evaluation
@@ -101,7 +102,13 @@ def evaluate(
                 on_done=show,
             )
         except KeyboardInterrupt:
-            interrupted(f"what was done is kept in {out}; --resume goes on" if out else "nothing is kept without --out")
+            interrupted(
+                *(
+                    ("what was done is kept in ", out, "; --resume goes on")
+                    if out
+                    else ("nothing is kept without --out",)
+                )
+            )
         if out is not None and report:
             from deeptrace.reports.benchmark import write_bench_report
 
@@ -112,13 +119,15 @@ def evaluate(
 
 def _show(found: Evaluation, *, json_output: bool, out: Path | None, report: bool) -> None:
     if found.kept:
-        note(f"{found.kept} results were kept from before")
+        note(plural(found.kept, "result was kept from before", "results were kept from before"))
     if found.unmatched:
         shown = ", ".join(found.unmatched[:UNMATCHED_SHOWN])
-        note(f"{len(found.unmatched)} predictions belong to no video of the split, such as {shown}")
+        count = plural(len(found.unmatched), "prediction belongs", "predictions belong")
+        note(f"{count} to no video of the split, such as {shown}")
     if found.repeated:
         shown = ", ".join(found.repeated[:UNMATCHED_SHOWN])
-        note(f"{len(found.repeated)} videos have several predictions, such as {shown}: the last of each counts")
+        count = plural(len(found.repeated), "video has", "videos have")
+        note(f"{count} several predictions, such as {shown}: the last of each counts")
     if json_output:
         typer.echo(json.dumps(found.result.as_json(), ensure_ascii=False, allow_nan=False))
     else:
@@ -126,6 +135,6 @@ def _show(found: Evaluation, *, json_output: bool, out: Path | None, report: boo
 
         print_evaluation(found.result)
     if out is not None:
-        note(f"evaluation: {out / 'evaluation.json'}")
+        note("evaluation: ", out / "evaluation.json")
         if report:
-            note(f"report: {out / 'report.html'} and report.md")
+            note("report: ", out / "report.html", " and report.md")

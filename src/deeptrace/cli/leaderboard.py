@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from deeptrace.cli.console import note, plural
+from deeptrace.cli.console import note
+from deeptrace.plural import plural
 
 __all__ = ["leaderboard"]
 
@@ -37,7 +38,7 @@ def add(
     from deeptrace.benchmark.leaderboard import add_entry, entry_of_run
 
     entry = entry_of_run(read_run(run), name=name, submitted_by=by, url=url, notes=notes, data_name=data_name)
-    note(f"wrote {add_entry(entry, folder)}; now: deeptrace leaderboard build --dir {folder}")
+    note("wrote ", add_entry(entry, folder), "; now: deeptrace leaderboard build --dir ", folder)
 
 
 @leaderboard.command()
@@ -63,9 +64,7 @@ def build(
                 scratch.write_text(text, encoding="utf-8")
     known = plural(len(entries), "entry is", "entries are")
     if check and stale:
-        note(
-            f"{known} valid, but the table is out of date: {', '.join(stale)}. "
-            f"Run: deeptrace leaderboard build --dir {folder}"
-        )
+        late = f"{known} valid, but the table is out of date: {', '.join(stale)}. "
+        note(late, "Run: deeptrace leaderboard build --dir ", folder)
         raise typer.Exit(1)
     note(f"{known} valid; {'written: ' + ', '.join(stale) if stale else 'the table is up to date'}")

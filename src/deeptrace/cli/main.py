@@ -10,7 +10,9 @@ that `deeptrace --help` answers at once.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -19,7 +21,7 @@ import typer
 from deeptrace.cli.audit import audit
 from deeptrace.cli.calibrate import calibrate
 from deeptrace.cli.compare import compare
-from deeptrace.cli.console import fail
+from deeptrace.cli.console import fail, wrapped
 from deeptrace.cli.data import data
 from deeptrace.cli.detect import detect
 from deeptrace.cli.detectors import detectors
@@ -72,8 +74,10 @@ class _PublicFormatter(logging.Formatter):
     """Log lines, those of other packages among them, without the secrets of URLs."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        return public_text(super().format(record))
+        """The line; of a warning of ours, the lines that fit the terminal."""
+        shown = public_text(super().format(record))
+        ours = record.name.partition(".")[0] == "deeptrace" and record.levelno >= logging.WARNING
+        return wrapped(shown) if ours and "\n" not in shown else shown
 
 
 @app.callback()
@@ -90,20 +94,29 @@ def _common(
 
 
 def main() -> None:
-    """Run the command line; every fault that deeptrace or the disk finds is one line on stderr; exit code 2."""
+    """Run the command line; a fault that deeptrace or the disk finds is said on stderr, from a line of its own; exit
+    code 2.
+    """
     try:
         app()
     except ConfigError as error:
-        fail(*map(str, error.faults))
+        fail(*error.faults)
     except DeeptraceError as error:
-        fail(str(error))
+        fail(error)
     except BrokenPipeError:
         # The reader of our output (`| head`) has gone; closing stderr keeps Python from complaining at exit.
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:
         # The edge to the machine: a full disk, a folder that turned read-only. What is on the disk by now is kept.
-        fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        name = "the output" if error.filename is None else os.fsdecode(error.filename)
+        fail(DeeptraceError(name, error.strerror or str(error), _MENDS.get(error.errno or 0, "")))
+
+
+_MENDS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space there, and run the command again.") | {
+    errno.EFBIG: "A limit on the size of files ends it (ulimit -f), or the file system's own.",
+    errno.EROFS: "Name a folder that may be written to.",
+}
 
 
 if __name__ == "__main__":

@@ -150,7 +150,8 @@ def score(
         print_scores(scored, picks=chosen.picks, top=chosen.top, made=chosen.made, ranked=chosen.ranked)
     failed = sum(not clip.scored for clip in scored)
     if interrupted:
-        note(f"stopped: {len(scored)} of {len(inputs)} scored" + (f", kept in {out}; --resume goes on" if out else ""))
+        kept = (", kept in ", out, "; --resume goes on") if out else ()
+        note(f"stopped: {len(scored)} of {len(inputs)} scored", *kept)
         raise typer.Exit(EXIT_INTERRUPTED)
     if failed:
         note(f"{failed} of {len(scored)} could not be scored")
@@ -231,7 +232,7 @@ def _write(out: Path, scored: list[ScoredClip], chosen: _Chosen, *, min_margin: 
         write_pairs_csv(chosen.made.pairs, out / "pairs.csv", same_below=min_margin, seed=seed)
     if chosen.ranked is not None:
         write_lines((row.as_json() for row in chosen.ranked), out / "ranking.jsonl")
-    note(f"rewards: {out / 'rewards.jsonl'}")
+    note("rewards: ", out / "rewards.jsonl")
 
 
 def _print_lines(stdout: TextIO, scored: list[ScoredClip], chosen: _Chosen) -> None:

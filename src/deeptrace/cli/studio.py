@@ -74,7 +74,7 @@ def studio(
 
     def ready(url: str) -> None:
         note(f"the studio is at {url} (Ctrl-C ends it)")
-        note(f"its work is kept in {chosen.home}")
+        note("its work is kept in ", chosen.home)
         sys.stderr.flush()
         if browser:
             import webbrowser

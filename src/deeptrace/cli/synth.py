@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.console import EXIT_FAILED_INPUTS, fail, interrupted, note, plural, progress_bar
+from deeptrace.cli.console import EXIT_FAILED_INPUTS, Whole, fail, interrupted, note, progress_bar
 from deeptrace.cli.options import Resume
+from deeptrace.plural import plural
 
 if TYPE_CHECKING:
     from deeptrace.schema import Category
@@ -68,7 +69,7 @@ def synth(
     inputs = expand_inputs(paths)
     for item in inputs:
         if item.error:
-            note(f"{item.path}: {item.error}")
+            note(Whole(item.path), f": {item.error}")
     sources = [item.path for item in inputs if not item.error]
     if not sources:
         fail("there is no real clip to start from")
@@ -85,7 +86,7 @@ def synth(
         try:
             make_dataset(sources, out, recipe, clips=clips, resume=resume, on_clip=after)
         except KeyboardInterrupt:
-            interrupted(f"{len(made)} done, kept in {out}; go on with --resume")
+            interrupted(f"{len(made)} done, kept in ", out, "; go on with --resume")
     good = [one for one in made if one.problem is None]
     kept = sum(one.kept for one in good)
     print(

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from deeptrace.cli.console import duration, printable
 from deeptrace.cli.names import PathCell
+from deeptrace.plural import plural
 
 if TYPE_CHECKING:
     from deeptrace.benchmark.result import EvaluationResult
@@ -36,7 +37,7 @@ def print_evaluation(result: EvaluationResult, console: Console | None = None) -
     """The tables, with what each number of the run rests on below it; the report has the rest."""
     from deeptrace.benchmark.tables import (
         outcome_line,
-        published_note,
+        paper_notes,
         run_title,
         tables_of,
         training_note,
@@ -48,7 +49,7 @@ def print_evaluation(result: EvaluationResult, console: Console | None = None) -
     console.print(
         Text(
             f"{printable(run_title(result.manifest))} on {printable(data.name)}, split {printable(data.split)}: "
-            f"{counts.videos} videos ({counts.fake_videos} generated, {counts.real_videos} real); "
+            f"{plural(counts.videos, 'video')} ({counts.fake_videos} generated, {counts.real_videos} real); "
             f"{outcome_line(result.outcomes)}"
         )
     )
@@ -60,7 +61,8 @@ def print_evaluation(result: EvaluationResult, console: Console | None = None) -
     missing = [f"{title}: {why}" for title, why in unavailable(result)]
     if missing:
         console.print(Text(f"Not available: {'; '.join(missing)}.", style="dim"))
-    console.print(Text(published_note(result), style="dim"))
+    for remark in paper_notes(result):
+        console.print(Text(remark, style="dim"))
     console.print(Text(_explanation_note(result), style="dim"))
 
 
@@ -116,17 +118,14 @@ def _explanation_note(result: EvaluationResult) -> str:
     counts, judge = result.counts, result.judge
     if judge is not None and judge.failed:
         return (
-            f"The judge {judge.name} failed on {judge.failed} of {judge.rows} rows: explanation and "
+            f"The judge {judge.name} failed on {judge.failed} of {plural(judge.rows, 'row')}: explanation and "
             "overall are not known. --resume asks again."
         )
     if judge is not None:
-        return f"Explanations judged by {judge.name}: {judge.scored} rows, {judge.cached} of them cached."
+        return f"Explanations judged by {judge.name}: {plural(judge.scored, 'row')}, {judge.cached} of them cached."
     if counts.explanation_unjudged:
-        rows = counts.explanation_unjudged
-        return (
-            f"{rows} {'row needs' if rows == 1 else 'rows need'} a judge: explanation and overall are not known. "
-            "Name one with --judge openai:MODEL[@URL]."
-        )
+        rows = plural(counts.explanation_unjudged, "row needs", "rows need")
+        return f"{rows} a judge: explanation and overall are not known. Name one with --judge openai:MODEL[@URL]."
     if not counts.explanation_rows:
         return "The data has no written explanations."
     return "No answer had an explanation to be judged: each of those rows scores 0, by the protocol."
@@ -150,7 +149,7 @@ def print_scores(
         _print_with(console, _top(top), "The best clips by reward; equal ones in the order given.")
     if made is not None:
         left_out = f"{made.too_close} too close, {made.duplicates} that look the same, {made.surplus} surplus"
-        _print_with(console, _pairs(made), f"{len(made.pairs)} pairs; left out: {left_out}.")
+        _print_with(console, _pairs(made), f"{plural(len(made.pairs), 'pair')}; left out: {left_out}.")
     if ranked is not None:
         _print_with(console, _ranks(ranked), _rank_note(ranked))
 
@@ -250,7 +249,11 @@ def _rank_note(ranked: Sequence[Ranked]) -> str:
     apart = [row for row in ranked if row.prompts > row.shared_prompts]
     if not apart:
         return said
-    shared = "No prompt is" if not apart[0].shared_prompts else f"Only {apart[0].shared_prompts} prompts are"
+    shared = (
+        "No prompt is"
+        if not (common := apart[0].shared_prompts)
+        else f"Only {plural(common, 'prompt is', 'prompts are')}"
+    )
     return f"{said} {shared} shared by all generators: they differ by their prompts, too."
 
 
@@ -299,7 +302,7 @@ def _print_table(rows: list[Planned], info: DetectorInfo) -> None:
         str(sum(prompts)) if prompts else "",
         f"{max(memory):.1f} GiB" if memory else "",
         duration(sum(seconds)) if seconds else "",
-        f"{len(known)} of {len(rows)} clips",
+        f"{len(known)} of {plural(len(rows), 'clip')}",
     )
     console = Console()
     console.print(table)

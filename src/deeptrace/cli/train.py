@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deeptrace.cli.console import LiveLine, interrupted, note, printable
+from deeptrace.cli.console import LiveLine, Whole, interrupted, note, printable
 from deeptrace.errors import MissingExtraError, SettingsError
+from deeptrace.plural import plural
 
 if TYPE_CHECKING:
     from deeptrace.train.dry_run import DryRun
@@ -73,7 +74,8 @@ def tracenet(
         from deeptrace.train.tracenet.run import train_tracenet
 
         folder = train_tracenet(settings, show)
-    note(f"the model and its card are in {folder}; use it with: deeptrace detect --detector tracenet:{folder} CLIP")
+    note("the model and its card are in ", folder)
+    note("use it with: deeptrace detect --detector ", Whole(f"tracenet:{folder}"), " CLIP")
 
 
 @train.command()
@@ -108,10 +110,10 @@ def sft(
     if not _first():
         return
     for path, why in trained.unusable.items():
-        note(f"left out: {path}: {why}")
+        note("left out: ", Whole(path), f": {why}")
     if trained.folder is None:
         done, steps = trained.steps
-        interrupted(f"{done} of {steps} steps are kept; run the same command to go on")
+        interrupted(f"{done} of {plural(steps, 'step')} kept; run the same command to go on")
     _say_where(trained.folder, tiny=tiny)
 
 
@@ -198,7 +200,7 @@ def _taught(out: Path) -> Path:
         trained = _sft(settings, show, tiny=True)
     if trained.folder is None:
         interrupted("run the same command to go on")
-    note(f"a tiny model that answers is in {trained.folder}")
+    note("a tiny model that answers is in ", trained.folder)
     note("now with rewards")
     return trained.folder
 
@@ -237,8 +239,8 @@ def _size(gib: float) -> str:
 
 
 def _say_where(folder: Path, *, tiny: bool) -> None:
-    note(f"the model and its card are in {folder}")
-    note(f"use it with: deeptrace detect --detector hf:{folder} CLIP")
+    note("the model and its card are in ", folder)
+    note("use it with: deeptrace detect --detector ", Whole(f"hf:{folder}"), " CLIP")
     if tiny:
         note("tiny, and two clips by heart: it shows that training runs here, no more")
 

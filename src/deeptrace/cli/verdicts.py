@@ -16,10 +16,11 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from deeptrace.cli.console import duration, plural, printable
+from deeptrace.cli.console import duration, printable
 from deeptrace.cli.names import shortened
 from deeptrace.io.csv_cells import csv_cell
 from deeptrace.io.fingerprint import sha256_of
+from deeptrace.plural import plural
 from deeptrace.reports.wording import headline, trace_line, trace_phrase
 from deeptrace.schema import CAVEAT, ContentCredentials, CredentialsState, Decision, Outcome, Trace, Verdict
 
@@ -35,7 +36,7 @@ _STYLES = {Decision.GENERATED: "bold red", Decision.UNCLEAR: "yellow", Decision.
 # fmt: off
 CSV_COLUMNS = (
     "video", "sha256", "outcome", "decision", "p_fake", "label", "kind", "onset_s", "offset_s", "x0", "y0", "x1", "y1",
-    "traces", "detector", "error",
+    "traces", "detector", "content_credentials", "error",
 )
 # fmt: on
 """`kind` to `y1` are those of the strongest trace; `traces` is how many there are."""
@@ -142,6 +143,7 @@ def _csv_row(verdict: Verdict, address: str) -> list[Any]:
         *numbers,
         len(verdict.traces),
         verdict.detector and verdict.detector.name,
+        verdict.content_credentials and verdict.content_credentials.words,
         verdict.error,
     ]
 

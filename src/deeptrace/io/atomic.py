@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -12,11 +13,31 @@ from pathlib import Path
 from deeptrace.errors import DataError, DeeptraceError
 from deeptrace.urls import public_url
 
-__all__ = ["atomic_path", "remove_leftovers", "short_name"]
+__all__ = ["atomic_path", "naming", "remove_leftovers", "short_name"]
 
 _MARK = ".part"
 _NAME_CHARS = 40
 """How much of a file's name its scratch file's carries: a name may be as long as a file system allows."""
+
+
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""What a disk answers to a write, without saying to which file."""
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str], *, instead_of: str | None = None) -> Iterator[None]:
+    """Let an error of the disk inside the block name the file that is being written, as `OSError.filename`.
+
+    Args:
+        path: of the file, as the user knows it.
+        instead_of: the name that it has meanwhile.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename == instead_of and (error.errno in _REFUSED or instead_of is not None):
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -35,7 +56,7 @@ def atomic_path(
 
     Raises:
         error: the folder cannot be made or written to, or `path` cannot be replaced. What the block raises is left
-            as it is.
+            as it is; an `OSError` of the disk names `path`.
     """
     target = Path(path)
     stream = _is_stream(target)
@@ -50,7 +71,8 @@ def atomic_path(
         raise _cannot(error, target, reason) from None
     os.close(handle)
     try:
-        yield Path(scratch)
+        with naming(target), naming(target, instead_of=scratch):
+            yield Path(scratch)
         try:
             if stream:
                 _pour(scratch, target)

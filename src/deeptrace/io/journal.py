@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from deeptrace.errors import SettingsError
+from deeptrace.io.atomic import naming
 from deeptrace.io.jsonl import as_line, write_lines
 
 __all__ = ["Journal", "Lines", "read_lines"]
@@ -58,11 +59,12 @@ class Lines:
             if self._cut_off:
                 rest = memoryview(b"\n" + rest.tobytes())
             self._cut_off = True
-            while rest:  # unbuffered, so that nothing that the disk refused is written later
-                rest = rest[self._file.write(rest) :]
-            self._cut_off = False
-            if synced:
-                os.fsync(self._file.fileno())
+            with naming(self.path):
+                while rest:  # unbuffered, so that nothing that the disk refused is written later
+                    rest = rest[self._file.write(rest) :]
+                self._cut_off = False
+                if synced:
+                    os.fsync(self._file.fileno())
 
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Drop the lines that are not wanted, all at once, and those that are cut off."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptrace.geometry import Tube
+from deeptrace.plural import plural
 from deeptrace.schema import Category, Label, Sample, Trace, Verdict
 
 __all__ = ["KINDS", "PairColumns", "TraceColumns", "columns_of", "trace_columns"]
@@ -147,7 +148,8 @@ def columns_of(samples: Sequence[Sample], verdicts: Sequence[Verdict | None]) ->
         ([1], [-1], ('missing',))
     """
     if len(samples) != len(verdicts):
-        raise ValueError(f"expected one verdict a sample but got {len(samples)} samples and {len(verdicts)} verdicts")
+        got = f"{plural(len(samples), 'sample')} and {plural(len(verdicts), 'verdict')}"
+        raise ValueError(f"expected one verdict a sample but got {got}")
     code = {Label.FAKE: 1, Label.REAL: 0, None: -1}
     durations = [
         s.media.duration_s if s.media is not None else v.media.duration_s if v is not None and v.media else None

@@ -77,12 +77,14 @@ class PaperSums:
         videos: the three accuracies by video.
         explanation_rows: rows with a written explanation.
         unjudged: those of them that need a judge's score and have none; the explanation metric is null while any is.
+        without_length: rows with an onset that time distance leaves out, because the length of the video is not known.
     """
 
     rows: Sums
     videos: Sums
     explanation_rows: int
     unjudged: int
+    without_length: int
 
 
 def judge_rows(samples: Sequence[Sample], verdicts: Sequence[Verdict | None]) -> list[JudgeRow]:
@@ -169,7 +171,9 @@ def paper_sums(
     }
     rows |= _grounding_sums(columns, fake)
     rows["explanation"], count, unjudged = _explanation_sums(columns, samples, explanation_scores or {})
-    return PaperSums(rows, videos, count, unjudged)
+    true = columns.true
+    timed = ~np.isnan(true.span[:, 0]) & fake[true.video]
+    return PaperSums(rows, videos, count, unjudged, int((timed & np.isnan(columns.duration_s[true.video])).sum()))
 
 
 def finish_paper(rows: Mapping[str, tuple[Floats, Floats]]) -> dict[str, float | None]:

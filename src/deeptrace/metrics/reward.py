@@ -30,6 +30,7 @@ import numpy as np
 
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.metrics.logistic import expit
+from deeptrace.plural import plural
 from deeptrace.schema import MIN_FRAMES, Category, Label, Trace, Verdict
 
 __all__ = [
@@ -114,7 +115,7 @@ def unrewarded(verdict: Verdict) -> str | None:
         return verdict.error or f"outcome {verdict.outcome.value!r} has no reward"
     seen = 0 if verdict.media is None else len(verdict.media.sampled_times_s)
     if 0 < seen < MIN_FRAMES:
-        return f"only {seen} frames to go by, at least {MIN_FRAMES} are needed for a reward"
+        return f"only {plural(seen, 'frame')} to go by, at least {MIN_FRAMES} are needed for a reward"
     return None
 
 

@@ -358,6 +358,7 @@ def _counts(m: _Measured) -> dict[str, int]:
         "with_probability": int(m.with_p.sum()),
         "explanation_rows": m.paper.explanation_rows,
         "explanation_unjudged": m.paper.unjudged,
+        "rows_without_length": m.paper.without_length,
     }
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from deeptrace.errors import MissingExtraError, ServiceError
 from deeptrace.net.endpoint import Endpoint
 from deeptrace.net.retry import RETRIED, Retries, TransientError, retry_after_s
+from deeptrace.plural import plural
 
 if TYPE_CHECKING:
     import httpx
@@ -238,7 +239,7 @@ class ChatClient:
         why = self._endpoint.cleaned(why)
         self._failed_in_a_row += 1
         if at_once or self._failed_in_a_row >= self._manners.give_up_after:
-            self._closed = f"the server failed {self._failed_in_a_row} times in a row ({why})"
+            self._closed = f"the server failed {plural(self._failed_in_a_row, 'time')} in a row ({why})"
         return ServiceError("", why)
 
     async def _pace(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deeptrace.geometry import Box
+from deeptrace.plural import plural
 from deeptrace.prompts.answer import Answer
 from deeptrace.prompts.coordinates import View
 from deeptrace.prompts.parse_boxes import BoxReader
@@ -248,7 +249,7 @@ def _group(
     boxes, spans = boxes or list(rest.boxes), spans or list(rest.spans)
     count = max(len(boxes) or len(spans), len(reasons))
     if boxes and len(spans) > max(count, 1):
-        warnings.append(f"{len(spans)} times for {count} places: the first are taken")
+        warnings.append(f"{plural(len(spans), 'time')} for {plural(count, 'place')}: the first are taken")
     return [
         trace_of(nth(boxes, i), nth(spans, i), nth(ends, i), nth(reasons, i) or "", view, warnings)
         for i in range(count)

@@ -24,7 +24,7 @@ from deeptrace.benchmark.tables import (
     Row,
     Table,
     outcome_line,
-    published_note,
+    paper_notes,
     run_title,
     tables_of,
     training_note,
@@ -32,6 +32,7 @@ from deeptrace.benchmark.tables import (
 )
 from deeptrace.data import resolve_path
 from deeptrace.io.atomic import atomic_path
+from deeptrace.plural import plural
 from deeptrace.reports.benchmark_clips import Clip, Shown, make_clip, worth_a_look
 from deeptrace.reports.svg import Drawing
 from deeptrace.reports.wording import headline, probability, trace_line
@@ -103,7 +104,8 @@ def _context(result: EvaluationResult) -> dict[str, Any]:
         "counts": result.counts,
         "outcomes": outcome_line(result.outcomes),
         "tables": [_shown_table(table, rows) for table, rows in tables_of(result)],
-        "published_note": published_note(result),
+        "paper_notes": paper_notes(result),
+        "plural": plural,
         "training_note": training_note(result),
         "judge": result.judge,
         "latency": result.latency,
@@ -146,7 +148,7 @@ def _plots(found: Evaluation) -> list[dict[str, str]]:
     ]
     fake, p_fake = np.array([y for y, _ in pairs], dtype=float), np.array([p for _, p in pairs], dtype=float)
     categories = [
-        (_category(name), block.viou, f"{block.traces} traces")
+        (_category(name), block.viou, f"{plural(block.traces, 'trace')}")
         for name, block in result.by_category.items()
         if block.traces
     ]
@@ -157,7 +159,7 @@ def _plots(found: Evaluation) -> list[dict[str, str]]:
         for name, block in sources[:SHOWN_SOURCES]
     ]
     plots = [
-        ("ROC", roc(fake, p_fake), f"{len(pairs)} videos with a stated probability."),
+        ("ROC", roc(fake, p_fake), f"{plural(len(pairs), 'video')} with a stated probability."),
         ("Reliability", reliability(fake, p_fake), "On the diagonal, a stated 0.7 is right in seven of ten videos."),
         (
             "By category",
@@ -167,7 +169,7 @@ def _plots(found: Evaluation) -> list[dict[str, str]]:
         (
             "By source",
             bars("Accuracy by source", generators, top=100.0) if generators else "",
-            f"Right labels, by video; {len(generators)} of {len(sources)} sources.",
+            f"Right labels, by video; {len(generators)} of {plural(len(sources), 'source')}.",
         ),
     ]
     return [{"title": title, "svg": svg, "caption": caption} for title, svg, caption in plots if svg]
@@ -291,7 +293,7 @@ def reliability(fake: Floats, p_fake: Floats) -> str:
             stated, found = float(p_fake[inside].mean()), float(fake[inside].mean())
             x, y = _x(stated), _y(found)
             drawn.line((x, _y(stated)), (x, y), _OTHER, width=2)
-            hint = f"stated {stated:.2f}, {found:.2f} of {count} videos are generated"
+            hint = f"stated {stated:.2f}, {found:.2f} of {plural(count, 'video')} generated"
             radius = 3 + 15 * float(np.sqrt(count / len(fake)))
             drawn.circle(x, y, radius, _MAIN, more='fill-opacity=".65"', hint=hint)
     return str(drawn)

@@ -14,7 +14,7 @@ def headline(verdict: Verdict) -> str:
 
 
 def probability(verdict: Verdict) -> str:
-    """p_fake beside the threshold it was compared with, "0.93 (>= 0.50)"; "not stated" when there is none."""
+    """p_fake beside the threshold it was compared with, "0.93 (at least 0.50)"; "not stated" when there is none."""
     if verdict.label is None:
         return ""
     if verdict.p_fake is None:
@@ -22,8 +22,8 @@ def probability(verdict: Verdict) -> str:
     threshold = verdict.detector.settings.get("threshold") if verdict.detector is not None else None
     if not isinstance(threshold, (int, float)):
         return f"{verdict.p_fake:.2f}"
-    sign = ">=" if verdict.p_fake >= threshold else "<"
-    return f"{verdict.p_fake:.2f} ({sign} {threshold:.2f})"
+    side = "at least" if verdict.p_fake >= threshold else "below"
+    return f"{verdict.p_fake:.2f} ({side} {threshold:.2f})"
 
 
 def trace_line(trace: Trace) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from deeptrace.errors import SettingsError
+from deeptrace.plural import plural
 from deeptrace.reward.result import RewardResult
 
 __all__ = ["GroupForm", "group_rewards"]
@@ -59,7 +60,7 @@ def group_rewards(
         [0.0, 1.0, 0.5]
     """
     if len(groups) != len(results):
-        raise SettingsError("groups", f"expected one for each of {len(results)} clips but got {len(groups)}")
+        raise SettingsError("groups", f"expected one for each of {plural(len(results), 'clip')} but got {len(groups)}")
     if form not in get_args(GroupForm):
         raise SettingsError("form", f"expected one of {', '.join(get_args(GroupForm))} but got {form!r}")
     members: dict[Hashable, list[int]] = {}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeptrace.errors import SettingsError, VideoError
+from deeptrace.plural import plural
 from deeptrace.reward.tensors import Frames, Tensor, Unusable, ValueRange, frames_of_batch, frames_of_clip, is_array
 from deeptrace.video import Video, open_video, video_from_array
 
@@ -83,7 +84,9 @@ def rates_of(fps: float | Sequence[float] | None, clips: Sequence[Any]) -> list[
     if fps is None or isinstance(fps, (int, float)):
         return [fps] * count
     if len(fps) != count:
-        raise SettingsError("fps", f"expected one number, or one for each of {count} clips, but got {len(fps)}")
+        raise SettingsError(
+            "fps", f"expected one number, or one for each of {plural(count, 'clip')}, but got {len(fps)}"
+        )
     return [float(rate) for rate in fps]
 
 

@@ -22,6 +22,7 @@ from typing import Any, Self
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, model_validator
 
+from deeptrace.plural import plural
 from deeptrace.reward.adapters.unirl import SUB_METRICS
 from deeptrace.server.openapi import ERRORS, body_of
 from deeptrace.server.responses import RequestError, json_reply, read_body
@@ -204,7 +205,7 @@ def _reply(results: Sequence[ClipResult], stand_in: float | None) -> ComputeRepl
     if not failed:
         return ComputeReply(rewards=rewards)
     index, first = failed[0]
-    what = f"{len(failed)} of {len(results)} clips could not be scored; clip {index}: {first.error}"
+    what = f"{len(failed)} of {plural(len(results), 'clip')} could not be scored; clip {index}: {first.error}"
     if stand_in is None:
         return ComputeReply(rewards=rewards, error=what)
     log.warning("Flow-Factory: %s; %g stands in", what, stand_in)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeptrace.errors import VideoError, VideoTooLargeError
+from deeptrace.plural import plural
 
 __all__ = ["read_frames", "write_frames"]
 
@@ -47,7 +48,7 @@ def read_frames(path: str, name: str, *, max_pixels: int, max_frames: int, max_b
     size: tuple[int, int] | None = None
     for index, data in enumerate(_images(path)):
         if index >= max_frames:
-            raise VideoTooLargeError(name, f"has more than the limit of {max_frames} frames")
+            raise VideoTooLargeError(name, f"has more than the limit of {plural(max_frames, 'frame')}")
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 size = size or image.size

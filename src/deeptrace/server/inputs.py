@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from deeptrace.plural import plural
 from deeptrace.schema import Outcome
 from deeptrace.server.frame_archive import write_frames
 from deeptrace.server.schemas import ClipRef, ClipResult, Reason, Work
@@ -104,7 +105,9 @@ class Inputs:
         if rate is None:
             return _declined(name, Reason.UNREADABLE, "frames do not say how fast they are shown: give fps")
         if len(frames) > self._limits.frames:
-            return _declined(name, Reason.TOO_LARGE, f"has more than the limit of {self._limits.frames} frames")
+            return _declined(
+                name, Reason.TOO_LARGE, f"has more than the limit of {plural(self._limits.frames, 'frame')}"
+            )
         if sum(map(len, frames)) * 3 // 4 > self._limits.clip_bytes:
             return self._too_large(name)
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from deeptrace.errors import NotAVideoError, VideoTooLargeError
+from deeptrace.plural import plural
 from deeptrace.schema import ContentCredentials, Media
 from deeptrace.server.frame_archive import read_frames
 from deeptrace.server.schemas import Work
@@ -63,7 +64,7 @@ class LimitedVideo(Video):
         if duration_s > self._limits.duration_s:
             raise VideoTooLargeError(self.path, f"lasts longer than the limit of {self._limits.duration_s:g} s")
         if frames > self._limits.frames:
-            raise VideoTooLargeError(self.path, f"has more than the limit of {self._limits.frames} frames")
+            raise VideoTooLargeError(self.path, f"has more than the limit of {plural(self._limits.frames, 'frame')}")
 
 
 def open_work(work: Work, limits: Limits) -> LimitedVideo:
@@ -107,7 +108,7 @@ def _array(work: Work, limits: Limits) -> np.ndarray[tuple[int, ...], np.dtype[n
         got = f"{getattr(frames, 'dtype', type(frames).__name__)} {getattr(frames, 'shape', '')}".strip()
         raise NotAVideoError(work.name, f"expected frames (T, H, W, 3) uint8 but got {got}")
     if frames.shape[0] > limits.frames:
-        raise VideoTooLargeError(work.name, f"has more than the limit of {limits.frames} frames")
+        raise VideoTooLargeError(work.name, f"has more than the limit of {plural(limits.frames, 'frame')}")
     if frames.shape[1] * frames.shape[2] > limits.pixels:
         raise VideoTooLargeError(
             work.name, f"{frames.shape[2]}x{frames.shape[1]} is more than the limit of {limits.pixels} pixels"

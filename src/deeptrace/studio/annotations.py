@@ -157,6 +157,10 @@ class ConflictError(Exception):
         super().__init__(f"the annotation is at version {current['version']} by now")
 
 
+class ForeignIdError(ValueError):
+    """An id that is to be unique was given to something else before."""
+
+
 def annotation_of(connection: Any, clip_id: int, author: str) -> dict[str, Any]:
     """`{"version", "objects", "changed_at"}` of an author's annotation; version 0 without objects where none is yet."""
     row = connection.execute(_of(clip_id, author)).first()
@@ -174,6 +178,7 @@ def add_edits(database: Database, clip_id: int, author: str, body: EditBody) -> 
 
     Raises:
         ConflictError: others were kept since the version that they were made on.
+        ForeignIdError: an edit has the id of one on another clip, or by another author.
         LookupError: there is no such clip.
     """
     with database.writing() as connection:
@@ -185,8 +190,13 @@ def add_edits(database: Database, clip_id: int, author: str, body: EditBody) -> 
             connection.execute(sa.insert(annotated).values(**values))
             row = connection.execute(_of(clip_id, author).with_for_update()).one()
         sent = {edit.id: edit for edit in body.edits}
-        query = sa.select(edits.c.client_id).where(edits.c.client_id.in_(sent), edits.c.annotation_id == row.id)
-        kept = set(connection.scalars(query))
+        query = sa.select(edits.c.client_id, edits.c.annotation_id).where(edits.c.client_id.in_(sent))
+        known = {one.client_id: one.annotation_id for one in connection.execute(query)}
+        if foreign := [name for name, of in known.items() if of != row.id]:
+            raise ForeignIdError(
+                f"edit id {foreign[0]!r} belongs to another annotation: give every edit an id of its own"
+            )
+        kept = set(known)
         fresh = [edit for edit in body.edits if edit.id not in kept]
         # Edits that were kept already do not count against the version: their answer was lost on the way.
         if fresh and row.version != body.version + len(kept):

@@ -31,7 +31,15 @@ from deeptrace.server.inputs import Inputs, shown
 from deeptrace.server.responses import RequestError, declined, error_reply, http_error, one_line
 from deeptrace.server.schemas import ClipRef, ClipResult, Reason
 from deeptrace.studio import labels
-from deeptrace.studio.annotations import MOST, ConflictError, EditBody, ObjectId, add_edits, annotation_of
+from deeptrace.studio.annotations import (
+    MOST,
+    ConflictError,
+    EditBody,
+    ForeignIdError,
+    ObjectId,
+    add_edits,
+    annotation_of,
+)
 from deeptrace.studio.database import annotated, answers, clips, edits, jobs, now, verdicts
 from deeptrace.studio.guard import Guard
 from deeptrace.studio.workshop import Workshop
@@ -111,6 +119,7 @@ class StudioApi:
         app.add_exception_handler(HTTPException, http_error)
         app.add_exception_handler(RequestValidationError, _invalid)
         app.add_exception_handler(ConflictError, _conflict)
+        app.add_exception_handler(ForeignIdError, _foreign)
         app.add_exception_handler(Exception, _unforeseen)
         self.asgi = Guard(app, workshop.settings.limits)
 
@@ -310,7 +319,10 @@ class StudioApi:
             row = self._row(clip_id)
             label = _label_of(row.decision, body.says)
             with workshop.database.writing() as connection:
-                if connection.scalar(sa.select(answers.c.id).where(answers.c.client_id == body.id)) is None:
+                known = connection.scalar(sa.select(answers.c.clip_id).where(answers.c.client_id == body.id))
+                if known not in (None, clip_id):
+                    raise ForeignIdError(f"answer id {body.id!r} belongs to another clip: give every answer its own")
+                if known is None:
                     said = {"says": body.says, "label": label, "note": body.note, "author": author, "said_at": now()}
                     values = {"client_id": body.id, "clip_id": clip_id, "verdict_id": row.verdict_id, **said}
                     connection.execute(sa.insert(answers).values(**values))
@@ -500,6 +512,10 @@ async def _conflict(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ConflictError)
     body = {"detail": str(error), "code": "conflict", "current": error.current, "yours": error.yours}
     return JSONResponse(body, 409)
+
+
+async def _foreign(_request: Request, error: Exception) -> Response:
+    return error_reply(422, "unprocessable", str(error))
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:

@@ -19,7 +19,7 @@ from deeptrace.data import rows_of_sample, samples_of_rows
 from deeptrace.data.reward_row import RewardRow
 from deeptrace.geometry import Box, Keyframe, hull
 from deeptrace.io.csv_cells import csv_cell
-from deeptrace.schema import Label, Media, Sample, Trace
+from deeptrace.schema import ContentCredentials, Label, Media, Sample, Trace
 from deeptrace.studio.annotations import CLIP, ClipFacts, Edit, EditBody, Key, TraceObject, add_edits, read_object
 from deeptrace.studio.database import Database, annotated, answers, clips, verdicts
 
@@ -35,6 +35,7 @@ _CSV = (
     "traces",
     "kinds",
     "detector",
+    "content_credentials",
     "answer",
     "answer_label",
     "note",
@@ -191,9 +192,15 @@ def verdicts_csv(database: Database) -> str:
                 len(said.get("traces", ())),
                 row.kinds.strip(),
                 row.detector or "",
+                _credentials(said.get("content_credentials")),
                 row.says or "",
                 row.answer_label or "",
                 notes.get(row.id, ""),
             )
             table.writerow([csv_cell(cell) for cell in cells])
     return text.getvalue()
+
+
+def _credentials(kept: dict[str, Any] | None) -> str:
+    """What is signed into a file, as a verdict states it; empty where nobody looked."""
+    return "" if kept is None else ContentCredentials.model_validate(kept).words

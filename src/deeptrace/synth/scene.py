@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from deeptrace.errors import SettingsError
+from deeptrace.plural import plural
 from deeptrace.synth.affine import Affine, fit_similarity, identity
 
 __all__ = ["WORK_SIDE", "Scene", "Shot", "find_shots"]
@@ -90,7 +91,7 @@ class Scene:
             raise SettingsError("frames", f"expected (T, H, W, 3) uint8 but got {frames.shape} {frames.dtype}")
         times = np.asarray(times_s, dtype=np.float64)
         if times.shape != frames.shape[:1] or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-            raise SettingsError("times_s", f"expected {len(frames)} rising times but got shape {times.shape}")
+            raise SettingsError("times_s", f"expected {plural(len(frames), 'rising time')} but got shape {times.shape}")
         height, width = frames.shape[1:3]
         scale = min(1.0, WORK_SIDE / max(height, width))
         size = (max(8, round(width * scale)), max(8, round(height * scale)))

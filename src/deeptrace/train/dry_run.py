@@ -33,6 +33,7 @@ from deeptrace.detectors.vlm.hf.planner import Shape
 from deeptrace.detectors.vlm.hf.processors import Processor, load_processor
 from deeptrace.detectors.vlm.hf.processors.checkpoint import read_config
 from deeptrace.errors import DataError, DeeptraceError, ModelError
+from deeptrace.plural import plural
 from deeptrace.schema import Label, Media
 from deeptrace.train.grpo.config import GrpoConfig
 from deeptrace.train.sft.batches import estimated_lengths, plan_batches
@@ -108,7 +109,7 @@ def dry_run(config: SftConfig | GrpoConfig, progress: Progress = silent) -> DryR
         splits.append(_counts(config.validation, "validation", "video"))
     notes: list[str] = []
     if config.validation_videos is not None:
-        notes.append(f"of the validation at most {config.validation_videos} clips are measured")
+        notes.append(f"of the validation at most {plural(config.validation_videos, 'clip is', 'clips are')} measured")
     here = [example for example in read_examples(config.data, per=per) if _is_here(example.path)]
     media, broken = _media(here, progress)
     notes += broken

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from deeptrace.geometry import Box
+from deeptrace.plural import plural
 from deeptrace.schema import CAVEAT, Decision, Media, Outcome, Trace, Verdict
 from deeptrace.video.base import Video
 from deeptrace.video.frame import Frame, Picture
@@ -134,7 +135,7 @@ class Overlay:
         if not verdict.traces and verdict.outcome is Outcome.SCORED:
             words.append("no trace found")
         if self._left_out:
-            words.append(f"{self._left_out} more traces not drawn")
+            words.append(f"{plural(self._left_out, 'more trace')} not drawn")
         return "  ·  ".join(words), _HEADS[verdict.decision]
 
     def _draw_scale(self, strip: Picture, top: int, bottom: int) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from deeptrace.errors import SettingsError
+from deeptrace.plural import plural
 
 __all__ = [
     "MAX_FRAMES",
@@ -79,7 +80,7 @@ class FrameRequest(BaseModel):
     def __str__(self) -> str:
         """Which frames, for tables."""
         if self.frames is not None:
-            return f"{self.frames} frames"
+            return plural(self.frames, "frame")
         return f"{self.fps or DEFAULT_FPS:g} fps" + (f", at most {self.max_frames}" if self.max_frames else "")
 
 

@@ -135,8 +135,8 @@ def test_evidence_is_what_the_verdict_rests_on(detector: TraceNet, flicker: np.n
         found = detector.analyse(video, curves=True)
         verdict, curves = found.verdict, found.curves
     assert verdict == judged(detector, flicker)
-    (chance,) = curves["chance that this segment is generated"]
-    assert chance == (0.0, verdict.p_fake)
+    chance = curves["chance that this segment is generated"]
+    assert chance == [(0.0, verdict.p_fake), (verdict.media.sampled_times_s[-1], verdict.p_fake)]
     residual = dict(curves["change that motion does not explain (grey levels)"])
     assert 0.0 not in residual  # the first frame has none before it
     during = np.mean([value for time, value in residual.items() if 1.0 <= time < 2.0])

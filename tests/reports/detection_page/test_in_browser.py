@@ -114,7 +114,7 @@ def test_it_opens_on_the_strongest_trace_and_follows_the_list(report: Path, visi
     assert ONSET_S <= float(page.locator("#timeline").get_attribute("aria-valuenow")) < OFFSET_S
     assert page.evaluate("document.getElementById('video').paused")
     assert page.locator("#verdict").text_content() == "AI-generated"
-    assert page.locator("#p").text_content() == "p = 0.93 (>= 0.50)"
+    assert page.locator("#p").text_content() == "p = 0.93 (at least 0.50)"
     assert page.locator(".caveat").text_content().startswith(CAVEAT)
     assert "The square is too square." in page.locator("#traces").text_content()
     assert "sharpness" in page.locator("#lanes").text_content()

@@ -12,6 +12,7 @@ from deeptrace.data.exporters.parquet import write_parquet_rows
 from deeptrace.data.rewarddata import rows_of_sample
 from deeptrace.errors import MissingExtraError
 from deeptrace.io.atomic import atomic_path
+from deeptrace.plural import plural
 from deeptrace.schema import Sample
 
 __all__ = ["to_dataset", "write_hub_folder"]
@@ -28,7 +29,7 @@ configs:
 
 # {name}
 
-{rows} rows over {videos} videos in RewardData's format: one row a trace of a generated video, one a real video.
+{rows} of {videos} in RewardData's format: one row a trace of a generated video, one a real video.
 `row_json` holds each row verbatim. `video_path` is relative to the dataset's media folder.
 
 ```python
@@ -59,8 +60,8 @@ def write_hub_folder(samples: Iterable[Sample], folder: str | os.PathLike[str], 
     card = _CARD.format(
         name=name,
         files="\n".join(files),
-        rows=rows,
-        videos=sum(len(members) for members in splits.values()),
+        rows=plural(rows, "row"),
+        videos=plural(sum(len(members) for members in splits.values()), "video"),
         folder=base.name,
     )
     with atomic_path(base / "README.md") as scratch:

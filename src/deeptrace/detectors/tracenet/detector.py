@@ -19,6 +19,7 @@ from deeptrace.detectors.tracenet.tubes import FoundTube, TubeSettings, find_tub
 from deeptrace.detectors.tracenet.windows import Window, read_windows
 from deeptrace.errors import SettingsError, UndecidableError
 from deeptrace.geometry import Box, Tube
+from deeptrace.plural import plural
 from deeptrace.schema import MIN_FRAMES, Category, DetectorInfo, Flaws, Label, Outcome, Trace, Verdict
 from deeptrace.video import Video
 
@@ -244,6 +245,9 @@ class TraceNet:
         measured = self._measure(video)
         verdict = self._verdict(video, measured)
         chances = [(time_s, at_prior(p, self._prior)) for time_s, p in measured.window_p]
+        if chances and measured.times_s[-1] > chances[-1][0]:
+            # A window's value holds for all of its frames, so the curve goes on to the last of them.
+            chances.append((measured.times_s[-1], chances[-1][1]))
         return Analysis(
             verdict,
             {CHANCE: chances, **measured.curves} if curves else {},
@@ -256,7 +260,7 @@ class TraceNet:
         if measured.p_fake is None:
             raise UndecidableError.of_frames(video.path, len(measured.times_s), MIN_FRAMES)
         if len(measured.times_s) < _FEW_FRAMES:
-            warnings.append(f"only {len(measured.times_s)} frames to go by: the answer means little")
+            warnings.append(f"only {plural(len(measured.times_s), 'frame')} to go by: the answer means little")
         p_fake = at_prior(measured.p_fake, self._prior)
         is_fake = p_fake >= self._limit
         traces = self._traces(measured, is_fake)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deeptrace.plural import plural
 from deeptrace.schema import Media
 from deeptrace.video import Frame, Video
 
@@ -48,7 +49,9 @@ def take_frames(video: Video, times_s: tuple[float, ...], *, size: Size | None =
     warnings = []
     if len(taken) < len(times_s):
         shown = ", shown more than once" if repeats else ""
-        warnings.append(f"the clip is short: {len(taken)} different frames for {len(times_s)} moments{shown}")
+        warnings.append(
+            f"the clip is short: {plural(len(taken), 'different frame')} for {plural(len(times_s), 'moment')}{shown}"
+        )
     media = video.media.model_copy(update={"sampled_times_s": tuple(frame.time_s for frame in frames)})
     return Taken(frames, media, tuple(warnings))
 

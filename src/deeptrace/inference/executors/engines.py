@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from deeptrace.detectors import Analysis, BatchDetector, Detector, Execution
 from deeptrace.errors import DeeptraceError
 from deeptrace.inference.one_clip import Clip, Job, analyse, clip_name, failure, finished, open_clip
+from deeptrace.plural import plural
 from deeptrace.video import Video
 
 __all__ = ["BatchEngine", "Engine", "Listener", "Task", "execution_of", "next_batch", "open_engine"]
@@ -264,7 +265,7 @@ class BatchEngine:
         try:
             verdicts = self._detector.detect_batch([ready.prepared for ready in batch])
             if len(verdicts) != len(batch):
-                raise ValueError(f"{len(verdicts)} verdicts for {len(batch)} clips")
+                raise ValueError(f"{plural(len(verdicts), 'verdict')} for {plural(len(batch), 'clip')}")
         except Exception as error:  # noqa: BLE001  as above
             if len(batch) > 1:
                 for ready in batch:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeptrace.errors import ModelError, SettingsError
+from deeptrace.plural import plural
 from deeptrace.reward.result import RewardResult
 
 __all__ = ["checked_stand_in", "fps_from", "numbers", "numbers_or_none"]
@@ -29,7 +30,7 @@ def numbers(results: Sequence[RewardResult], stand_in: float | None, caller: str
     failed = [(index, result) for index, result in enumerate(results) if math.isnan(result.reward)]
     if failed:
         index, first = failed[0]
-        what = f"{len(failed)} of {len(results)} clips could not be scored; clip {index}: {first.error}"
+        what = f"{len(failed)} of {plural(len(results), 'clip')} could not be scored; clip {index}: {first.error}"
         if stand_in is None:
             raise ModelError(caller, what, "Choose a number for such clips with failed=.")
         log.warning("%s: %s; %g stands in", caller, what, stand_in)

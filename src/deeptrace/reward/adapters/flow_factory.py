@@ -25,6 +25,7 @@ import numpy as np
 
 from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.errors import SettingsError
+from deeptrace.plural import plural
 from deeptrace.reward.adapters.failures import checked_stand_in, fps_from, numbers
 from deeptrace.reward.groups import group_rewards
 from deeptrace.reward.result import RewardResult
@@ -63,7 +64,7 @@ class _Scoring:
     def _score(self, prompt: Sequence[str], video: Sequence[Sequence[Any]] | None) -> list[RewardResult]:
         if video is None or len(video) != len(prompt):
             got = "none" if video is None else str(len(video))
-            raise SettingsError(CALLER, f"expected a video for each of {len(prompt)} prompts but got {got}")
+            raise SettingsError(CALLER, f"expected a video for each of {plural(len(prompt), 'prompt')} but got {got}")
         clips = [_frames(images, index) for index, images in enumerate(video)]
         return self._reward.score(clips, fps=self._fps)
 

@@ -21,6 +21,7 @@ from deeptrace.io.journal import read_lines
 from deeptrace.io.jsonl import write_lines
 from deeptrace.io.run_store import ClaimedFolder
 from deeptrace.metrics import evaluate_pairs
+from deeptrace.plural import plural
 from deeptrace.schema import Verdict
 from deeptrace.train.grpo.config import GrpoConfig
 from deeptrace.train.grpo.distributed import Processes
@@ -154,7 +155,9 @@ def _decodable(
     processes.wait()
     kept = [video for video in videos if video.path not in broken]
     if not kept:
-        raise DataError(videos[0].path, f"none of {len(videos)} videos decodes; this one: {broken[videos[0].path]}")
+        raise DataError(
+            videos[0].path, f"none of {plural(len(videos), 'video')} decodes; this one: {broken[videos[0].path]}"
+        )
     return kept, {video.sample.video_id: broken[video.path] for video in videos if video.path in broken}
 
 

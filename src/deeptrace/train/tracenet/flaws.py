@@ -23,6 +23,7 @@ from deeptrace.detectors.tracenet.model import FLAWS_NAME, TraceNetModel
 from deeptrace.detectors.tracenet.windows import read_windows
 from deeptrace.errors import DataError, SynthError, VideoError
 from deeptrace.io.atomic import atomic_path
+from deeptrace.plural import plural
 from deeptrace.schema import Category
 from deeptrace.synth import Scene, inject
 from deeptrace.train.tracenet.clips import Clip
@@ -275,7 +276,8 @@ def fit_flaws(
     """
     if len(examples.camera) < 3 or not len(examples.severity):
         raise DataError(
-            "flaws", f"{len(examples.camera)} clips and {len(examples.severity)} rungs are too few to learn"
+            "flaws",
+            f"{plural(len(examples.camera), 'clip')} and {plural(len(examples.severity), 'rung')} are too few to learn",
         )
     names = list(STATISTICS)
     unit = examples.camera.std(axis=0) + 1e-6

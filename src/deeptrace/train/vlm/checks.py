@@ -15,6 +15,7 @@ from typing import Any
 from deeptrace.benchmark.ground_truth import read_ground_truth
 from deeptrace.data import annotations_path, read_reward_data, resolve_path
 from deeptrace.errors import DataError, DeeptraceError, MissingExtraError, ModelError, SettingsError
+from deeptrace.plural import plural
 from deeptrace.schema import Label, Sample
 from deeptrace.train.config_file import Parts
 from deeptrace.train.vlm.settings import DataPart, FormSettings, ModelSettings, ViewSettings, detector_settings
@@ -80,7 +81,7 @@ def _samples(part: DataPart) -> tuple[Sequence[Sample], list[DeeptraceError]]:
         if "://" not in path and not os.path.isfile(path):
             missing.append(path)
     if missing and len(missing) == len(truth.samples):
-        problem = f"not one of the {len(missing)} clips of split {part.split!r} is there, as {missing[0]}"
+        problem = f"not one of {plural(len(missing), 'clip')} of split {part.split!r} is there, as {missing[0]}"
         faults.append(DataError(part.path, problem, "Clips lie beside the annotations, or where their rows say."))
     return truth.samples, faults
 

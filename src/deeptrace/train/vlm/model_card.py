@@ -13,6 +13,7 @@ from typing import Any
 import deeptrace
 from deeptrace.benchmark.ground_truth import data_digest
 from deeptrace.io.atomic import atomic_path
+from deeptrace.plural import plural
 from deeptrace.train.vlm.examples import Example
 
 __all__ = ["FACTS", "data_facts", "versions", "write_card"]
@@ -84,7 +85,7 @@ def _text(facts: Mapping[str, Any]) -> str:
         "deeptrace detect --detector hf:FOLDER clip.mp4",
         "```",
         "",
-        f"**Trained on** {data.get('videos')} videos ({data.get('examples')} examples): "
+        f"**Trained on** {plural(data.get('videos', 0), 'video')} ({plural(data.get('examples', 0), 'example')}): "
         + ", ".join(f"{count} {name}" for name, count in (data.get("labels") or {}).items())
         + f"; truth sha256 `{str(data.get('sha256'))[:16]}`.",
         "",
@@ -109,7 +110,7 @@ def _measured(validation: Mapping[str, Any] | None) -> list[str]:
     ]
     counted = (validation.get("counts") or {}).get("videos")
     return [
-        f"**Measured on** {counted} validation videos, by which this checkpoint was chosen:",
+        f"**Measured on** {plural(counted, 'validation video')}, by which this checkpoint was chosen:",
         "",
         "| | |",
         "|---|---|",

@@ -18,6 +18,7 @@ from deeptrace.detectors.vlm.hf.hub import is_downloaded
 from deeptrace.detectors.vlm.hf.processors import Plan
 from deeptrace.detectors.vlm.hf.weights import device_of, dtype_of
 from deeptrace.errors import ModelError
+from deeptrace.plural import plural
 from deeptrace.prompts import question
 from deeptrace.schema import DetectorInfo, Media
 
@@ -179,7 +180,9 @@ class LocalPlanner:
         frames = len(times)
         warnings = []
         if media.frames is not None and media.frames < frames:
-            warnings.append(f"the clip is short: at most {media.frames} different frames for {frames} moments")
+            warnings.append(
+                f"the clip is short: at most {plural(media.frames, 'different frame')} for {plural(frames, 'moment')}"
+            )
             frames = frames if self._options.frames is not None else max(media.frames, 1)
         plan = self._processor.plan(frames, media.width, media.height)
         prompt = plan.visual_tokens + len(question(self._options.answer_form)) // _LETTERS_A_TOKEN

@@ -6,6 +6,7 @@ from typing import Any
 
 from deeptrace.detectors.vlm.openai.budget import Shown, encode
 from deeptrace.detectors.vlm.openai.settings import Options
+from deeptrace.plural import plural
 from deeptrace.prompts import Style, View, answer_schema
 
 __all__ = ["request_body", "time_label"]
@@ -62,9 +63,7 @@ def _true_times(shown: Shown) -> dict[str, Any]:
 def _content(asked: str, shown: Shown, options: Options) -> list[dict[str, Any]]:
     wide, high = shown.size
     count = len(shown.frames)
-    facts = (
-        f"A video of {shown.media.duration_s:.3f} s, shown as {count} frame{'s' * (count != 1)} of {wide}x{high} pixels"
-    )
+    facts = f"A video of {shown.media.duration_s:.3f} s, shown as {plural(count, 'frame')} of {wide}x{high} pixels"
     # The paper's text marks the place of the video; here the frames themselves stand in it.
     last = {"type": "text", "text": asked.removeprefix("<video> ")}
     if options.part == "video":

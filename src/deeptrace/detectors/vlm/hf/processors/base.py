@@ -15,6 +15,7 @@ import torch
 
 from deeptrace.errors import ModelError
 from deeptrace.geometry import Box
+from deeptrace.plural import plural
 from deeptrace.video.sampling import FrameRequest
 
 __all__ = [
@@ -144,7 +145,7 @@ def checked_frames(frames: np.ndarray, times_s: Sequence[float], *, strict: bool
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
         raise ModelError("", f"expected frames of shape (T, H, W, 3), uint8, but got {frames.shape}, {frames.dtype}")
     if len(times_s) != len(frames):
-        raise ModelError("", f"expected a time for each of {len(frames)} frames but got {len(times_s)}")
+        raise ModelError("", f"expected a time for each of {plural(len(frames), 'frame')} but got {len(times_s)}")
     if any(later < earlier or (strict and later == earlier) for earlier, later in pairwise(times_s)):
         raise ModelError("", "expected the times of the frames to rise")
 

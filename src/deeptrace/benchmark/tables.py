@@ -250,7 +250,7 @@ def tables_of(result: EvaluationResult, *, published: bool = True) -> list[tuple
     """
     rows = [Row(run_title(result.manifest), "run", result.scores)]
     if result.annotator_ceiling is not None:
-        title = f"a second annotator ({plural(result.annotator_ceiling.videos, 'clip')})"
+        title = f"a second annotator ({plural(result.annotator_ceiling.videos or 0, 'clip')})"
         rows.append(Row(title, "ceiling", result.annotator_ceiling.scores))
     for name, title in BASELINE_TITLES.items():
         if (scores := result.baselines[name].scores) is not None:

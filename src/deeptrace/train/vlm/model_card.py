@@ -110,7 +110,7 @@ def _measured(validation: Mapping[str, Any] | None) -> list[str]:
     ]
     counted = (validation.get("counts") or {}).get("videos")
     return [
-        f"**Measured on** {plural(counted, 'validation video')}, by which this checkpoint was chosen:",
+        f"**Measured on** {plural(counted or 0, 'validation video')}, by which this checkpoint was chosen:",
         "",
         "| | |",
         "|---|---|",

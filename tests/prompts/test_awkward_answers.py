@@ -832,3 +832,78 @@ def test_what_an_object_that_is_cut_off_has_said_so_far() -> None:
 def test_a_range_in_words(between: str) -> None:
     (trace,) = read_answer(f"FAKE. {between}: [100, 200, 300, 400]", form=ZERO_SHOT, view=VIEW).traces
     assert (trace.onset_s, trace.offset_s) == (1.2, 1.8)
+
+
+# -- a fourth set of our own, by kind --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        '"bbox_coordinates": [100, 200, 300, 400]',
+        '"area_of_interest": [100, 200, 300, 400]',
+        '"roi": [100, 200, 300, 400]',
+        '"bbox_pixels": "100, 200, 300, 400"',
+        '"polygon": [[100, 200], [300, 200], [300, 400], [100, 400]]',
+    ],
+)
+def test_a_box_by_a_name_that_is_like_one(fields: str) -> None:
+    assert read_boxes(f'{{"label": "FAKE", "traces": [{{{fields}}}]}}', JSON) == [pytest.approx(BOX)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"label": "FAKE", "traces": [[100, 200, 300, 400]], "start_time": 1.5}',
+        '```json\n{"label": "FAKE"}\n```\n```json\n{"box": [100, 200, 300, 400], "start_time": 1.5}\n```',
+        '[{"label": "FAKE"}, {"box": [100, 200, 300, 400], "start_time": 1.5}]',
+        '{"isAIGenerated": true, "anomaly": {"box": [100, 200, 300, 400], "time": "1.5s"}}',
+        '{"label": "FAKE", "box": [100, 200, 300, 400], "frame_range": [36, 48]}',
+        "FAKE. During 1.5-3.0 s, [100, 200, 300, 400] melts.",
+        "(FAKE, [100, 200, 300, 400], 1.5)",
+        "FAKE <coordinates>[100, 200, w=200, h=200]</coordinates> <start_time>1.5</start_time>",
+        "The answer is \\text{FAKE}: [100, 200, 300, 400] from 1.5 s.",
+    ],
+)
+def test_a_place_and_time_wherever_they_are_stated(text: str) -> None:
+    form = JSON if text[0] in "[{`" else ZERO_SHOT
+    (trace,) = read_answer(text, form=form, view=VIEW).traces
+    assert trace.box is not None
+    assert (trace.box.as_tuple(), trace.onset_s) == (pytest.approx(BOX), 1.5)
+
+
+def test_numbered_times_in_one_tag() -> None:
+    text = "FAKE <coordinates>1) [100, 200, 300, 400]\n2) [500, 500, 600, 600]</coordinates>"
+    traces = read_answer(f"{text}<start_time>1) 1.0\n2) 2.5</start_time>", form=ZERO_SHOT, view=VIEW).traces
+    assert [trace.onset_s for trace in traces] == [1.0, 2.5]
+    assert read_time("最初から") == 0.0
+
+
+PLACED = st.sampled_from(
+    [
+        "<coordinates>{box}</coordinates>\n<start_time>{time}</start_time>\n<explanation>{why}</explanation>",
+        "Coordinates: {box}\nStart time: {time}\nExplanation: {why}",
+        "| field | value |\n|---|---|\n| coordinates | {box} |\n| start time | {time} |\n\n**Explanation:** {why}",
+        "1. **Area**: {box}\n2. **Start**: {time}\n3. **Reason**: {why}",
+        "The most suspicious region is {box}, beginning around {time}. {why}",
+    ]
+)
+HEADS = st.sampled_from(
+    ["FAKE", "**FAKE**", "Label: FAKE", "答案：FAKE", "The video is AI-generated.", "It looks REAL, but it is FAKE."]
+)
+WRAPPED = st.sampled_from(
+    ["{}", "<think>REAL? [1, 2, 3, 4] at 4 s.</think>{}", "<answer>{}</answer>", "[THINK]REAL[/THINK]{}<|im_end|>"]
+)
+TIMES = st.sampled_from(["1.5 s", "1.5 seconds", "00:01.5", "1500 ms", "1.5s (frame 36)"])
+REASONS = st.sampled_from(["The cup turns into 3 spoons.", "It looks fake.", "A real hand has five fingers."])
+
+
+@given(corners(), st.sampled_from(IN_TEXT[:8]), HEADS, PLACED, WRAPPED, TIMES, REASONS)
+@settings(max_examples=150)
+def test_what_is_read_apart_is_read_together(
+    numbers: tuple[int, int, int, int], box: str, head: str, body: str, wrapper: str, time: str, why: str
+) -> None:
+    text = wrapper.format(f"{head}\n\n{body.format(box=filled(box, numbers), time=time, why=why)}")
+    (trace,) = read_answer(text, form=ZERO_SHOT, view=VIEW).traces
+    assert trace.box is not None
+    assert (trace.box.as_tuple(), trace.onset_s) == (pytest.approx([part / 1000 for part in numbers]), 1.5)

@@ -76,10 +76,10 @@ def find_json(text: str) -> FoundJson | None:
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where to look: in fences, then everywhere."""
-    for found in _FENCE.finditer(text):
-        if found.group(1).strip():
-            yield found.span(1)
+    """Where to look: in a fence, then everywhere; of several fences each may hold a part of the answer."""
+    fences = [found.span(1) for found in _FENCE.finditer(text) if found.group(1).strip()]
+    if len(fences) == 1:
+        yield fences[0]
     yield 0, len(text)
 
 

@@ -44,7 +44,7 @@ _THOUGHT_END = re.compile(
 _WRAPPERS = r"(?:final[_ ]?)?answer|response|output|solution"
 _WRAPPED = re.compile(
     rf"<(?P<name>{_WRAPPERS})>(?P<tagged>.*?)(?:</(?P=name)>|\Z)"
-    r"|\\boxed\{(?:\\text\{)?(?P<boxed>[^{}]*)\}"
+    r"|\\(?:boxed|text(?:bf)?|mathrm|mathbf)\{(?:\\(?:text(?:bf)?|mathrm|mathbf)\{)?(?P<boxed>[^{}]*)\}"
     r"|<\|(?P<mark>begin_of_box|begin_of_solution|START_RESPONSE)\|>(?P<marked>.*?)(?:<\|(?:end_of_box|end_of_solution|END_RESPONSE)\|>|\Z)",
     re.S | re.I,
 )

@@ -66,6 +66,7 @@ _BETWEEN = re.compile(
     re.I,
 )
 _NO_NUMBERS = re.compile(rf"{_N}|px|pixels?|{_NAME}|[\s,;|:=%'\"*~-]", re.I)
+_SIDES = re.compile(r"\b(?:w|h|width|height)\b", re.I)
 _CENTRE = re.compile(r"\bcent(?:er|re)(?:ed|d)?\b", re.I)
 _SIZE = re.compile(
     r"[\W_]{0,12}(?:(?:with|and|a|the|its|of|is)\s+){0,3}(?:size|width\s*(?:and|[,/x])\s*height|dimensions?)\b[\W_]{0,4}(?:of|is)?\W{0,3}",
@@ -204,9 +205,10 @@ def _fours(flat: str) -> Iterator[Written]:
     """[1, 2, 3, 4]; several boxes in one bracket follow one another."""
     for bracket, values in _brackets(flat):
         start, end = _with_brackets(flat, *bracket.span())
+        order: Order | None = "ltwh" if _SIDES.search(bracket.group(1)) else None  # [100, 200, w=50, h=60]
         for at in range(0, len(values), 4) if len(values) % 4 == 0 else ():
             first, last = start + at // 4, at + 4 >= len(values)
-            box = written(values[at : at + 4], start=first, end=end if last else first + 1)
+            box = written(values[at : at + 4], order=order, start=first, end=end if last else first + 1)
             if box is not None:
                 yield box
 

@@ -44,7 +44,8 @@ _P_FAKE = _names(
 )
 _P_REAL = _names("real_probability p_real probability_real prob_real real_score probability_of_real real_prob")
 _TRACES = _names(
-    "traces trace unnatural_part detection finding unnatural_parts artifacts anomalies detections regions issues parts "
+    "traces trace unnatural_part detection finding anomaly artifact "
+    "issue unnatural_parts artifacts anomalies detections regions issues parts "
     "unnatural_regions "
     "objects findings evidence unnatural_areas boxes bboxes bounding_boxes 异常 이상"
 )
@@ -52,6 +53,7 @@ _BOX = _names(
     "box bbox box_2d bbox_2d bounding_box boundingbox coordinates coords coordinate region area location "
     "position where rect rectangle zone area_coordinates boxes bboxes bounding_boxes 坐标 位置 좌표 위치"
 )
+_BOX_LIKE = re.compile(r"(?:\w+_)?(?:b?box|coord(?:inate)?s?|location|region|area|roi|bounds|polygon|rect)(?:_\w+)?")
 _BOX_WITH_ORDER = re.compile(r"(?:b?box(?:es)?_?(?:2d_?)?)?(xyxy|xywh|ltwh|tlwh|yxyx)")
 _ORDERS: dict[str, Order] = {"xyxy": "xyxy", "xywh": "ltwh", "ltwh": "ltwh", "tlwh": "ltwh", "yxyx": "yxyx"}
 _ONSET = _names(
@@ -64,7 +66,9 @@ _OFFSET = _names(
     "end_time offset_s offset end ending_time end_s end_sec end_seconds stop end_timestamp end_ms "
     "end_time_ms end_frame to until t_end offset_time 结束时间 종료_시간 종료시간"
 )
-_SPAN = _names("time_range time_span timespan time_interval interval span segment times timestamps frames")
+_SPAN = _names(
+    "time_range time_span timespan time_interval time_window frame_range interval span segment times timestamps frames"
+)
 _WHY = _names(
     "explanation reason description why rationale reasoning details issue anomaly artifact note comment "
     "原因 解释 理由 说明 描述 이유 설명"
@@ -112,9 +116,11 @@ def read_json(text: str, found: FoundJson, form: AnswerForm, view: View, label: 
     if rows is None:
         traces = reader.read(fields, single=True, label=read.label)
     else:
-        traces = [trace for row in rows[:1000] if isinstance(row, Mapping) for trace in reader.read(_keys(row))]
+        objects = [_keys(row) for row in rows[:1000] if isinstance(row, Mapping)]
+        traces = [trace for row in objects if not _is_a_label(row) for trace in reader.read(row)]
         traces += [Trace(box=box) for row in rows[:1000] if isinstance(row, list) for box in reader.boxes.read(row)]
         traces += [trace for row in rows[:100] if isinstance(row, str) for trace in _said_in(row, reader, warnings)]
+        traces = reader.timed(traces, fields)
         if any(not isinstance(row, (Mapping, list, str)) for row in rows):
             warnings.append("a listed trace is no object: left out")
     if read.label is Label.REAL:
@@ -124,6 +130,12 @@ def read_json(text: str, found: FoundJson, form: AnswerForm, view: View, label: 
     elif around.strip():
         traces = _completed(traces, around, form, view)
     return Answer(read.label, tuple(traces), p_fake, (*warnings, *reader.warnings), at)
+
+
+def _is_a_label(row: Mapping[str, Any]) -> bool:
+    """Whether a row says the label and nothing of a place or time: {"label": "FAKE"} beside the traces."""
+    known = {*_LABEL, *_IS_FAKE, *_IS_REAL, *_P_FAKE, *_P_REAL, *_SCORE}
+    return known >= row.keys() and _row_label(row) is not None
 
 
 def _said_in(row: str, reader: TraceFields, warnings: list[str]) -> list[Trace]:
@@ -222,12 +234,24 @@ class TraceFields:
             for box, span in zip(found or list[Box | None]([None]), spans, strict=True)
         ]
 
+    def timed(self, traces: list[Trace], fields: Mapping[str, Any]) -> list[Trace]:
+        """The traces with the time that the object around them states, where none of them has any."""
+        (onset, offset), *_ = self._spans(fields, 0)
+        if onset is None or any(trace.onset_s is not None for trace in traces):
+            return traces
+        return [trace.model_copy(update={"onset_s": onset, "offset_s": offset}) for trace in traces]
+
     def _boxes(self, fields: Mapping[str, Any]) -> list[Box | None]:
         for key, value in fields.items():
             if value is not None and (ordered := _BOX_WITH_ORDER.fullmatch(key)) is not None:
                 return self.boxes.read(value, order=_ORDERS[ordered.group(1)])
         if (value := _first(fields, _BOX)) is not None:
             return self.boxes.read(value)
+        alike = (
+            part for key, part in fields.items() if _BOX_LIKE.fullmatch(key) and isinstance(part, (list, dict, str))
+        )
+        if (value := next((part for part in alike if re.search(r"\d", str(part))), None)) is not None:
+            return self.boxes.read(value)  # "bbox_pixels", "area_of_interest"
         plain = {plain_name(key): value for key, value in fields.items() if isinstance(value, (int, float, str))}
         box = named_numbers(plain)
         return [] if box is None else [self.boxes.box(box)]
@@ -406,7 +430,7 @@ def _keys(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _named(row: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in row.items():
-        snake = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", str(key).strip())
+        snake = re.sub(r"(?<=[a-z])(?=[A-Z][A-Za-z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", str(key).strip())
         yield snake.lower().replace(" ", "_").replace("-", "_"), value
 
 

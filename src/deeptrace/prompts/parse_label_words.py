@@ -82,7 +82,7 @@ MENTION = re.compile(
     # Not within a Latin word, whatever script stands beside it: "FAKE입니다", "是FAKE的".
     rf"(?<![A-Za-z0-9])(?<![A-Za-z0-9]_)(?P<word>REAL|FAKE|(?i:(?:is_)?(?:{'|'.join(_FAKE_PHRASES)}|real|authentic|genuine))"
     r"|AI(?!['&+-]|\s?[\u0400-\u04ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\s*:(?!\s*(?:yes|no|true|false|\d)\b)))"
-    r"(?![A-Za-z0-9]|_[A-Za-z0-9]|-(?:time|life|world|looking)\b|\s(?:time|life|world)\b"
+    r"(?![A-Za-z0-9]|_[A-Za-z0-9]|-(?:time|life|world|looking)\b|\s(?:time|life|world|(?i:estate|madrid))\b"
     r"|\s(?:parts?|regions?|areas?|elements?|objects?|art[ei]facts?)\b)"
 )
 """A word that may be a label, or a key such as "is_real"; `Label` by `WORDS`, or FAKE for a phrase."""
@@ -92,7 +92,7 @@ MENTION = re.compile(
 BREAK = re.compile(
     r"[.!?;](?!\d)|\n|:(?!\d)|\s-+\s"
     r"|(?<!\banything )(?<!\bnothing )\bbut\b"
-    + _any("however|so|therefore|thus|hence|because|since|and|then|yet|still", before=r"|\b")
+    + _any("however|so(?!-)|therefore|thus|hence|because|since|and|then|yet|still", before=r"|\b")
     + r"|,(?!\s*(?:that|is|was|being|to|of|as|in|nor|or|not|at|with|which|far)\b)",
     re.I,
 )
@@ -139,7 +139,7 @@ CONDITION = re.compile(
 
 CONDITION_AFTER = re.compile(
     r"[\s\"'*_`),]*\b(?:if|unless|in\s+case)\b(?!\s+(?:(?:i|you|we)(?:'m|'d)?\s+)?(?:were\s+|am\s+)?(?:had|have|must|forced|pressed|ask)\b)"
-    r"|[\s\"'*_`)]*\bor\s+not\b",
+    r"|[\s\"'*_`)]*\bor\s+not\b|[\s\"'*_`)]*\b(?:until|up\s+to)\b",
     re.I,
 )
 """The same, after a label that is in capitals: "REAL if nothing melts"."""
@@ -150,6 +150,7 @@ CONCLUDES = _compiled(
 )
 """What makes the later of two sentences that contradict each other the answer."""
 
+_SURFACE = r"(?:signs?|(?:t-)?shirt|banner|poster|billboard|logo|sticker|screen|board|paper|newspaper|label|plate|cap)"
 _BE = r"(?:be|look|appear|seem)"
 _CALLED = (
     r"(?:label+ed|classified|categori[sz]ed|marked|considered|deemed|judged|rated|flagged|treated|called|regarded)\b"
@@ -158,7 +159,11 @@ UNDECIDED = _compiled(
     _any(r"if|whether|unless|suppos(?:e|ing)|assum(?:e|ing)|in\s+case|neither|either|otherwise"),
     # said of it, not by the model
     r"\b(?:he|she|they|anchor|woman|man|narrator|captions?|titles?|text|subtitles?|watermark|voice\w*|speaker|someone|people|reporter|host"
-    r"|commentator)\s+(?:\w+\s+)?(?:says?|claims?|said|states?|reads?|insists?|thinks?|believes?)\b",
+    rf"|commentator|uploader|channel|detector|post|{_SURFACE})\s+(?:\w+\s+)?(?:says?|claims?|said|states?|reads?|insists?|thinks?|believes?)\b",
+    r"\bso-called\s+[\"'*]{0,3}$",
+    # written in the picture
+    rf"\b{_SURFACE}\s+(?:\w+\s+){{0,4}}(?:says?|said|states?|reads?)\b",
+    rf"\bthe\s+(?:text|words?|letters|{_SURFACE})\s+[\"'*(]{{0,3}}$|\b(?:named|titled|entitled|saying|reading)\s+[\"'*(]{{0,3}}$",
     rf"\b(?:said|claimed|alleged|believed|meant|intended|designed|made|supposed)\s+to\s+{_BE}\b",
     rf"\b(?:claims?|pretends?|purports?|tr(?:y|ies|ying)|wants?)\s+to\s+{_BE}\b",
     r"\bas\s+(?:if|though)\b",
@@ -167,14 +172,17 @@ UNDECIDED = _compiled(
     r"\b(?:asked|told|instructed|supposed|need|have|required|want)\s+(?:me\s+)?to\s+(?:reply|answer|respond|say|choose)\b",
     # the first impression, and what is conceded
     _any(r"at\s+first|initial(?:ly)?|first\s+(?:glance|sight|impression)|superficially|on\s+the\s+surface"),
-    _any(r"although|though|while|whereas|despite|even\s+if|almost|nearly|possibly|perhaps|maybe|potentially"),
+    _any(
+        r"although|though|while|whereas|despite|even\s+if|almost(?!\s+(?:certain|definite|sure|undoubted))|nearly|possibly|perhaps|maybe"
+        r"|potentially|supposedly|allegedly|purportedly|insufficient"
+    ),
     # the question, said again: "Otherwise, reply 'FAKE'"
     r"^\W*(?:otherwise,?\s+|please\s+)?reply\s+(?:with\s+)?[\"']?$",
     r"\b(?:may|might|could)\s+(?:\w+\s+)?(?:call|think|say|believe|argue|claim|pass|take)\b",
     r"\b(?:you|one|people|anyone)(?:'d|\s+would|\s+will|'ll)\s+(?:\w+\s+)?(?:think|say|believe|expect|swear|guess|assume)\b",
     r"\bbefore\s+(?:it|this|(?:the|this)\s+(?:video|clip)|i|one|we)\b",
     # parts of it, not the whole
-    r"\bsome\s+(?:frames|scenes|images|parts|elements|moments|of)\b|\b(?:parts?|half|portions?)\s+of\b(?<!\bno\spart\sof)|\bothers?\b",
+    r"\bsome\s+(?:frames|scenes|images|parts|elements|moments|of)\b|\b(?:parts?|half|portions?)\s+of\b(?<!\bno\spart\sof)|\bothers?\b|\bthe\s+rest\b",
     # doubt
     r"(?:\bnot|n't)\s+(?:\w+\s+){0,2}(?:sure|certain|clear|confident|obvious|necessarily|possible|known|enough)\b",
     _any(r"unsure|uncertain|unclear|unknown|unable|inconclusive|ambiguous|wonder\w*|debatable"),
@@ -204,6 +212,7 @@ DENIED = _compiled(
         after=r"\b|n't\b)(?:\W+[\w'-]+){0,6}?\W*$",
     ),
     rf"(?:\b(?:no|without|lacks?|lack\s+of|absence\s+of|little|zero|free\s+of)|(?:n't|\bnot)\s+(?:\w+\s+){{0,2}}any)\s+(?:[\w-]+\s+){{0,3}}{_EVIDENCE}.*$",
+    r"\bno\s+[\"'*(]{0,3}$",
     r"\bover\W*$|(?:不是|并非|不像|绝非)\W*$",
     _any(
         "unlikely|improbable|impossible|doubt(?:ful)?|den(?:y|ies)|disagree|"
@@ -227,8 +236,12 @@ GIVES_UP = _compiled(
 )
 """Says of the whole answer that it does not decide."""
 
-DENIED_AFTER = re.compile(r"[\s\"'*]*(?:이|가|은|는)?\s*아[니닙]|[\s\"'*]*(?:では|じゃ)(?:な|あ)")
-"""The same, of languages that deny at the end."""
+DENIED_AFTER = re.compile(
+    r"[\s\"'*]*(?:이|가|은|는)?\s*아[니닙]|[\s\"'*]*(?:では|じゃ)(?:な|あ)"
+    r"|[\s\"'*,]*\b(?:but|yet|though)\s+(?:(?:it|this|that)(?:\s+is|'s)?\s+not|(?:(?:it|this|that)\s+)?(?:isn't|is\s+not))\s*(?:$|[.!;\n])",
+    re.I,
+)
+"""The same, where the denial follows: in languages that deny at the end, and "looks real, but it isn't"."""
 
 NEITHER = re.compile(r"\bneither\s+(?:\w+\s+){0,3}$", re.I)
 NEITHER_AFTER = re.compile(
@@ -237,7 +250,7 @@ NEITHER_AFTER = re.compile(
 """Around a mention: it is denied with something that is no label, "neither AI-generated nor edited"."""
 
 NOT_DENIED = _compiled(
-    r"\b(?:no|little|hardly\s+any|without(?:\s+a)?|not|n't)\s+(?:any\s+)?(?:doubt|question)",
+    r"\b(?:no|little|hardly\s+any|without(?:\s+a)?|not|n't)\s+(?:any\s+)?(?:(?:reason|cause|need|grounds?)\s+to\s+)?(?:doubt|question)",
     r"\bnot\s+only\b",
     r"\bnothing\s+but\b",
     r"\bless\b.*\bthan\W*$",
@@ -248,7 +261,7 @@ NOT_DENIED = _compiled(
 """What looks like a denial and is none."""
 
 _SAYS = (
-    r"(?:'s|\s+(?:\w+ly\s+)?(?:is|was|are|were|isn't|wasn't|aren't|appears?|looks?|seems?|feels?|ha(?:s|ve)\s+been|has\s+to\s+be"
+    r"(?:'s|\s+(?:\w+ly\s+)?(?:is|was|are|were|isn't|wasn't|aren't|appears?|looks?|seems?|feels?|ha(?:s|ve)(?:n't|\s+not)?\s+been|has\s+to\s+be"
     rf"|{_CANNOT}\s+be|(?:can|could|must)(?:\s+\w+)?\s+be|(?:does|do|did)(?:n't|\s+not)|fails?\s+to\s+{_BE}|(?:to\s+)?be|being))"
 )
 _UP_TO = r"(?:\s+[\w'-]+){0,5})\s*[\"'*(]{0,3}$"

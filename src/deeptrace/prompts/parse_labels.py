@@ -38,6 +38,7 @@ _SURELY = frozenset(
         "obviously",
         "surely",
         "undoubtedly",
+        "doubtless",
         "unquestionably",
         "absolutely",
         "not",
@@ -53,12 +54,16 @@ _ALONE_AFTER = re.compile(
 )
 _ENDS_AFTER = re.compile(
     r"(?:\s+(?:video|clip|footage|recording|film))?\s*[\"'*_`)\]}>]{0,6}\s*"
-    r"(?:$|[.,:;!?\n|*</]|\((?!\s*\w\s*\))|it\s+is\b|is\s+(?:my|the)\b|[^\x00-\x7f])"
+    r"(?:$|[.,:;!?\n|*</]|-{1,2}\s|\((?!\s*\w\s*\))|it\s+is\b|is\s+(?:my|the)\b|[^\x00-\x7f])"
 )
 _SENTENCE_END = re.compile(r"[.!?;](?!\d)|\n")
+_SENTENCE_STARTS = re.compile(
+    r"\s+(?:The|There|It|This|A|An|I|No|Around|At|From|In|Coordinates)\b"
+)  # "Answer: FAKE The hand melts"
 _YES_NO = re.compile(r"[\s\"'*]*(?P<said>yes|yep|yeah|no|nope|nah|correct|indeed|absolutely|definitely)\b", re.I)
 
-_VALUE = r"(?P<value>yes|no|true|false|[✓✔✅☑✗✘❌☐]|\d+(?:[.,]\d+)?(?:\s*%|\s*percent\b)?)(?![\w:\[]|[.,]\d)"
+_YES_OR_NO = r"(?:yes|no|true|false)(?!\s+(?-i:(?!real|fake|ai)[a-z]))"  # not "REAL - no anomalies"
+_VALUE = rf"(?P<value>{_YES_OR_NO}|[✓✔✅☑✗✘❌☐]|\d+(?:[.,]\d+)?(?:\s*%|\s*percent\b)?)(?![\w:\[]|[.,]\d)"
 _VALUE_AFTER = re.compile(
     rf"(?:\s+(?:videos?|clips?|footage|content|recordings?|origin)\b)?[\"'*_`\s)]{{0,4}}(?:(?P<cue>probability|likelihood|score|chance)[\"'*_`\s]{{0,4}})?(?:[:=|(]|\s-|(?:\s+is\b)|(?=\s*(?:[✓✔✅☑✗✘❌☐]|\d+(?:[.,]\d+)?\s*%)))"
     rf"[\s\"'*_`|]{{0,4}}{_VALUE}(?!\s*(?:s|sec\w*|ms|px)\b)",
@@ -69,6 +74,9 @@ _CUE_BEFORE = re.compile(
     r"\b(?:probability|likelihood|chance|score|p)\b[\s(]*(?:of\s+(?:(?:it|this|the\s+video)\s+)?(?:being\s+)?|that\s+(?:it|the\s+video|this)\s+is\s+|for\s+)?[\"'*]{0,3}$",
     re.I,
 )
+_LIKELY = re.compile(r"(?:%|\bpercent)\s*(?:probability|likelihood|chance)\b", re.I)  # "there is a 95 % chance that"
+_TICK_AFTER = re.compile(r"\s*(?:(?P<yes>\[\s*[x✓✔]\s*\]|[☑✅])|\[\s*\]|☐)", re.I)
+_TICK_OPENS = re.compile(r"[\s*•>-]*(?:\[|[☑✅☐])")
 _TICK_BEFORE = re.compile(r"(?:(?P<yes>\[\s*[x✓✔]\s*\]|[☑✅])|\[\s*\]|☐)\s*[\"'*]{0,3}$", re.I)
 _FAKE_NOUN = r"(?:fake|ai(?:[-_ ]generated)?|generated|synthetic)"
 _NAMED_SHARE = re.compile(
@@ -82,13 +90,23 @@ _WORD_SHARE = re.compile(
     r"\s+(?:is|seems|appears)\s+(?:\w+ly\s+|very\s+|quite\s+)?(?:(?P<low>low|small|slim|negligible|minimal|remote)|high|large)\b",
     re.I,
 )  # "the likelihood of it being fake is low"
-_MISSED = re.compile(r"\b(?:no|not|without|lacks?|absence|any|free|few|nothing|none|hardly|never|nor)\b|n't\b", re.I)
+_MISSED = re.compile(
+    r"\b(?:no|zero|devoid|not|without|lacks?|absence|any|free|few|nothing|none|hardly|never|nor)\b|n't\b", re.I
+)
 _CHOICE = re.compile(r"\b(?:real|fake|ai-generated)\s*(?:/|\bor\b)\s*(?:real|fake|ai-generated)\b", re.I)
 _CONCLUDED = re.compile(r"(?:\b(?:so|hence|thus|therefore)|:)[\s\"'*(]*$", re.I)  # "the text is garbled, hence fake"
 _ATTRIBUTE = re.compile(r"\W*(?:this|the)\s+", re.I)  # "This AI-generated clip shows a dog"
 _NAMED_VIDEO = re.compile(
     r"\s+(?:video|clip|footage|recording)\s+(?:shows|depicts|features|contains|captures|of)\b", re.I
 )
+_RIVALS = re.compile(
+    r"\b(REAL|FAKE)\b[\s:=(]{1,3}(\d+(?:\.\d+)?)\s*(?:/\s*10+)?[\s,;|/)]{1,4}(REAL|FAKE)\b[\s:=(]{1,3}(\d+(?:\.\d+)?)(?:\s*/\s*10+)?(?![\d.:%])",
+    re.I,
+)  # "REAL 0.2 FAKE 0.8", "REAL: 3/10, FAKE: 7/10"
+_CORRECTION = re.compile(
+    r"(?:\A|[.!?\n])[\s\"'*(-]*(?:actually|(?:no\s*,?\s*)?wait|correction|scratch\s+that|on\s+second\s+thoughts?|i\s+mean|no\s*,\s*sorry)\b[\s,:.!-]*",
+    re.I,
+)  # "REAL. No, wait: FAKE"
 _PERCENT = re.compile(r"\d+(?:[.,]\d+)?\s*%\s*")
 _OPTION = re.compile(r"(?<![^\s(])([A-D])[).:]\s*[\"'*_]{0,3}(REAL|FAKE)\b")
 _PICKED = re.compile(r"(?:\n|\banswer\b)\W*(?:is\W+)?(?:option\s+)?\b([A-D])\W*\Z")
@@ -159,7 +177,13 @@ def label_of_word(word: str) -> Label | None:
         >>> str(label_of_word("AI-generated")), str(label_of_word("'Real'.")), label_of_word("maybe")
         ('FAKE', 'REAL', None)
     """
-    flat = plain(word[:80]).lower().replace("_", "-").strip(" \t\r\n\"'`*.!,:;[](){}<>")
+    flat = (
+        plain(word[:80])
+        .lower()
+        .replace("_", "-")
+        .replace("ai generated", "ai-generated")
+        .strip(" \t\r\n\"'`*.!,:;[](){}<>")
+    )
     return said.WORDS.get(" ".join(flat.split()))
 
 
@@ -198,7 +222,7 @@ def find_label(text: str) -> Reading:
         deeptrace.errors.AnswerError: the answer names both REAL and FAKE without deciding
     """
     flat = plain(text)
-    claims = _claims_of(flat)
+    claims = _corrected(flat) or _claims_of(flat)
     gives_up = said.GIVES_UP.search(flat) is not None
     for rank in (3, 2, 1, 0):
         group = [claim for claim in claims.found if claim.rank == rank]
@@ -243,7 +267,30 @@ def says_more_than_the_label(sentence: str) -> bool:
 # -- mentions ------------------------------------------------------------------------------------------------------
 
 
+def _corrected(flat: str) -> _Claims | None:
+    """What is claimed after the last "No, wait:"; None where nothing definite is."""
+    ends = [found.end() for found in _CORRECTION.finditer(flat)]
+    if not ends:
+        return None
+    claims = _claims_of(" " * ends[-1] + flat[ends[-1] :])
+    return claims if any(claim.rank >= 2 for claim in claims.found) else None
+
+
+def _rivals(flat: str) -> _Claims | None:
+    """The larger of two figures beside the two labels; None where there are none."""
+    found = _RIVALS.search(flat)
+    if found is None or found.group(1).upper() == found.group(3).upper():
+        return None
+    figures = {Label(found.group(at).upper()): float(found.group(at + 1)) for at in (1, 3)}
+    if len(set(figures.values())) == 1:
+        return None
+    shares = figures if max(figures.values()) <= 1 else {}
+    return _Claims([_Claim(2, max(figures, key=lambda label: figures[label]), None, concludes=True)], shares)
+
+
 def _claims_of(flat: str) -> _Claims:
+    if (rivals := _rivals(flat)) is not None:
+        return rivals
     claims = _Claims()
     mentions = _mentions(flat)
     offered = {mention for pair in pairwise(mentions) if _offered(*pair, flat) for mention in pair}
@@ -272,7 +319,8 @@ def _offered(first: _Mention, last: _Mention, flat: str) -> bool:
         return False
     if first.label is last.label or not said.OPTIONS.fullmatch(between):
         return False
-    return not ("," in between or between.isspace()) or (first.upper and last.upper)
+    alone = not (flat[: first.start] + flat[last.end :]).strip(" \t\n.\"'")  # "fake, real" and nothing else
+    return alone or not ("," in between or between.isspace()) or (first.upper and last.upper)
 
 
 def _mentions(flat: str) -> list[_Mention]:
@@ -338,7 +386,9 @@ def _rank(line: str, sentence: str, clause: str, after: str, mention: _Mention) 
     """How much a mention weighs, 3 to 0; None where it is none of the video."""
     ends = _ALONE_AFTER if mention.upper else _ENDS_AFTER
     field_before = said.FIELD.search(line)
-    if field_before is not None and (ends.match(after) or (not mention.upper and said.PREDICATE_ENDS.match(after))):
+    if field_before is not None and (
+        ends.match(after) or _SENTENCE_STARTS.match(after) or (not mention.upper and said.PREDICATE_ENDS.match(after))
+    ):
         return 3 if field_before.group("final") else 2
     opens = _opens(line) or _opens(sentence)
     if opens and ends.match(after):
@@ -378,7 +428,8 @@ def _answered(flat: str, mention: _Mention) -> int | None:
 
 def _value(sentence: str, after: str) -> bool | float | None:
     """Yes or no, or the probability in [0, 1], that stands beside a mention: "REAL: no", "FAKE: 10 %", "90 % FAKE"."""
-    if (ticked := _TICK_BEFORE.search(sentence)) is not None:
+    after_each = not _TICK_OPENS.match(sentence) and _TICK_AFTER.match(after)  # "REAL [ ] FAKE [x]"
+    if ticked := after_each or _TICK_BEFORE.search(sentence):
         return ticked.group("yes") is not None
     found = _VALUE_AFTER.match(after)
     stated = found.group("value").lower() if found else ""
@@ -410,6 +461,8 @@ def _share(stated: str) -> float | None:
 
 def _is_about_a_share(sentence: str, after: str) -> bool:
     """Whether a mention names what a probability is of: it is no claim then, whatever the probability."""
+    if _LIKELY.search(sentence):
+        return False
     found = _VALUE_AFTER.match(after)
     return _CUE_BEFORE.search(sentence) is not None or (found is not None and found.group("cue") is not None)
 
@@ -420,7 +473,7 @@ def _lines(flat: str) -> list[_Claim]:
     for line in re.split(r"\n|(?<=[^\x00-\x7f])[.;]", flat)[:100]:
         named = said.FIELD.search(line[: len(line) - len(line.partition(":")[2])][:80]) if ":" in line else None
         value = re.split(r"[.,;!(]", line.partition(":")[2] if named else line)[0]
-        asked = re.search(r"\bor\b.*\?", line) is not None
+        asked = re.search(r"\bor\b.*\?|^\W*(?:real|fake)\s*,\s*(?:real|fake)\W*$", line, re.I) is not None
         if not asked and not any(word in value for word in Label) and (label := label_of_word(value)) is not None:
             found.append(_Claim(2, label, None, concludes=False))
     return found

@@ -46,7 +46,7 @@ _CUT_END = re.compile(r"\d\Z|(?<![.\d])\d+\.\Z")
 # a time in a column of its own, or on a line of its own: "FAKE, [..], 1.5, The hand melts"
 _COLUMN = re.compile(
     r"(?:[\s)\]]*[,;|]\s*|[ \t)\]]*\n[ \t]*(?:(?:\d{1,2}[.)]|[-*•])[ \t]+)?)"
-    r"(\d+(?:\.\d+)?(?:\s*s(?:ec\w*)?)?)\s*?(?:[;|\n]|\Z|,(?!\d))\s*"
+    r"(\d+(?:\.\d+)?(?:\s*s(?:ec\w*)?)?)\s*?(?:[;|\n)\]]|\Z|,(?!\d))\s*"
 )
 # A cue makes a bare number behind it a time: "starting 2", "beginning around 3.5".
 _CUE = re.compile(
@@ -55,6 +55,7 @@ _CUE = re.compile(
     re.I,
 )
 _STARTS = re.compile(r"start|begin|began|onset|from|time", re.I)
+_DASH = re.compile(r"\s*[-~]\s*")
 _LASTS = re.compile(
     r"\b(?:for|lasting|lasts?|over|within|during|every|another|of)\s+(?:about\s+|around\s+|the\s+|a\s+|only\s+)?$", re.I
 )
@@ -218,13 +219,17 @@ def _times(flat: str, form: AnswerForm, view: View) -> list[Span]:
         moments = find_moments(behind)
         if moments and moments[0].start == 0:  # "between 1 and 2 s" is read with its first word
             found += read_spans(flat[cue.start() : cue.end() + len(behind)], unit=form.times, view=view)[:1]
-    for moment in find_moments(flat):
+    moments = find_moments(flat)
+    for head, moment in zip([None, *moments], moments, strict=False):
         shown = flat[moment.start : moment.end]
         if moment.kind == "bare" or re.search(r"\d\s*(?:m|h|'|\")$", shown):
             continue
-        if _LASTS.search(flat[max(moment.start - 24, 0) : moment.start]) or _LONG.match(flat, moment.end):
+        ranged = head is not None and head.kind == "bare" and _DASH.fullmatch(flat, head.end, moment.start)
+        start = head.start if head is not None and ranged else moment.start  # "during 1.5-3.0 s"
+        lasts = _LASTS.search(flat[max(start - 24, 0) : start]) or _LONG.match(flat, moment.end)
+        if lasts and not ranged:
             continue
-        stated = read_spans(flat[moment.start : moment.start + 48], unit=form.times, view=view)[:1]
+        stated = read_spans(flat[start : start + 48], unit=form.times, view=view)[:1]
         found += [span for span in stated if not any(span[0] in other for other in found)]
     if not found and _FROM_THE_START.search(flat):
         return [(0.0, None)]

@@ -53,6 +53,7 @@ _MOMENT = re.compile(
     r")",
     re.I,
 )
+_NUMBERED = re.compile(r"^[ \t]*\d{1,2}[.)][ \t]+(?=\S)", re.M)  # the lines of a list
 _TO = re.compile(
     r"\s*(?:-+>?|~|→|to|until|till|through|thru|bis|and|und|et|y|e|и|à|a|hasta|至|到|부터|에서|до|по)\s*"
     r"(?:about\s+|around\s+|~\s*|the\s+)?(?:frames?\s+)?",
@@ -64,8 +65,9 @@ _BETWEEN = re.compile(
 _AT_ZERO = re.compile(
     r"\b(?:very\s+)?(?:beginning|start|outset)\b|\bfirst\s+(?:frame|second|moment|instant|few|part)|\bthroughout\b"
     r"|\b(?:whole|entire|full|complete)\s+(?:video|clip|duration|length|sequence|time)|\ball\s+(?:along|the\s+time|frames)"
-    r"|\bimmediately\b|\binstantly\b|\bfrom\s+the\s+get-go|\balways\b|从头|一开始|开头|开始时|全程|整个视频|始终|처음|시작부터|전체|내내"
-    r"|с\s+(?:самого\s+)?начала|в\s+начале",
+    r"|\bimmediately\b|\binstantly\b|\bfrom\s+the\s+get-go|\balways\b|从头|最初から|始めから|冒頭|一开始|开头|开始时|全程|整个视频|始终|처음|시작부터|전체|내내"
+    r"|с\s+(?:самого\s+)?начала|в\s+начале|\bvon\s+anfang\s+an\b|\bdès\s+le\s+début\b|\bdesde\s+el\s+(?:principio|inicio|comienzo)\b"
+    r"|\bdesde\s+o\s+(?:início|começo)\b|\bdall'inizio\b",
     re.I,
 )
 
@@ -190,6 +192,8 @@ def read_spans(value: Any, *, unit: TimeUnit = TimeUnit.SECONDS, view: View | No
         time = _frame_time(value, view) if unit is TimeUnit.FRAMES else _sane(value)
         return [] if time is None else [(time, None)]
     text = plain(value[:200])
+    if "\n" in text.strip():
+        text = _NUMBERED.sub("", text)
     moments = _of_one_kind(find_moments(text), text)
     if not moments:
         return [(0.0, None)] if _AT_ZERO.search(text) else []

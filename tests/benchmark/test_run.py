@@ -109,7 +109,7 @@ def test_what_stands_beside_every_run(data: Path) -> None:
     ceiling = rows["a second annotator (4 clips)"]
     assert ceiling.scores.paper.real_accuracy.value is None  # nobody annotated real clips
     assert 0.5 < found.annotator_ceiling.agreement["box_iou"] < 1
-    assert rows["VideoLLaMa3 7B (SFT)"].scores.paper.overall.value == 70.2
+    assert "VideoLLaMa3 7B (SFT)" not in rows  # measured on other clips
     assert found.paper.explanation == 0.0  # silent on written rows: 0 by the protocol, no judge needed
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -121,14 +122,14 @@ def test_what_is_said_is_wrapped_between_words_and_never_inside_a_name(parts: li
             )
 
 
-def test_errors_fit_eighty_columns_where_there_is_no_terminal() -> None:
+def test_errors_fit_eighty_columns_where_there_is_no_terminal(tmp_path: Path) -> None:
     name = "renders of the week/" + "take 7 of many " * 6 + ".json"
     done = subprocess.run(
         [sys.executable, "-m", "deeptrace.cli.main", "eval", "--data", name],
         capture_output=True, text=True, env={key: value for key, value in os.environ.items() if key != "COLUMNS"},
     )  # fmt: skip
     assert done.stderr == f"error:\n  {name}:\n  no such file\n"
-    far = [sys.executable, "-m", "deeptrace.cli.main", "studio", "clips", "--host", "0.0.0.0"]
+    far = [sys.executable, "-m", "deeptrace.cli.main", "studio", str(tmp_path), "--host", "0.0.0.0"]
     for columns in (80, 44):
         said = subprocess.run(far, capture_output=True, text=True, env=os.environ | {"COLUMNS": str(columns)}).stderr
         assert said.startswith("error: host 0.0.0.0: ")

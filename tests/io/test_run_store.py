@@ -291,7 +291,6 @@ def test_scratch_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     kill_while_writing = """
         import os, signal, sys
         from deeptrace.io.atomic import atomic_path
-from deeptrace.io.journal import Lines
         for path in sys.argv[1:]:
             with atomic_path(path) as scratch:
                 scratch.write_text("half")

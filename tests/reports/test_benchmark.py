@@ -94,8 +94,9 @@ def test_the_page_needs_nothing_and_trusts_nobody(page: Path) -> None:
     assert [at["content"] for _, at in tags if (at.get("content") or "").startswith("default-src 'none'; style-src")]
     assert sum(tag == "video" for tag, _ in tags) == 6
     outcomes = "6 scored, 1 answer not understood, 1 missing"
-    for words in ("VideoLLaMa3 7B (SFT)", "a second annotator", outcomes, "metadata only"):
+    for words in ("a second annotator", outcomes, "metadata only"):
         assert words in text
+    assert "VideoLLaMa3 7B (SFT)" not in text  # measured on other clips
 
 
 def test_markdown_says_the_same_and_stays_a_table(page: Path) -> None:

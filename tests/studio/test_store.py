@@ -175,11 +175,13 @@ def test_nobody_overwrites_what_they_never_saw(database: Database) -> None:
 
 
 def test_an_id_that_belongs_to_another_annotation_is_named_and_nothing_is_kept(database: Database) -> None:
-    first, second = add_clip(database), add_clip(database)
+    first, second = add_clip(database), add_clip(database, "b.mp4")
     add_edits(database, first, "ann", EditBody(version=0, edits=[edit("e1", "a", TRACE)]))
     for clip_id, author in ((second, "ann"), (first, "bob")):
         with pytest.raises(ForeignIdError, match="'e1' belongs to another annotation"):
-            add_edits(database, clip_id, author, EditBody(version=0, edits=[edit("e2", "b", TRACE), edit("e1", "a")]))
+            add_edits(
+                database, clip_id, author, EditBody(version=0, edits=[edit("e2", "b", TRACE), edit("e1", "a", None)])
+            )
     with database.reading() as connection:
         assert list(connection.scalars(sa.select(edits.c.client_id))) == ["e1"]
 

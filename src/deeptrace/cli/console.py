@@ -90,7 +90,7 @@ def wrapped(*parts: str | Path, width: int | None = None) -> str:
     )
     lines, line = [], ""
     for word in whole.split(" "):
-        if line.strip() and cell_len(line) + 1 + cell_len(word) > width:
+        if line.strip() and cell_len(f"{line} {word}".replace("\n", " ")) > width:
             lines.append(line)
             line = f"  {word}"
         else:

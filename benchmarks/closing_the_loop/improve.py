@@ -164,7 +164,7 @@ def _pairs(judged: Judged, how: Dpo) -> Sequence[Pair]:
         ScoredClip(ClipInfo(f"sample {index}", prompt=f"prompt {index // how.samples}"), result)
         for index, result in enumerate(judged.results)
     ]
-    return make_pairs(clips, min_margin=1e-4, most_per_prompt=how.pairs, keep_duplicates=True).pairs
+    return make_pairs(clips, margin="absolute", min_margin=1e-4, most_per_prompt=how.pairs, keep_duplicates=True).pairs
 
 
 def _index(clip: ScoredClip) -> int:

@@ -9,7 +9,7 @@ from tests.reward.conftest import corner_clip, expected
 from typer.testing import CliRunner
 
 from deeptrace.cli.main import app
-from deeptrace.errors import DataError
+from deeptrace.errors import DataError, SettingsError
 from deeptrace.video import write_video
 
 LEVELS = {"cat": [40, 160, 90], "dog": [200, 20], "gone": []}
@@ -69,6 +69,23 @@ def test_best_pairs_and_files(run, tmp_path: Path) -> None:
     again = run("clips", "--folder-is", "prompt", "--best-of", 3, "--out", "kept", "--resume", "--json")
     assert "6 were analysed before" in again.stderr
     assert lines(again, "clip") == lines(result, "clip")
+
+
+def test_pairs_where_rewards_lie_close_together_and_what_is_in_none(run, tmp_path: Path) -> None:
+    for level in (100, 104, 108):
+        (tmp_path / "close" / "cup").mkdir(parents=True, exist_ok=True)
+        write_video(tmp_path / "close" / "cup" / f"{level}.mp4", corner_clip(level), fps=8.0, crf=0)
+    args = ("close", "clips/gone", "--folder-is", "prompt", "--pairs", "--pairs-per-prompt", 9, "--keep-duplicates")
+    table = run(*args, "--min-margin", 0.5)
+    assert "3 pairs; left out: none. Clips in no pair: 1 without a reward." in table.stdout
+    (row, *_) = lines(run(*args, "--json"), "pair")
+    assert (Path(row["chosen"]).name, Path(row["rejected"]).name) == ("100.mp4", "108.mp4")
+    assert row["margin"] < 0.05
+    assert 2 <= row["relative_margin"] <= 6**0.5 + 1e-6, "the range of three numbers"
+    absolute = run(*args, "--margin", "absolute")
+    assert "0 pairs; left out: 3 too close. Clips in no pair: 1 without a reward." in absolute.stdout
+    assert lines(run(*args, "--margin", "absolute", "--min-margin", 0.02, "--json"), "pair")
+    assert isinstance(run(*args, "--min-margin", 0).exception, SettingsError)
 
 
 def test_rank_by_a_table_of_clips(run, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,15 @@ from deeptrace.metrics.reward import STRENGTH, UNCATEGORISED, ScalarReward
 from deeptrace.reward.best_of_n import best_of, top_k
 from deeptrace.reward.clips import ClipInfo, ScoredClip, clips_of_paths, read_clips
 from deeptrace.reward.dimensions import MOTION, appearance_and_motion
-from deeptrace.reward.preference_pairs import CSV_COLUMNS, Pair, make_pairs, write_pairs_csv, write_pairs_jsonl
+from deeptrace.reward.preference_pairs import (
+    CSV_COLUMNS,
+    NOISE,
+    MarginKind,
+    Pair,
+    make_pairs,
+    write_pairs_csv,
+    write_pairs_jsonl,
+)
 from deeptrace.reward.ranking import FEWEST_PROMPTS, rank_generators
 from deeptrace.reward.reward import reward_of
 from deeptrace.schema import Category, Label, Media, Outcome, Trace, Verdict
@@ -132,27 +142,69 @@ def test_the_top_k_of_a_prompt_beat_all_others_of_it(rows: list, count: int) -> 
 # -- pairs ----------
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from("ab"), st.none() | st.floats(0, 1)), min_size=1, max_size=9), st.floats(0.01, 1)
+rows_of_two_prompts = st.lists(st.tuples(st.sampled_from("ab"), st.none() | st.floats(0, 1)), min_size=1, max_size=9)
+kinds: st.SearchStrategy[tuple[MarginKind, float]] = st.one_of(
+    st.tuples(st.just("absolute"), st.floats(0.01, 1)), st.tuples(st.just("relative"), st.floats(0.1, 3))
 )
-def test_every_pair_is_of_one_prompt_and_wide_enough(rows: list, margin: float) -> None:
+
+
+@given(rows_of_two_prompts, kinds)
+def test_every_pair_is_of_one_prompt_and_wide_enough_and_all_others_are_counted(
+    rows: list, asked: tuple[MarginKind, float]
+) -> None:
     clips = [scored(reward, str(i), prompt) for i, (prompt, reward) in enumerate(rows)]
-    found = make_pairs(clips, min_margin=margin, most_per_prompt=100, keep_duplicates=True)
+    kind, least = asked
+    found = make_pairs(clips, margin=kind, min_margin=least, most_per_prompt=100, keep_duplicates=True)
     for pair in found.pairs:
+        rewards = [c.result.reward for c in clips if c.scored and c.info.prompt == pair.chosen.info.prompt]
         assert pair.chosen.info.prompt == pair.rejected.info.prompt
-        assert pair.margin == pair.chosen.result.reward - pair.rejected.result.reward >= margin
-    possible = sum(n * (n - 1) // 2 for n in (sum(c.scored and c.info.prompt == p for c in clips) for p in "ab"))
-    assert len(found.pairs) + found.too_close + found.surplus == possible
+        assert pair.margin == pair.chosen.result.reward - pair.rejected.result.reward
+        assert pair.relative_margin == pytest.approx(pair.margin / statistics.pstdev(rewards), rel=1e-6)
+        assert (pair.margin if kind == "absolute" else pair.relative_margin) >= least
+        assert kind == "absolute" or pair.margin >= NOISE
+    numbers = [sum(c.scored and c.info.prompt == p for c in clips) for p in "ab"]
+    left_out = found.too_close + found.within_noise + found.duplicates + found.surplus
+    assert len(found.pairs) + left_out == sum(n * (n - 1) // 2 for n in numbers)
+    assert found.clips_failed == sum(reward is None for _, reward in rows)
+    assert found.clips_alone == numbers.count(1)
+
+
+@given(st.lists(st.integers(0, 10), min_size=2, max_size=8), st.integers(1, 8), st.integers(0, 2), st.randoms())
+def test_a_relative_margin_does_not_ask_how_far_apart_the_rewards_of_a_prompt_are(
+    steps: list[int], factor: int, shift: int, order: Any
+) -> None:
+    def pairs(rewards: list[float]) -> set[tuple[str, str]]:
+        clips = [scored(reward, str(i)) for i, reward in enumerate(rewards)]
+        order.shuffle(clips)
+        found = make_pairs(clips, min_margin=0.731, most_per_prompt=100, keep_duplicates=True)
+        return {(pair.chosen.info.path, pair.rejected.info.path) for pair in found.pairs}
+
+    narrow = [0.01 * step for step in steps]  # at most 0.1 apart, at least `NOISE`
+    assert pairs(narrow) == pairs([0.1 * shift + factor * reward for reward in narrow])
+
+
+def test_a_generator_whose_rewards_lie_close_together_has_pairs_all_the_same() -> None:
+    clips = [scored(0.04 + 0.01 * i, str(i)) for i in range(5)]
+    none = make_pairs(clips, margin="absolute", most_per_prompt=9, keep_duplicates=True)
+    assert (none.pairs, none.too_close) == ([], 10)
+    found = make_pairs(clips, most_per_prompt=9, keep_duplicates=True)
+    apart = [(int(pair.rejected.info.path), int(pair.chosen.info.path)) for pair in found.pairs]
+    assert sorted(apart) == [(a, b) for a in range(5) for b in range(a + 2, 5)], "a step is 0.7 standard deviations"
+    assert (found.too_close, found.within_noise) == (4, 0)
+    close = make_pairs([scored(0.5, "x"), scored(0.5 + NOISE / 2, "y"), scored(None, "z"), scored(0.1, "u", None)])
+    assert (close.pairs, close.within_noise, close.too_close) == ([], 1, 0)
+    assert (close.clips_failed, close.clips_unnamed, close.clips_alone) == (1, 1, 0)
 
 
 def test_the_widest_pairs_of_a_prompt_are_kept() -> None:
     clips = [scored(reward, str(reward)) for reward in (0.5, 0.1, 0.9, 0.52)]
-    found = make_pairs(clips, min_margin=0.05, most_per_prompt=2, keep_duplicates=True)
-    assert [(pair.chosen.info.path, pair.rejected.info.path) for pair in found.pairs] == [
-        ("0.9", "0.1"),
-        ("0.52", "0.1"),
-    ]
-    assert (found.too_close, found.surplus) == (1, 3)
+    for kind, counts in (("absolute", (1, 3)), ("relative", (1, 3))):
+        found = make_pairs(clips, margin=kind, most_per_prompt=2, keep_duplicates=True)
+        assert [(pair.chosen.info.path, pair.rejected.info.path) for pair in found.pairs] == [
+            ("0.9", "0.1"),
+            ("0.52", "0.1"),
+        ]
+        assert (found.too_close, found.surplus) == counts
 
 
 @pytest.fixture
@@ -181,13 +233,13 @@ def test_two_encodings_of_one_clip_are_no_preference(looks) -> None:
 
 
 def test_pairs_load_as_a_preference_dataset(tmp_path: Path) -> None:
-    pairs = [Pair(scored(0.9, "a.mp4", "a cat"), scored(0.4, "b.mp4", "a cat"), 0.5)]
+    pairs = [Pair(scored(0.9, "a.mp4", "a cat"), scored(0.4, "b.mp4", "a cat"), 0.5, 2.0, (0.05, 0.05))]
     assert write_pairs_jsonl(pairs, tmp_path / "pairs.jsonl") == 1
     datasets = needs("datasets")
     loaded = datasets.Dataset.from_json(str(tmp_path / "pairs.jsonl"), cache_dir=str(tmp_path / "cache"))
     assert {"prompt", "chosen", "rejected"} <= set(loaded.column_names)
     assert loaded[0] == {
-        "prompt": "a cat", "chosen": "a.mp4", "rejected": "b.mp4", "margin": 0.5,
+        "prompt": "a cat", "chosen": "a.mp4", "rejected": "b.mp4", "margin": 0.5, "relative_margin": 2.0,
         "chosen_reward": pytest.approx(0.9), "rejected_reward": pytest.approx(0.4),
     }  # fmt: skip
 
@@ -195,9 +247,13 @@ def test_pairs_load_as_a_preference_dataset(tmp_path: Path) -> None:
 def test_the_csv_says_what_videoalign_reads(tmp_path: Path) -> None:
     moving = Trace(categories=(Category.UNEXPECTED_MOVE,), score=0.5)
     pairs = [
-        Pair(scored(0.9, f"good{i}.mp4", "a, b"), scored(0.9, f"bad{i}.mp4", "a, b", traces=(moving,)), 0.7)
+        Pair(
+            scored(0.9, f"good{i}.mp4", "a, b"),
+            scored(0.9, f"bad{i}.mp4", "a, b", traces=(moving,)),
+            0.7, 2.0, (0.05, 0.05),
+        )
         for i in range(40)
-    ]
+    ]  # fmt: skip
     write_pairs_csv(pairs, tmp_path / "pairs.csv", seed=3)
     with (tmp_path / "pairs.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -221,10 +277,32 @@ def test_the_csv_says_what_videoalign_reads(tmp_path: Path) -> None:
     assert again.read_bytes() == (tmp_path / "pairs.csv").read_bytes()
 
 
-@pytest.mark.parametrize("margin", [0.0, -1.0, 1.5, math.nan])
-def test_senseless_margins_are_refused(margin: float) -> None:
-    with pytest.raises(SettingsError):
-        make_pairs([scored(0.5)], min_margin=margin)
+def test_what_is_the_same_in_a_csv_of_relative_margins_follows_the_spread_of_its_dimension(tmp_path: Path) -> None:
+    faint = Trace(categories=(Category.UNEXPECTED_MOVE,), score=0.02)
+    clips = [scored(0.5, "a"), scored(0.5, "b", traces=(faint,))]
+    (pair,) = make_pairs(clips, keep_duplicates=True).pairs
+    assert pair.chosen.info.path == "a"
+    assert 0.01 < pair.margin < 0.05
+    assert pair.same_below == (NOISE, pytest.approx(pair.margin / 2)), "half of what tells two clips apart is their spread"
+    write_pairs_csv([pair], tmp_path / "pairs.csv")
+    with (tmp_path / "pairs.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["VQ"], row["MQ"]) == ("same", "A" if row["path_A"] == "a" else "B")
+    assert make_pairs(clips, margin="absolute", min_margin=0.03, keep_duplicates=True).pairs[0].same_below == (0.03, 0.03)
+
+
+@pytest.mark.parametrize(
+    ("kind", "margin"),
+    [("absolute", value) for value in (0.0, -1.0, 1.5, math.nan)]
+    + [("relative", value) for value in (0.0, -1.0, math.inf, math.nan)],
+)
+def test_senseless_margins_are_refused(kind: MarginKind, margin: float) -> None:
+    with pytest.raises(SettingsError, match="min_margin"):
+        make_pairs([scored(0.5)], margin=kind, min_margin=margin)
+    with pytest.raises(SettingsError, match="relative, absolute but got 'wide'"):
+        make_pairs([scored(0.5)], margin="wide")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="most_per_prompt"):
+        make_pairs([scored(0.5)], most_per_prompt=0)
 
 
 def test_appearance_and_motion_share_out_the_nine_kinds() -> None:

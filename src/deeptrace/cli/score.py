@@ -40,6 +40,13 @@ class FolderIs(StrEnum):
     GENERATOR = "generator"
 
 
+class Margin(StrEnum):
+    """What the margin of a pair is measured in; see `MarginKind`, which takes longer to import."""
+
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """What is to be chosen.
@@ -107,7 +114,18 @@ def score(
         bool,
         typer.Option("--pairs", help="Make pairs of a better and a worse clip of a prompt: pairs.jsonl, pairs.csv."),
     ] = False,
-    min_margin: Annotated[float, typer.Option(help="Smallest difference of rewards in a pair.")] = 0.05,
+    margin: Annotated[
+        Margin,
+        typer.Option(
+            help="A pair's margin: relative to the spread of its prompt's rewards, or the absolute difference."
+        ),
+    ] = Margin.RELATIVE,
+    min_margin: Annotated[
+        float | None,
+        typer.Option(
+            help="Smallest margin of a pair. [default: 1 standard deviation of the prompt's rewards; 0.05 of reward]"
+        ),
+    ] = None,
     pairs_per_prompt: Annotated[int, typer.Option(min=1, help="Most pairs of a prompt, widest first.")] = 1,
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Keep pairs of clips that look the same.")
@@ -132,7 +150,8 @@ def score(
     inputs, infos = _inputs(paths or [], clips, folder_is)
     _check_choices(infos, prompts=best_of is not None or pairs, generators=rank)
     out = DEFAULT_OUT if out is None and pairs else out
-    margins = {"min_margin": min_margin, "most_per_prompt": pairs_per_prompt, "keep_duplicates": keep_duplicates}
+    margins = {"margin": margin.value, "min_margin": min_margin, "most_per_prompt": pairs_per_prompt}
+    margins |= {"keep_duplicates": keep_duplicates}
     wanted = _Wanted(best_of, top_k, margins if pairs else None, rank, seed)
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):
@@ -141,7 +160,7 @@ def score(
         scored, interrupted = _score_all(inputs, infos, run)
         chosen = _Chosen() if interrupted else _choose(scored, wanted)
         if out is not None:
-            _write(out, scored, chosen, min_margin=min_margin, seed=seed)
+            _write(out, scored, chosen, seed=seed)
     if json_lines:
         _print_lines(stdout, scored, chosen)
     else:
@@ -218,7 +237,7 @@ def _choose(scored: list[ScoredClip], wanted: _Wanted) -> _Chosen:
     )
 
 
-def _write(out: Path, scored: list[ScoredClip], chosen: _Chosen, *, min_margin: float, seed: int) -> None:
+def _write(out: Path, scored: list[ScoredClip], chosen: _Chosen, *, seed: int) -> None:
     from deeptrace.io.jsonl import write_lines
     from deeptrace.reward.preference_pairs import write_pairs_csv, write_pairs_jsonl
 
@@ -229,7 +248,7 @@ def _write(out: Path, scored: list[ScoredClip], chosen: _Chosen, *, min_margin: 
         write_lines((placed.as_json() for placed in chosen.top), out / "top.jsonl")
     if chosen.made is not None:
         write_pairs_jsonl(chosen.made.pairs, out / "pairs.jsonl")
-        write_pairs_csv(chosen.made.pairs, out / "pairs.csv", same_below=min_margin, seed=seed)
+        write_pairs_csv(chosen.made.pairs, out / "pairs.csv", seed=seed)
     if chosen.ranked is not None:
         write_lines((row.as_json() for row in chosen.ranked), out / "ranking.jsonl")
     note("rewards: ", out / "rewards.jsonl")

@@ -148,8 +148,7 @@ def print_scores(
     if top is not None:
         _print_with(console, _top(top), "The best clips by reward; equal ones in the order given.")
     if made is not None:
-        left_out = f"{made.too_close} too close, {made.duplicates} that look the same, {made.surplus} surplus"
-        _print_with(console, _pairs(made), f"{plural(len(made.pairs), 'pair')}; left out: {left_out}.")
+        _print_with(console, _pairs(made), _pairs_left_out(made))
     if ranked is not None:
         _print_with(console, _ranks(ranked), _rank_note(ranked))
 
@@ -173,6 +172,25 @@ def _left_out(scored: Sequence[ScoredClip], picks: Sequence[Pick]) -> str:
     parts = [f"{later} beyond the first N of their prompt"] if later else []
     parts += [f"{unnamed} without a prompt"] if unnamed else []
     return f"Clips left out: {', '.join(parts)}." if parts else "No clip was left out."
+
+
+def _pairs_left_out(made: PairSet) -> str:
+    """How many pairs there are, and how many pairs and clips were left out, each with the reason."""
+    counts = {
+        "too close": made.too_close,
+        "no further apart than re-encoding moves a reward": made.within_noise,
+        "that look the same": made.duplicates,
+        "surplus": made.surplus,
+    }
+    clips = {
+        "without a reward": made.clips_failed,
+        "alone in their prompt": made.clips_alone,
+        "without a prompt": made.clips_unnamed,
+    }
+    pairs = ", ".join(f"{count} {why}" for why, count in counts.items() if count) or "none"
+    said = f"{len(made.pairs)} pairs; left out: {pairs}."
+    lone = ", ".join(f"{count} {why}" for why, count in clips.items() if count)
+    return f"{said} Clips in no pair: {lone}." if lone else said
 
 
 def _clips(scored: Sequence[ScoredClip]) -> RichTable:
@@ -218,10 +236,10 @@ def _top(placed: Sequence[Placed]) -> RichTable:
 
 
 def _pairs(made: PairSet) -> RichTable:
-    table = _table("margin", "prompt", "chosen", "rejected")
+    table = _table("margin", "in sd", "prompt", "chosen", "rejected")
     for pair in made.pairs:
         names = (PathCell(pair.chosen.info.path), PathCell(pair.rejected.info.path))
-        table.add_row(f"{pair.margin:.3f}", _text(pair.chosen.info.prompt or ""), *names)
+        table.add_row(f"{pair.margin:.3f}", f"{pair.relative_margin:.1f}", _text(pair.chosen.info.prompt or ""), *names)
     return table
 
 
@@ -260,7 +278,7 @@ def _rank_note(ranked: Sequence[Ranked]) -> str:
 def _table(*columns: str) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        numeric = name in ("reward", "authenticity", "traces", "flaws", "mean", "margin", "first in", "place")
+        numeric = name in ("reward", "authenticity", "traces", "flaws", "mean", "margin", "in sd", "first in", "place")
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     return table
 

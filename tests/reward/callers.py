@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 
@@ -58,8 +59,35 @@ def flow_grpo_epoch(reward_fn: Any, batches: list[tuple[Any, list[str], list[dic
         return [future.result()[0] for future in pending]
 
 
+def flow_grpo_cards(prompts: int, k: int, cards: int, batch_size: int, seed: int) -> list[list[int]]:
+    """yifan123/flow_grpo scripts/train_wan2_1.py at 32b48fd, DistributedKRepeatSampler: which prompt each card's
+    samples have; every prompt k times, dealt out at random."""
+    import torch
+
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    chosen = torch.randperm(prompts, generator=generator)[: cards * batch_size // k].tolist()
+    repeated = [prompt for prompt in chosen for _ in range(k)]
+    shuffled = [repeated[i] for i in torch.randperm(len(repeated), generator=generator).tolist()]
+    return [shuffled[card * batch_size : (card + 1) * batch_size] for card in range(cards)]
+
+
+def flow_grpo_advantages(prompts: list[str], rewards: np.ndarray) -> np.ndarray:
+    """yifan123/flow_grpo flow_grpo/stat_tracking.py at 94e23ee, PerPromptStatTracker.update(type="grpo").
+
+    `rewards` (N, T): train_wan2_1.py has a column for each step of the sampler.
+    """
+    names, advantages = np.array(prompts), np.zeros_like(rewards, np.float64)
+    for name in np.unique(names):
+        mine = rewards[names == name].astype(np.float64)
+        advantages[names == name] = (mine - mine.mean(axis=0, keepdims=True)) / (mine.std(axis=0, keepdims=True) + 1e-4)
+    return advantages
+
+
 def trl_rewards(reward_func: Any, prompts: list, completions: list, inputs: list[dict]) -> Any:
-    """huggingface/trl trl/trainer/grpo_trainer.py, _calculate_rewards: columns as keywords, None becomes NaN."""
+    """huggingface/trl trl/trainer/grpo_trainer.py at f2cd577, _calculate_rewards: columns as keywords, None becomes
+    NaN. Once in each process, with that process's part of the batch; rewards are gathered afterwards.
+    """
     import torch
 
     keys = [key for key in inputs[0] if key not in ["prompt", "completion", "completion_ids"]]
@@ -210,7 +238,7 @@ class FlowFactoryPointwise:
 
 
 class FlowFactoryGroupwise(FlowFactoryPointwise):
-    """X-GenGroup/Flow-Factory src/flow_factory/rewards/abc.py at 5f6cda1, GroupwiseRewardModel with BaseRewardModel."""
+    """X-GenGroup/Flow-Factory src/flow_factory/rewards/abc.py at a0b2bc5, GroupwiseRewardModel with BaseRewardModel."""
 
 
 @dataclass
@@ -223,9 +251,9 @@ class FlowFactoryArguments:
 
 
 def flow_factory_batch(model: Any, samples: list[dict[str, Any]]) -> Any:
-    """X-GenGroup/Flow-Factory src/flow_factory/rewards/reward_processor.py, _compute_pointwise_batch.
+    """X-GenGroup/Flow-Factory src/flow_factory/rewards/reward_processor.py at a0b2bc5, _compute_pointwise_batch.
 
-    `_compute_groupwise_group` (at 0e8437e) does the same with the samples of one group.
+    `_compute_groupwise_group` does the same with the samples of one group.
     """
     import torch
 
@@ -235,3 +263,15 @@ def flow_factory_batch(model: Any, samples: list[dict[str, Any]]) -> Any:
     batch = {n: [s[n] for s in samples] for n in names if all(s[n] is not None for s in samples)}
     output = model(**batch)
     return torch.as_tensor(output.rewards if hasattr(output, "rewards") else output, device="cpu", dtype=torch.float32)
+
+
+def flow_factory_groups(model: Any, samples: list[dict[str, Any]]) -> Any:
+    """X-GenGroup/Flow-Factory src/flow_factory/rewards/reward_processor.py at a0b2bc5, _compute_groupwise_local: one
+    call a `unique_id` with all its samples, answers put back in the samples' order."""
+    import torch
+
+    rewards = torch.zeros(len(samples), dtype=torch.float32)
+    for unique_id in dict.fromkeys(sample["unique_id"] for sample in samples):
+        mask = torch.tensor([sample["unique_id"] == unique_id for sample in samples])
+        rewards[mask] = flow_factory_batch(model, [sample for sample in samples if sample["unique_id"] == unique_id])
+    return rewards

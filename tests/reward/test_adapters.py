@@ -21,7 +21,7 @@ from tests.reward import callers
 from tests.reward.conftest import corner_clip, expected
 
 from deeptrace.errors import ModelError, SettingsError
-from deeptrace.reward import reward
+from deeptrace.reward import group_ranks, reward
 from deeptrace.reward.adapters import flow_grpo, ms_swift, trl, unirl, verl, verl_omni, videoalign
 from deeptrace.reward.inputs import path_of_bytes
 
@@ -285,26 +285,72 @@ def test_flow_factory_compares_the_samples_of_a_group(flow_factory, corner, torc
     model = model_class(config=callers.FlowFactoryArguments(given), accelerator=accelerator)
     assert isinstance(model, callers.FlowFactoryGroupwise)
     assert callers.flow_factory_batch(model, samples).tolist() == [1.0, 0.0, 0.5]  # least red is best
+    two = [s | {"unique_id": k % 2, "prompt": "the same"} for k, s in enumerate([*samples, samples[1]])]
+    assert callers.flow_factory_groups(model, two).tolist() == [1.0, 0.5, 0.0, 0.5]  # 10 and 90; two of 200
     broken = {"prompt": "a", "video": samples[0]["video"][:2]}
     assert callers.flow_factory_batch(model, [*samples, broken]).tolist() == [1.0, 0.0, 0.5, 0.0]
     with pytest.raises(ModelError, match="only 2 frames"):
         callers.flow_factory_batch(model, [broken])
-    for extra, words in (({"form": "best"}, "relative, rank"), ({"forms": 1}, "knows no setting 'forms'")):
+    for extra, words in (({"form": "best"}, "relative, rank, centred"), ({"forms": 1}, "knows no setting 'forms'")):
         with pytest.raises(SettingsError, match=words):
             model_class(callers.FlowFactoryArguments({"fps": 16, "detector": corner} | extra), accelerator)
 
 
-def test_groups_of_a_prompt_in_flow_grpo_and_trl(corner, corner_file, torch) -> None:
+def test_whole_groups_in_a_batch_of_flow_grpo(corner, torch) -> None:
     videos = torch.from_numpy(batch("BFCHW", [10, 200, 90, 40])).float() / 255
-    score = flow_grpo.score_factory(fps=16, group="rank", detector=corner)("cpu")
+    score = flow_grpo.score_factory(fps=16, group="rank", group_size=2, detector=corner)("cpu")
     found, more = score(videos, ["a", "a", "b", "b"], [{}] * 4)
     assert found == [1.0, 0.0, 0.0, 1.0]
     assert more["alone"] == wanted([10, 200, 90, 40])
+    with pytest.raises(SettingsError, match="1 samples of 'a', not 2"):
+        score(videos, ["a", "b", "c", "d"], [{}] * 4)
+    for options, says in (({}, "Give group_size"), ({"group_size": 1}, "at least 2 but got 1")):
+        with pytest.raises(SettingsError, match=says):
+            flow_grpo.score_factory(fps=16, group="rank", detector=corner, **options)
+
+
+def test_groups_that_flow_grpo_deals_out_over_cards_are_ranked_where_it_gathers_them(corner, torch) -> None:
+    cards = callers.flow_grpo_cards(prompts=5, k=4, cards=4, batch_size=2, seed=1)
+    levels = iter([10, 200, 90, 40, 120, 30, 160, 70])
+    dealt = [[(f"prompt {prompt}", next(levels)) for prompt in card] for card in cards]
+    score = callers.flow_grpo_multi_score(
+        "cpu", {"deeptrace": flow_grpo.score_factory(fps=16, detector=corner)}, {"deeptrace": 1.0}
+    )
+    batches = [
+        (
+            torch.from_numpy(batch("BFCHW", [level for _, level in card])).float() / 255,
+            [name for name, _ in card],
+            [{}] * 2,
+        )
+        for card in dealt
+    ]
+    own = np.concatenate([answer["avg"] for answer in callers.flow_grpo_epoch(score, batches)])
+    prompts, given = (list(column) for column in zip(*(pair for card in dealt for pair in card), strict=True))
+    gathered = {"ori_avg": own, "avg": own[:, None] - 0.0 * np.zeros((8, 3))}  # a column for each step, no KL
+    gathered["avg"] += (group_ranks(gathered["ori_avg"], prompts) - gathered["ori_avg"])[:, None]
+    advantages = callers.flow_grpo_advantages(prompts, gathered["avg"])
+    for prompt in set(prompts):
+        mine = [k for k, name in enumerate(prompts) if name == prompt]
+        by_level = sorted(mine, key=lambda k: -given[k])  # least red is best
+        steps = np.diff(advantages[by_level], axis=0)
+        assert steps.shape == (3, 3)
+        assert steps == pytest.approx(np.full((3, 3), steps[0, 0])), "even steps, whatever the distances"
+        assert steps[0, 0] > 0.8
+
+
+def test_groups_of_a_prompt_in_trl(corner, corner_file, torch) -> None:
     paths = [*(str(corner_file(level)) for level in LEVELS), "gone.mp4"]
-    rewards = trl.reward_function(group="relative", detector=corner)(["p"] * 4, ["c"] * 4, video=paths)
-    assert rewards[3] is None
-    assert sum(rewards[:3]) == pytest.approx(0, abs=1e-9)
-    assert sorted(rewards[:3], reverse=True) == [rewards[0], rewards[2], rewards[1]]
+    inputs = [{"prompt": "p", "video": path} for path in paths]
+    for form in ("relative", "rank", "centred"):
+        fn = trl.reward_function(group=form, group_size=4, detector=corner)
+        rewards = callers.trl_rewards(fn, ["p"] * 4, ["c"] * 4, inputs).tolist()
+        assert math.isnan(rewards[3])
+        assert sum(rewards[:3]) == pytest.approx(1.5 if form == "rank" else 0, abs=1e-6)
+        assert sorted(rewards[:3], reverse=True) == [rewards[0], rewards[2], rewards[1]]
+    with pytest.raises(SettingsError, match="2 samples of"):
+        callers.trl_rewards(fn, ["p", "p", "q", "q"], ["c"] * 4, inputs)
+    with pytest.raises(SettingsError, match="Give group_size"):
+        trl.reward_function(group="rank", detector=corner)
 
 
 def test_an_adapter_without_its_trainer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

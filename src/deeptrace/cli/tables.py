@@ -188,7 +188,7 @@ def _pairs_left_out(made: PairSet) -> str:
         "without a prompt": made.clips_unnamed,
     }
     pairs = ", ".join(f"{count} {why}" for why, count in counts.items() if count) or "none"
-    said = f"{len(made.pairs)} pairs; left out: {pairs}."
+    said = f"{plural(len(made.pairs), 'pair')}; left out: {pairs}."
     lone = ", ".join(f"{count} {why}" for why, count in clips.items() if count)
     return f"{said} Clips in no pair: {lone}." if lone else said
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deeptrace.metrics.reward import ScalarReward, explain_reward, scalar_reward, unrewarded
     from deeptrace.reward.client import AsyncRewardClient, RewardClient
     from deeptrace.reward.dense import DenseReward, LatentReward
-    from deeptrace.reward.groups import group_rewards
+    from deeptrace.reward.groups import group_centred, group_ranks, group_rewards, group_weighed
     from deeptrace.reward.result import RewardResult
     from deeptrace.reward.reward import Reward
 
@@ -27,7 +27,10 @@ __all__ = [
     "RewardResult",
     "ScalarReward",
     "explain_reward",
+    "group_centred",
+    "group_ranks",
     "group_rewards",
+    "group_weighed",
     "scalar_reward",
     "unrewarded",
 ]
@@ -38,7 +41,7 @@ __getattr__ = lazy_names(  # the detectors behind them take a second to import
         "deeptrace.metrics.reward": ("ScalarReward", "explain_reward", "scalar_reward", "unrewarded"),
         "deeptrace.reward.client": ("AsyncRewardClient", "RewardClient"),
         "deeptrace.reward.dense": ("DenseReward", "LatentReward"),
-        "deeptrace.reward.groups": ("group_rewards",),
+        "deeptrace.reward.groups": ("group_centred", "group_ranks", "group_rewards", "group_weighed"),
         "deeptrace.reward.result": ("RewardResult",),
         "deeptrace.reward.reward": ("Reward",),
     },

@@ -1,4 +1,4 @@
-"""What a clip without a reward becomes, for trainers that know no mark for it."""
+"""What a clip without a reward becomes, for trainers that know no mark for it; and settings that adapters share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deeptrace.errors import ModelError, SettingsError
 from deeptrace.plural import plural
 from deeptrace.reward.result import RewardResult
 
-__all__ = ["checked_stand_in", "fps_from", "numbers", "numbers_or_none"]
+__all__ = ["checked_group_size", "checked_stand_in", "fps_from", "numbers", "numbers_or_none"]
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,23 @@ def checked_stand_in(failed: float | None, caller: str) -> float | None:
     if failed is not None and not math.isfinite(failed):
         raise SettingsError(caller, f"expected a finite number or None for failed but got {failed}")
     return failed
+
+
+def checked_group_size(group: str | None, size: int | None, caller: str) -> int:
+    """How many samples a group has; 1 where samples are not compared.
+
+    Raises:
+        SettingsError: they are compared and the size is not known, or below 2.
+    """
+    if group is None:
+        return 1
+    if size is None:
+        raise SettingsError(
+            caller, "group= compares the samples of a prompt, and needs to know how many there are", "Give group_size=."
+        )
+    if size < 2:
+        raise SettingsError(caller, f"expected a group_size of at least 2 but got {size}")
+    return size
 
 
 def fps_from(rows: Any, key: str, count: int, otherwise: float | None, caller: str) -> list[float]:

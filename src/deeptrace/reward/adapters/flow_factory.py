@@ -6,13 +6,13 @@
         fps: 16
 
 `DeeptraceGroupRewardModel` compares the samples of a group instead (see `deeptrace.reward.groups`): Flow-Factory calls
-it once a group with all its samples; `form: rank` or `relative` says how.
+it once a group with all its samples, gathered from every process; `form: rank`, `relative` or `centred` says how.
 
 Flow-Factory makes it with `(config=RewardArguments, accelerator=Accelerator)` and calls it with a batch of prompts and
 of videos as lists of PIL images (`use_tensor_inputs` is False: its tensors do not say which of three value ranges they
 have). Keys it does not know of the YAML block are in `config.extra_kwargs`: `fps`, `detector`, `workers`, `failed`.
 
-Source: X-GenGroup/Flow-Factory src/flow_factory/rewards/{abc,loader,registry,reward_processor}.py at 5f6cda1.
+Source: X-GenGroup/Flow-Factory src/flow_factory/rewards/{abc,loader,registry,reward_processor}.py at a0b2bc5.
 """
 
 from __future__ import annotations

@@ -58,6 +58,23 @@ def test_the_server_may_read_the_files_itself(server: Running, clip_bytes: Make)
         assert client([path, "/etc/passwd"]) == [near(60), pytest.approx(math.nan, nan_ok=True)]
 
 
+def test_files_and_bytes_are_sent_as_they_are(moody: str, tmp_path: Path, clip_bytes: Make) -> None:
+    (tmp_path / "a.mp4").write_bytes(clip_bytes(60))
+    with RewardClient(moody) as client:
+        assert client([tmp_path / "a.mp4"]) == client([clip_bytes(60)]) == [0.75]
+    assert _Moody.bodies == [clip_bytes(60)] * 2, "no form around them"
+
+
+def test_a_name_in_any_letters_comes_back(server: Running, clip_bytes: Make, tmp_path: Path) -> None:
+    path = tmp_path / "ü 犬 & 100%?#.mp4"
+    path.write_bytes(clip_bytes(60))
+    with RewardClient(server.url, api_key=KEY) as client:
+        (result,) = client.score([path])
+        (folder,) = client.score([tmp_path])
+    assert (result.reward, result.verdict.video) == (near(60), str(path))
+    assert "cannot be read" in (folder.error or "")
+
+
 def test_on_an_event_loop(server: Running, clip_bytes: Make) -> None:
     async def ask() -> list[list[float]]:
         async with AsyncRewardClient(server.url, api_key=KEY) as client:

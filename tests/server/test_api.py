@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import pickle
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,6 +66,81 @@ def test_uploads_keep_their_order_and_may_be_arrays(server: Running, clip_bytes:
     assert [clip["reward"] for clip in found] == [near(200), expected(77), near(60)]
     assert [clip["video"] for clip in found] == ["b.mp4", "x.npy", "c.mp4"]
     assert found[1]["media"]["fps"] == 24
+
+
+# -- a video file as the body ----------
+
+
+def test_a_video_file_as_the_body_gives_what_an_upload_gives(server: Running, clip_bytes: Make) -> None:
+    data = clip_bytes(200)
+    reply = server.http.post("/v1/score/video", params={"name": "mine.mp4"}, content=data)
+    found = reply.json()
+    (uploaded,) = server.upload(("mine.mp4", data)).json()["results"]
+    assert found["reward"] == found["parts"]["reward"] == near(200)
+    assert (found["video"], found["outcome"], found["reason"], found["error"]) == ("mine.mp4", "scored", None, None)
+    for fields in (found, uploaded):
+        fields.pop("elapsed_s")
+    assert found == uploaded
+    for kind in ("video/mp4", "application/octet-stream", "application/x-www-form-urlencoded"):  # the last is curl's
+        again = server.http.post("/v1/score/video", content=data, headers={"content-type": kind}).json()
+        assert (again["reward"], again["video"]) == (near(200), "clip")
+    in_pieces = server.http.post("/v1/score/video", content=iter([data[:7], data[7:5000], data[5000:]]))
+    assert in_pieces.json()["reward"] == near(200), "a body without a length"
+
+
+def test_what_is_no_video_is_an_outcome_as_in_an_upload(server: Running, clip_bytes: Make, tmp_path: Path) -> None:
+    class Command:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(tmp_path / "was run"),)
+
+    for name, data, outcome, reason in (
+        ("text.mp4", b"hello", "decode_failed", "unreadable"),
+        ("empty.mp4", b"", "decode_failed", "unreadable"),
+        ("cut.mp4", clip_bytes(60)[:300], "decode_failed", "unreadable"),
+        ("large.mp4", bytes(400_001), "too_large", "too_large"),
+        ("pickle.mp4", pickle.dumps({"images": [Command()]}), "decode_failed", "unreadable"),
+        ("KeyError.mp4", clip_bytes(60), "model_failed", "not_scored"),
+    ):
+        reply = server.http.post("/v1/score/video", params={"name": name}, content=data)
+        found = reply.json()
+        (uploaded,) = server.upload((name, data)).json()["results"]
+        assert (reply.status_code, found["outcome"], found["reason"]) == (200, outcome, reason), name
+        assert found["reward"] is found["parts"] is None
+        assert found["error"] == uploaded["error"]
+        assert "spool" not in found["error"], "paths of the server are its own"
+    assert not (tmp_path / "was run").exists(), "nothing that came was unpickled"
+
+
+def test_a_body_that_is_refused_gets_one_line_and_the_connection_goes_on(server: Running, clip_bytes: Make) -> None:
+    data = clip_bytes(60)
+    for call, status, says in (
+        ({"files": {"files": ("a.mp4", data)}}, 422, "as multipart to /v1/score/upload"),
+        ({"json": {"clips": []}}, 422, "JSON goes to /v1/score"),
+        ({"content": bytes(2_000_001)}, 413, "limit of 2000000 bytes"),
+        ({"content": iter([bytes(100_000)] * 40)}, 413, "limit of 2000000 bytes"),
+        ({"content": data, "params": {"deadline_s": "-1"}}, 422, "deadline_s: expected a positive number but got -1.0"),
+        ({"content": data, "params": {"deadline_s": "soon"}}, 422, "deadline_s: "),
+    ):
+        reply = server.http.post("/v1/score/video", **call)
+        assert reply.status_code == status, says
+        assert says in reply.json()["detail"]
+        assert server.http.post("/v1/score/video", content=data).json()["reward"] == near(60)
+    assert server.http.get("/v1/score/video").status_code == 405
+    assert soon(lambda: server.api.middleware._body_bytes == 0)
+
+
+def test_curl_as_in_the_documentation(server: Running, clip_bytes: Make, tmp_path: Path) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("needs curl")
+    (tmp_path / "a b.mp4").write_bytes(clip_bytes(60))
+    address = f"{server.url}/v1/score/video?name=a%20b.mp4"
+    for how in (["--data-binary", "@a b.mp4"], ["-X", "POST", "-T", "a b.mp4"]):
+        done = subprocess.run(
+            [curl, "-sS", "--noproxy", "*", *how, address], cwd=tmp_path, capture_output=True, timeout=60, check=True
+        )
+        found = json.loads(done.stdout)
+        assert (found["video"], found["reward"], found["outcome"]) == ("a b.mp4", near(60), "scored")
 
 
 def test_what_cannot_be_scored_is_an_outcome_beside_the_others(server: Running, clip_bytes: Make) -> None:

@@ -5,7 +5,7 @@
     reward.score([frames], fps=16)[0].parts       # frames (T, H, W, 3) uint8, sent as they are
 
 `AsyncRewardClient` is the same on an event loop. Both need httpx (the extra `serve`). Each clip is a request of its
-own, `in_flight` of them at a time, so that a busy server takes what it has room for; where it says 429 or 503, or
+own, a file's bytes as they are, `in_flight` of them at a time, so that a busy server takes what it has room for; where it says 429 or 503, or
 cannot be reached, the request is sent again, after as long as it asked for.
 """
 
@@ -16,7 +16,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -48,6 +48,7 @@ RemoteClip = "str | os.PathLike[str] | bytes | NDArray[Any] | Unusable"
 
 KEY_VARIABLE = "DEEPTRACE_SERVE_KEY"
 _LONGEST_PAUSE_S = 15.0
+_READ_BYTES = 1 << 20
 
 
 class AsyncRewardClient:
@@ -137,7 +138,8 @@ class AsyncRewardClient:
                 return failure(name, Outcome.DECODE_FAILED, f"cannot be read ({error.strerror or error})")
             except TransientError as error:
                 return failure(name, Outcome.MODEL_FAILED, f"{self.url} gave no answer: {error}")
-            return result_of(response.json()["results"][0])
+            found = response.json()
+            return result_of(found["results"][0] if "results" in found else found)
 
         tasks = [asyncio.ensure_future(one(*item, index)) for index, item in enumerate(zip(videos, rates, strict=True))]
         try:
@@ -214,6 +216,14 @@ class AsyncRewardClient:
                 if (ref := self._reference(clip, name)) is not None:
                     body = {"clips": [ref]} if what == "score" else {"clip": ref, **wish}
                     response = await self._http.post(f"/v1/{what}", json=body)
+                elif what == "score" and not isinstance(clip, np.ndarray):
+                    content, size = whole_file(clip, files)
+                    response = await self._http.post(
+                        "/v1/score/video",
+                        params={"name": name.encode("utf-8", "replace").decode()},
+                        headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
+                        content=content,
+                    )
                 else:
                     upload = upload_of(clip, name, files)
                     fields = {"fps": json.dumps(fps)} if isinstance(clip, np.ndarray) else {}
@@ -313,6 +323,20 @@ def _blocking(work: Coroutine[Any, Any, T]) -> T:
 
 
 # -- what is sent, and what is made of the answers --------------------------------------------------------------------
+
+
+def whole_file(clip: Any, files: ExitStack) -> tuple[bytes | AsyncIterator[bytes], int]:
+    """A video file for one try, and its size; one on disk is read while it is sent."""
+    if isinstance(clip, (bytes, bytearray, memoryview)):
+        data = bytes(clip)
+        return data, len(data)
+    file = files.enter_context(Path(clip).open("rb"))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        while piece := await asyncio.to_thread(file.read, _READ_BYTES):
+            yield piece
+
+    return pieces(), os.fstat(file.fileno()).st_size
 
 
 def upload_of(clip: Any, name: str, files: ExitStack) -> tuple[str, Any]:

@@ -7,7 +7,7 @@ import base64
 import binascii
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +22,7 @@ from deeptrace.urls import public_url
 __all__ = ["Inputs"]
 
 _NAME_CHARS = 300
+_WRITE_BYTES = 1 << 20
 
 
 class Inputs:
@@ -116,6 +117,25 @@ class Inputs:
         except (binascii.Error, ValueError) as error:
             return _declined(name, Reason.UNREADABLE, f"a frame is not base64 ({error})")
         return Work(name, str(to), kind="images", fps=rate)
+
+    async def receive(self, chunks: AsyncIterator[bytes], to: Path) -> int:
+        """Write what comes to a file, and return its size. Of what is larger than a clip may be, no more is kept."""
+        size, held = 0, bytearray()
+        with to.open("wb") as file:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size <= self._limits.clip_bytes:
+                    held += chunk
+                if len(held) >= _WRITE_BYTES:
+                    await asyncio.to_thread(file.write, bytes(held))
+                    held.clear()
+            await asyncio.to_thread(file.write, bytes(held))
+        return size
+
+    def from_body(self, file: Path, size: int, name: str) -> Work | ClipResult:
+        """A video file that `receive` has written."""
+        name = shown(name or "clip")
+        return self._small_enough(name, size) or Work(name, str(file))
 
     def from_upload(self, file: BinaryIO, size: int, filename: str, fps: float | None, to: Path) -> Work | ClipResult:
         """An uploaded video file, or an array in an .npy file."""

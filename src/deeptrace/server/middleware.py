@@ -25,7 +25,17 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready"})
 """What is answered without a key and while draining."""
 
-_ROUTES = frozenset({"/v1/score", "/v1/score/upload", "/v1/dense", "/v1/dense/upload", "/score", "/compute"})
+_ROUTES = frozenset(
+    {
+        "/v1/score",
+        "/v1/score/video",
+        "/v1/score/upload",
+        "/v1/dense",
+        "/v1/dense/upload",
+        "/score",
+        "/compute",
+    }
+)
 _DISCARD_BYTES, _DISCARD_S = 8 << 20, 2.0
 
 

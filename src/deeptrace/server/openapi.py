@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from deeptrace.server.schemas import ApiError
 
-__all__ = ["ERRORS", "body_of", "describe", "upload_body"]
+__all__ = ["ERRORS", "body_of", "describe", "upload_body", "video_body"]
 
 _REF = "#/components/schemas/{model}"
 
@@ -30,6 +30,20 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     """The `requestBody` of a route that reads `model` itself."""
     schema = {"$ref": _REF.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def video_body() -> dict[str, Any]:
+    """The `requestBody` and the parameters of a route whose body is a video file."""
+    file = {"schema": {"type": "string", "format": "binary", "description": "the file, as it is"}}
+    name = {"type": "string", "description": "what the result's `video` says"}
+    seconds = {"type": "number", "exclusiveMinimum": 0, "description": "give up after so many seconds"}
+    return {
+        "requestBody": {"required": True, "content": {"video/*": file, "application/octet-stream": file}},
+        "parameters": [
+            {"name": "name", "in": "query", "required": False, "schema": name},
+            {"name": "deadline_s", "in": "query", "required": False, "schema": seconds},
+        ],
+    }
 
 
 def upload_body(*, one: bool = False) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The server's own requests: score and map, by reference (JSON) or by upload (multipart)."""
+"""The server's own requests: score and map, by reference (JSON), by upload (multipart), or a file as the body."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from deeptrace.server.openapi import ERRORS, body_of, upload_body
+from deeptrace.server.openapi import ERRORS, body_of, upload_body, video_body
 from deeptrace.server.responses import RequestError, json_reply, one_line, read_body
 from deeptrace.server.schemas import ClipResult, DenseBody, ScoreBody, ScoreReply
 from deeptrace.server.service import Clips, Service
 
 __all__ = ["own_routes"]
 
+_NO_FILE = ("multipart/", "application/json")
 _ARRAYS = "map (T, H, W) float16, times_s (T,), result (the bytes of its JSON)"
 _MAP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/x-npz": {}}, "description": _ARRAYS}}
 _NO_MAP: dict[int | str, dict[str, Any]] = {422: {"model": ClipResult, "description": "the clip could not be mapped"}}
 
 
 def own_routes(service: Service) -> APIRouter:
-    """`/v1/score`, `/v1/dense` and their uploads."""
+    """`/v1/score`, `/v1/score/video`, `/v1/dense` and the uploads of both."""
     router = APIRouter(prefix="/v1", tags=["deeptrace"])
 
     @router.post("/score", response_model=ScoreReply, responses=ERRORS, openapi_extra=body_of(ScoreBody))
@@ -35,6 +36,17 @@ def own_routes(service: Service) -> APIRouter:
         """Score clips that the request names or carries as base64."""
         body = await read_body(request, ScoreBody)
         return json_reply(ScoreReply(results=await service.score_refs(request, body.clips, body.deadline_s)))
+
+    @router.post("/score/video", response_model=ClipResult, responses=ERRORS, openapi_extra=video_body())
+    async def score_video(request: Request) -> Response:
+        """Score one video file: the body is its bytes, the answer its result."""
+        try:
+            deadline_s = _file_deadline(request)
+        except RequestError:
+            async for _ in request.stream():  # what is left unread costs the caller its connection
+                pass
+            raise
+        return json_reply(await service.score_body(request, request.query_params.get("name", ""), deadline_s))
 
     @router.post("/score/upload", response_model=ScoreReply, responses=ERRORS, openapi_extra=upload_body())
     async def score_upload(request: Request) -> Response:
@@ -78,30 +90,45 @@ def own_routes(service: Service) -> APIRouter:
     return router
 
 
+def _file_deadline(request: Request) -> float | None:
+    """The deadline that the address asks for; RequestError where that or the kind of the body makes no sense."""
+    kind = request.headers.get("content-type", "").lower().partition(";")[0]
+    if kind.startswith(_NO_FILE):
+        line = f"{kind}: expected the bytes of one video file as the body"
+        raise RequestError(
+            422, "unprocessable", f"{line}; JSON goes to /v1/score, several files as multipart to /v1/score/upload"
+        )
+    return _positive(request.query_params, "deadline_s")
+
+
 class _Upload:
     """A multipart form, read and checked."""
 
     def __init__(self, values: Mapping[str, Any], files: Sequence[UploadFile]) -> None:
         self.files = list(files)
-        self.fps: float | None = self._read(values, "fps", float)
-        self.deadline_s: float | None = self._read(values, "deadline_s", float)
-        self.size: tuple[int, int] | None = self._read(values, "size", tuple[int, int])
-        self.times_s: list[float] | None = self._read(values, "times_s", list[float])
+        self.fps, self.deadline_s = _positive(values, "fps"), _positive(values, "deadline_s")
+        self.size: tuple[int, int] | None = _read(values, "size", tuple[int, int])
+        self.times_s: list[float] | None = _read(values, "times_s", list[float])
         if not self.files:
             raise RequestError(422, "unprocessable", "files: expected at least one file of this name")
-        for name in ("fps", "deadline_s"):
-            if (value := getattr(self, name)) is not None and not 0 < value < float("inf"):
-                raise RequestError(422, "unprocessable", f"{name}: expected a positive number but got {value}")
 
-    @staticmethod
-    def _read(values: Mapping[str, Any], name: str, kind: Any) -> Any:
-        text = values.get(name)
-        if text is None:
-            return None
-        try:
-            return TypeAdapter(kind).validate_json(text)
-        except ValidationError as error:
-            raise RequestError(422, "unprocessable", f"{name}: {one_line(error)}") from None
+
+def _read(values: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """A field of a form or an address, written as JSON; None where it is not given."""
+    text = values.get(name)
+    if text is None:
+        return None
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        raise RequestError(422, "unprocessable", f"{name}: {one_line(error)}") from None
+
+
+def _positive(values: Mapping[str, Any], name: str) -> float | None:
+    value: float | None = _read(values, name, float)
+    if value is not None and not 0 < value < float("inf"):
+        raise RequestError(422, "unprocessable", f"{name}: expected a positive number but got {value}")
+    return value
 
 
 class _form:  # noqa: N801 - used like a function

@@ -54,6 +54,22 @@ class Service:
         with self._scratch.folder() as folder:
             return await unless_gone(request, self._scored(folder, make_ready, requested_s))
 
+    async def score_body(self, request: Request, name: str, requested_s: float | None) -> ClipResult:
+        """The result of the video file that is the request's body.
+
+        Raises:
+            RequestError: as `score`.
+        """
+        with self._scratch.folder() as folder:
+            file = folder / "body"
+            size = await self.inputs.receive(request.stream(), file)
+
+            async def ready(_: Path) -> Clips:
+                return [self.inputs.from_body(file, size, name)]
+
+            (result,) = await self.score(request, 1, ready, requested_s)
+            return result
+
     async def map(
         self, request: Request, make_ready: MakeReady, work_fields: dict[str, object], requested_s: float | None
     ) -> tuple[ClipResult, bytes | None]:

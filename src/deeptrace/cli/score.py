@@ -117,14 +117,13 @@ def score(
     margin: Annotated[
         Margin,
         typer.Option(
-            help="A pair's margin: relative to the spread of its prompt's rewards, or the absolute difference."
+            metavar="KIND",
+            help="A pair's margin: relative, in standard deviations of its prompt's rewards, or absolute.",
         ),
     ] = Margin.RELATIVE,
     min_margin: Annotated[
         float | None,
-        typer.Option(
-            help="Smallest margin of a pair. [default: 1 standard deviation of the prompt's rewards; 0.05 of reward]"
-        ),
+        typer.Option(help="Smallest margin of a pair. [default: 1 relative, 0.05 absolute]"),
     ] = None,
     pairs_per_prompt: Annotated[int, typer.Option(min=1, help="Most pairs of a prompt, widest first.")] = 1,
     keep_duplicates: Annotated[

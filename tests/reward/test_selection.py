@@ -283,12 +283,13 @@ def test_what_is_the_same_in_a_csv_of_relative_margins_follows_the_spread_of_its
     (pair,) = make_pairs(clips, keep_duplicates=True).pairs
     assert pair.chosen.info.path == "a"
     assert 0.01 < pair.margin < 0.05
-    assert pair.same_below == (NOISE, pytest.approx(pair.margin / 2)), "half of what tells two clips apart is their spread"
+    assert pair.same_below == (NOISE, pytest.approx(pair.margin / 2)), "the spread of two is half their difference"
     write_pairs_csv([pair], tmp_path / "pairs.csv")
     with (tmp_path / "pairs.csv").open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["VQ"], row["MQ"]) == ("same", "A" if row["path_A"] == "a" else "B")
-    assert make_pairs(clips, margin="absolute", min_margin=0.03, keep_duplicates=True).pairs[0].same_below == (0.03, 0.03)
+    (pair,) = make_pairs(clips, margin="absolute", min_margin=0.03, keep_duplicates=True).pairs
+    assert pair.same_below == (0.03, 0.03)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@
     reward(["a.mp4", "b.mp4"])                    # [0.71, 0.18]; NaN for a clip that cannot be scored
     reward.score([frames], fps=16)[0].parts       # frames (T, H, W, 3) uint8, sent as they are
 
-`AsyncRewardClient` is the same on an event loop. Both need httpx (the extra `serve`). Each clip is a request of its own,
-a file's bytes as they are, `in_flight` of them at a time, so that a busy server takes what it has room for; where it
-says 429 or 503, or cannot be reached, the request is sent again, after as long as it asked for.
+`AsyncRewardClient` is the same on an event loop. Both need httpx (the extra `serve`). Each clip is a request of its
+own, a file's bytes as they are, `in_flight` of them at a time, so that a busy server takes what it has room for; where
+it says 429 or 503, or cannot be reached, the request is sent again, after as long as it asked for.
 """
 
 from __future__ import annotations

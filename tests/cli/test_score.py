@@ -76,12 +76,13 @@ def test_pairs_where_rewards_lie_close_together_and_what_is_in_none(run, tmp_pat
         (tmp_path / "close" / "cup").mkdir(parents=True, exist_ok=True)
         write_video(tmp_path / "close" / "cup" / f"{level}.mp4", corner_clip(level), fps=8.0, crf=0)
     args = ("close", "clips/gone", "--folder-is", "prompt", "--pairs", "--pairs-per-prompt", 9, "--keep-duplicates")
-    table = run(*args, "--min-margin", 0.5)
+    table = run(*args, "--min-margin", 0.5, "--out", "kept")
     assert "3 pairs; left out: none. Clips in no pair: 1 without a reward." in table.stdout
-    (row, *_) = lines(run(*args, "--json"), "pair")
+    (row, *_) = lines(run(*args, "--out", "kept", "--resume", "--json"), "pair")
     assert (Path(row["chosen"]).name, Path(row["rejected"]).name) == ("100.mp4", "108.mp4")
     assert row["margin"] < 0.05
     assert 2 <= row["relative_margin"] <= 6**0.5 + 1e-6, "the range of three numbers"
+    args = (*args, "--out", "kept", "--resume")  # the clips are scored by now
     absolute = run(*args, "--margin", "absolute")
     assert "0 pairs; left out: 3 too close. Clips in no pair: 1 without a reward." in absolute.stdout
     assert lines(run(*args, "--margin", "absolute", "--min-margin", 0.02, "--json"), "pair")

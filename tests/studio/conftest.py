@@ -19,11 +19,21 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.needs import needs, needs_chromium, needs_postgresql
-from tests.reports.detection_page.conftest import COUNT, FPS, moving_square, verdict_on
+from tests.reports.detection_page.conftest import (
+    COUNT,
+    FPS,
+    HOSTILE_TEXT,
+    OFFSET_S,
+    ONSET_S,
+    moving_square,
+    verdict_on,
+)
 
-from deeptrace.schema import Verdict
+from deeptrace.data import rows_of_sample
+from deeptrace.geometry import Box
+from deeptrace.schema import Label, Outcome, Sample, Trace, Verdict
 from deeptrace.studio import StudioSettings
-from deeptrace.video import write_video
+from deeptrace.video import probe, write_video
 
 OURS = {"X-Deeptrace-Studio": "1"}
 
@@ -129,6 +139,74 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("squares")
     paths = [write_square(folder / "constant.mp4"), write_square(folder / "variable.mp4", variable=True)]
     return write_run(folder / "run", [verdict_on(path) for path in paths])
+
+
+# -- a dataset ---------------------------------------------------------------------------------------------------------
+
+NAMES = ("constant", "variable", "spoilt", "real", "lost")
+
+
+def write_rows(path: Path, samples: list[Sample]) -> Path:
+    path.write_text(json.dumps([row for sample in samples for row in rows_of_sample(sample)]), encoding="utf-8")
+    return path
+
+
+def write_verdicts(path: Path, verdicts: list[Verdict]) -> Path:
+    path.write_text("".join(verdict.model_dump_json() + "\n" for verdict in verdicts), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def reward_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five videos, three generated; one of them cannot be decoded, and the file of another is not there."""
+    root = tmp_path_factory.mktemp("squares") / "RewardData"
+    write_square(root / "constant.mp4")
+    write_square(root / "variable.mp4", variable=True)
+    shutil.copy(root / "constant.mp4", root / "real.mp4")
+    (root / "spoilt.mp4").write_bytes(b"no video at all")
+    truth = verdict_on(root / "constant.mp4").traces
+    media = probe(root / "constant.mp4").model_copy(update={"sampled_times_s": ()})
+    fakes = ("constant", "variable", "spoilt")
+    samples = [
+        Sample(
+            video_id=name,
+            path=f"{name}.mp4",
+            label=Label.FAKE if name in fakes else Label.REAL,
+            source={"real": "camera", "lost": "camera", "spoilt": "Pika"}.get(name, "Sora"),
+            split="val" if name == "lost" else "test",
+            prompt=f"A white {name} square runs",
+            media=media,
+            traces=truth if name in fakes else (),
+        )
+        for name in NAMES
+    ]
+    write_rows(root / "all_data.json", samples)
+
+    def said(name: str, label: Label | None, p_fake: float | None, *, box: Box | None = None) -> Verdict:
+        if label is None:
+            return Verdict.failed(name, Outcome.PARSE_FAILED, "no answer in it", raw=HOSTILE_TEXT)
+        traces = (
+            truth if box is None else (Trace(box=box, onset_s=ONSET_S, offset_s=OFFSET_S, explanation=HOSTILE_TEXT),)
+        )
+        fake = label is Label.FAKE
+        return Verdict(video=name, outcome="scored", label=label, p_fake=p_fake, traces=traces if fake else ())
+
+    corner = Box(x0=0.8, y0=0.05, x1=0.95, y1=0.2)
+    good = [said(name, Label.FAKE if name in fakes else Label.REAL, 0.9 if name in fakes else 0.1) for name in NAMES]
+    write_verdicts(root.parent / "good.jsonl", good)
+    bad = [
+        said("constant", Label.FAKE, 0.7, box=corner),
+        said("variable", Label.REAL, 0.2),
+        said("spoilt", None, None),
+        said("real", Label.FAKE, 0.95, box=corner),
+    ]
+    write_verdicts(root.parent / "bad.jsonl", bad)
+    return root
+
+
+def answers_on(root: Path) -> tuple[Path, ...]:
+    """Of two models; the second is wrong on most, and says nothing of the last video."""
+    return root.parent / "good.jsonl", root.parent / "bad.jsonl"
 
 
 @pytest.fixture(scope="session")

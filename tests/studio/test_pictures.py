@@ -9,16 +9,46 @@ import os
 import shutil
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from tests.needs import needs_chromium
 from tests.studio.conftest import SAVED, Start, needs_studio, until
 
+from deeptrace.benchmark.run import evaluate
+
 needs_studio()
 needs_chromium()
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def kept(page: Any, name: str, folder: Path) -> None:
+    """Keep a picture of the page, which shows something."""
+    page.wait_for_timeout(900)
+    picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    picture.save(folder / f"studio-{name}.jpg", quality=86, subsampling=0, optimize=True)
+    colours = picture.resize((64, 64)).getcolors(4096)
+    assert colours is not None
+    assert len(colours) > 50, "the page is nearly empty"
+
+
+@pytest.mark.slow
+def test_truth_beside_two_detectors(studio: Start, tmp_path: Path, visit) -> None:
+    for name in ("coffee.mp4", "coffee_trace.mp4", "all_data.json"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    runs = [tmp_path / name for name in ("tracenet", "center-box")]
+    for run, detector in zip(runs, ("tracenet", "baseline:center-box"), strict=True):
+        evaluate(tmp_path, split="all", detector=detector, out=run, bootstrap=0)
+    one = studio(data=tmp_path, predictions=tuple(runs))
+    folder = Path(os.environ.get("DEEPTRACE_PICTURES", tmp_path))
+    page = visit(one, "/explore?video=coffee_trace", viewport={"width": 1280, "height": 860})
+    until(
+        page,
+        "document.querySelectorAll('.boxes rect.box').length > 1 && document.querySelector('video').readyState > 1",
+    )
+    kept(page, "explore", folder)
 
 
 @pytest.mark.slow
@@ -32,23 +62,15 @@ def test_the_three_pages_on_the_examples(studio: Start, tmp_path: Path, visit) -
     assert flawed["decision"] in ("generated", "unclear")
     folder = Path(os.environ.get("DEEPTRACE_PICTURES", tmp_path))
 
-    def keep(page, name: str) -> None:
-        page.wait_for_timeout(900)
-        picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
-        picture.save(folder / f"studio-{name}.jpg", quality=86, subsampling=0, optimize=True)
-        colours = picture.resize((64, 64)).getcolors(4096)
-        assert colours is not None
-        assert len(colours) > 50, "the page is nearly empty"
-
     page = visit(one, "/triage", viewport={"width": 1280, "height": 740})
     page.locator(".traces button").first.wait_for()
     page.get_by_role("button", name="Heat map").wait_for()
-    keep(page, "triage")
+    kept(page, "triage", folder)
     desk = visit(one, f"/annotate/{flawed['id']}", viewport={"width": 1280, "height": 860}, color_scheme="dark")
     until(desk, f"{SAVED} && document.querySelector('.editor') !== null")
     desk.get_by_role("button", name="Start from the detector's").click()
     desk.locator(".traces button", has_text="blurring").click()
-    keep(desk, "annotate")
+    kept(desk, "annotate", folder)
     phone = visit(one, f"/clip/{flawed['id']}", viewport={"width": 390, "height": 844})
     phone.locator(".traces button").first.wait_for(state="attached")
-    keep(phone, "phone")
+    kept(phone, "phone", folder)

@@ -24,7 +24,7 @@ from deeptrace.metrics.intervals import bootstrap_weights, ratio
 from deeptrace.plural import plural
 from deeptrace.schema import Label, Sample, Verdict
 
-__all__ = ["Comparison", "compare_runs", "paired_differences", "run_columns"]
+__all__ = ["Comparison", "compare_runs", "paired_differences", "run_columns", "unique_titles"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def compare_runs(
         raise SettingsError("compare", f"expected two runs or more but got {len(folders)}")
     runs = [read_run(folder) for folder in folders]
     samples = _shared_samples(runs, common=common)
-    titles = _titles(runs)
+    titles = unique_titles([run_title(run.manifest) for run in runs], [run.name for run in runs])
     columns = []
     for run in runs:
         by_id = dict(zip((sample.video_id for sample in run.samples), run.verdicts, strict=True))
@@ -136,13 +136,12 @@ def _data(run: SavedRun) -> str:
     return f"{data.name}, split {data.split}, {plural(data.videos, 'video')}"
 
 
-def _titles(runs: Sequence[SavedRun]) -> list[str]:
-    """Who each run is; its folder is added where two have one name."""
-    titles = [run_title(run.manifest) for run in runs]
-    titles = [
-        title if titles.count(title) == 1 else f"{title} ({run.name})" for title, run in zip(titles, runs, strict=True)
+def unique_titles(titles: Sequence[str], places: Sequence[str]) -> list[str]:
+    """Who each run is; where it lies is added where two have one name, and a number where that is one too."""
+    told = [
+        title if titles.count(title) == 1 else f"{title} ({place})" for title, place in zip(titles, places, strict=True)
     ]
-    return [title if titles.count(title) == 1 else f"{title} #{at}" for at, title in enumerate(titles, 1)]
+    return [title if told.count(title) == 1 else f"{title} #{at}" for at, title in enumerate(told, 1)]
 
 
 Values = dict[str, Floats]

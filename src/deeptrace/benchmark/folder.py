@@ -29,7 +29,7 @@ from deeptrace.io.run_store import MANIFEST, RunStore
 from deeptrace.schema import Sample, Verdict
 from deeptrace.urls import public_url
 
-__all__ = ["EvaluationFolder", "SavedRun", "read_run"]
+__all__ = ["EVALUATION", "PREDICTIONS", "EvaluationFolder", "SavedRun", "read_run"]
 
 TRUTH, PREDICTIONS, JUDGEMENTS = "truth.jsonl", "predictions.jsonl", "judgements.jsonl"
 EVALUATION = "evaluation.json"

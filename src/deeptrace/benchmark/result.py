@@ -15,6 +15,7 @@ __all__ = [
     "GeneratorScores",
     "GroundedScores",
     "Manifest",
+    "Measured",
     "Metric",
     "PaperScores",
     "ReferenceScores",
@@ -272,8 +273,8 @@ class Manifest(_Frozen):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-class EvaluationResult(_Frozen):
-    """The evaluation JSON.
+class Measured(_Frozen):
+    """What was measured of a run's answers.
 
     Attributes:
         paper, per_video, grounded, traces, text: see their types; `scores` has them with intervals and support.
@@ -282,16 +283,6 @@ class EvaluationResult(_Frozen):
         counts: what the numbers rest on.
         intervals: "block.metric" to 95 % interval; None where there is no spread to speak of.
         support: "block.metric" to how many rows, videos or traces it is taken over.
-        baselines: trivial predictions, by name.
-        annotator_ceiling: two annotators scored against each other; None where no clip has two.
-        judge: of explanations; None without one.
-        latency: seconds a video.
-        usage: what asking a language model took.
-        manifest: what the run was.
-        unmatched_predictions: rows of a predictions file that no sample has.
-        repeated_predictions: samples with several rows, of which the last counts.
-        seen_in_training: videos whose very bytes the detector's weights have learned from; None where that is not
-            known: the card of the default detector's shipped weights lists them, no other detector says.
     """
 
     paper: PaperScores[Number]
@@ -307,6 +298,30 @@ class EvaluationResult(_Frozen):
     counts: Counts
     intervals: dict[str, tuple[float, float] | None]
     support: dict[str, Number]
+
+    @property
+    def scores(self) -> Scores[Metric]:
+        """Every metric with its interval and support."""
+        blocks = (self.paper, self.per_video, self.grounded, self.traces, self.text)
+        return _metrics(*blocks, self.intervals, self.support)
+
+
+class EvaluationResult(Measured):
+    """The evaluation JSON.
+
+    Attributes:
+        baselines: trivial predictions, by name.
+        annotator_ceiling: two annotators scored against each other; None where no clip has two.
+        judge: of explanations; None without one.
+        latency: seconds a video.
+        usage: what asking a language model took.
+        manifest: what the run was.
+        unmatched_predictions: rows of a predictions file that no sample has.
+        repeated_predictions: samples with several rows, of which the last counts.
+        seen_in_training: videos whose very bytes the detector's weights have learned from; None where that is not
+            known: the card of the default detector's shipped weights lists them, no other detector says.
+    """
+
     baselines: dict[str, ReferenceScores]
     annotator_ceiling: ReferenceScores | None
     judge: JudgeSummary | None
@@ -316,12 +331,6 @@ class EvaluationResult(_Frozen):
     unmatched_predictions: int = 0
     repeated_predictions: int = 0
     seen_in_training: int | None = None
-
-    @property
-    def scores(self) -> Scores[Metric]:
-        """Every metric with its interval and support."""
-        blocks = (self.paper, self.per_video, self.grounded, self.traces, self.text)
-        return _metrics(*blocks, self.intervals, self.support)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as they lie in evaluation.json."""

@@ -27,10 +27,10 @@ from deeptrace.errors import DataError, SettingsError
 from deeptrace.inference.executor import cores
 from deeptrace.io.fingerprint import sha256_of
 from deeptrace.metrics import evaluate_pairs, judge_rows, metric_sums
-from deeptrace.prompts import FINE_TUNING, AnswerForm, coordinate_space
+from deeptrace.prompts import FINE_TUNING, coordinate_space
 from deeptrace.schema import Outcome, Sample, Verdict
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "measured_blocks", "read_answers"]
 
 PathLike = str | os.PathLike[str]
 OnDone = Callable[[str, int, int], object]
@@ -106,7 +106,7 @@ def evaluate(
     if resume and out is None:
         raise SettingsError("resume", "needs the folder of the earlier run", "Add --out DIR.")
     model, file = _reachable(judge), _existing(predictions, detector)
-    form = _form(answer_space, file)
+    _check_space(answer_space, file)
     truth = read_ground_truth(data, split=split, rounds=rounds)
     with ExitStack() as stack:
         runner = None
@@ -118,7 +118,7 @@ def evaluate(
             truth, detector=info, predictions=file, space=answer_space, judge=model, resamples=bootstrap, seed=seed
         )
         folder = None if out is None else stack.enter_context(EvaluationFolder(out, manifest, resume=resume))
-        joined = _joined(truth, runner, file, form, folder, on_done)
+        joined = _joined(truth, runner, file, answer_space, folder, on_done)
         verdicts, judgements = _judged(truth, joined.verdicts, model, judge_cache, on_done)
         result = measure(
             truth, verdicts, judgements, manifest, bootstrap=bootstrap, seed=seed, workers=workers,
@@ -142,20 +142,10 @@ def measure(
     repeated: int = 0,
 ) -> EvaluationResult:
     """The result for verdicts that are there already."""
-    scores: Mapping[tuple[str, int], float | None] = {} if judgements is None else judgements.scores
-    samples = truth.samples
-    found = evaluate_pairs(samples, verdicts, explanation_scores=scores, resamples=bootstrap, seed=seed)
-    sums = metric_sums(samples, verdicts, explanation_scores=scores)
-    counts = found["counts"]
-    ranked = ("auroc", "average_precision", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct", "ece", "brier")
+    scores = {} if judgements is None else judgements.scores
     return EvaluationResult.model_validate(
-        found
+        measured_blocks(truth.samples, verdicts, scores, bootstrap=bootstrap, seed=seed)
         | {
-            "support": {name: round(float(den.sum()), 6) for name, (_, den) in sums.items()}
-            | {f"per_video.{name}": counts["with_probability"] for name in ranked}
-            | {"grounded.trace_quality": counts["true_traces"]}
-            | {f"traces.map_viou_{t}": counts["true_traces"] for t in (30, 50)}
-            | {f"text.{name}": counts["explanation_rows"] for name in found["text"]},
             "baselines": baseline_results(truth, seed=seed, workers=workers or cores()),
             "annotator_ceiling": ceiling_result(truth),
             "judge": None if judgements is None else judgements.as_json(),
@@ -167,6 +157,37 @@ def measure(
             "repeated_predictions": repeated,
         }
     )
+
+
+def measured_blocks(
+    samples: Sequence[Sample],
+    verdicts: Sequence[Verdict | None],
+    scores: Mapping[tuple[str, int], float | None],
+    *,
+    text: bool = True,
+    bootstrap: int,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The fields of `Measured`: every metric of verdicts that are there already, and what each rests on.
+
+    Args:
+        samples: the ground truth.
+        verdicts: one a sample, None where there is none; that counts as wrong.
+        scores: the judge's, by row; empty without a judge.
+        text: whether explanations are compared.
+        bootstrap: resamples of videos for the 95 % intervals; 0 for none.
+        seed: of the bootstrap.
+    """
+    found = evaluate_pairs(samples, verdicts, explanation_scores=scores, text=text, resamples=bootstrap, seed=seed)
+    sums = metric_sums(samples, verdicts, explanation_scores=scores)
+    counts = found["counts"]
+    ranked = ("auroc", "average_precision", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct", "ece", "brier")
+    support = {name: round(float(den.sum()), 6) for name, (_, den) in sums.items()}
+    support |= {f"per_video.{name}": counts["with_probability"] for name in ranked}
+    support |= {"grounded.trace_quality": counts["true_traces"]}
+    support |= {f"traces.map_viou_{t}": counts["true_traces"] for t in (30, 50)}
+    support |= {f"text.{name}": counts["explanation_rows"] for name in found["text"]}
+    return found | {"support": support}
 
 
 def _seen_in_training(truth: GroundTruth, verdicts: Sequence[Verdict | None]) -> int | None:
@@ -193,8 +214,27 @@ def _reachable(judge: str | JudgeModel | None) -> JudgeModel | None:
     return model
 
 
+def read_answers(samples: Sequence[Sample], predictions: PathLike, *, answer_space: str | None = None) -> Joined:
+    """The answers of a file beside their samples, each with the size and length of its video.
+
+    Measures of time need both where the rows state neither: give the samples as `with_media` has them.
+
+    Args:
+        samples: the ground truth.
+        predictions: the file (see `read_predictions`).
+        answer_space: coordinate space of its boxes; pixels of the original video by default.
+
+    Raises:
+        SettingsError: there is no such space.
+        DataError: the file cannot be read.
+    """
+    form = FINE_TUNING if answer_space is None else FINE_TUNING.in_space(coordinate_space(answer_space))
+    joined = join_predictions(samples, read_predictions(str(predictions), views=views_of(samples), form=form))
+    return replace(joined, verdicts=[_with_media_of(*pair) for pair in zip(joined.verdicts, samples, strict=True)])
+
+
 def _with_media_of(verdict: Verdict | None, sample: Sample) -> Verdict | None:
-    """An answer with the size and length of its video, which measures of time need where the rows state neither."""
+    """An answer with the size and length of its video."""
     if verdict is None or verdict.media is not None or sample.media is None:
         return verdict
     return verdict.model_copy(update={"media": sample.media})
@@ -204,16 +244,14 @@ def _joined(
     truth: GroundTruth,
     runner: DetectorRunner | None,
     predictions: str | None,
-    form: AnswerForm,
+    answer_space: str | None,
     folder: EvaluationFolder | None,
     on_done: OnDone,
 ) -> Joined:
     if runner is None:
         if predictions is None:
             raise AssertionError("neither a detector nor predictions")
-        samples = list(with_media(truth))
-        joined = join_predictions(samples, read_predictions(predictions, views=views_of(samples), form=form))
-        return replace(joined, verdicts=[_with_media_of(*pair) for pair in zip(joined.verdicts, samples, strict=True)])
+        return read_answers(list(with_media(truth)), predictions, answer_space=answer_space)
     store = None if folder is None else folder.store
 
     def stage(done: int, total: int) -> None:
@@ -304,12 +342,12 @@ def _existing(predictions: PathLike | None, detector: str | Detector | None) -> 
     return str(predictions)
 
 
-def _form(answer_space: str | None, predictions: str | None) -> AnswerForm:
-    """What the writers of predictions were asked for, as far as it matters: the space of their boxes."""
+def _check_space(answer_space: str | None, predictions: str | None) -> None:
+    """A space without predictions, or one that does not exist, is an error before any detection."""
     if answer_space is None:
-        return FINE_TUNING
+        return
     if predictions is None:
         raise SettingsError(
             "--answer-space", "says what the boxes of --predictions mean", "A detector's: --set space=NAME."
         )
-    return FINE_TUNING.in_space(coordinate_space(answer_space))
+    coordinate_space(answer_space)

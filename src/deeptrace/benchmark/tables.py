@@ -11,7 +11,7 @@ there for orientation, and the tables say so.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from io import StringIO
@@ -103,6 +103,10 @@ class Table:
     title: str
     unit: str
     columns: tuple[Column, ...]
+
+    def has_values(self, rows: Iterable[Row]) -> bool:
+        """Whether anything of the table was measured in one of the rows."""
+        return any(column.of(row).value is not None for row in rows for column in self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +264,7 @@ def tables_of(result: EvaluationResult, *, published: bool = True) -> list[tuple
         of_table = list(rows) if table is not TABLES[-1] else [row for row in rows if row.kind != "baseline"]
         if table is TABLES[0] and published and _same_split(result):
             of_table += _published(result.manifest.data.split)
-        if any(column.of(row).value is not None for row in of_table[:1] for column in table.columns):
+        if table.has_values(of_table[:1]):
             out.append((table, of_table))
     return out
 

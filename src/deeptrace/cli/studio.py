@@ -19,7 +19,26 @@ def studio(
         Path | None,
         typer.Argument(
             metavar="DIR",
-            help="A folder of videos, or of a run (`deeptrace detect --out`); none for an empty page.",
+            help="A folder of videos, or of a run (`deeptrace detect --out`, `eval --out`); none for an empty page.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR_OR_JSON", help="Annotated clips to explore: a RewardData folder, or its annotation file."
+        ),
+    ] = None,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE_OR_RUN",
+            help="What a model said of them, as `deeptrace eval` reads and keeps it; may be repeated.",
+        ),
+    ] = None,
+    answer_space: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Unit of the files' boxes: pixels, fractions, permille, ... [default: pixels]"
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at, of this machine alone.")] = "127.0.0.1",
@@ -52,7 +71,7 @@ def studio(
     max_seconds: Annotated[float, typer.Option(min=0.001, help="Longest clip, in seconds.")] = 3600,
     browser: Annotated[bool, typer.Option("--browser", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Inspect, triage and annotate clips in a browser on this machine; no account, and nothing leaves it."""
+    """Inspect, triage, explore and annotate clips in a browser on this machine; no account, and nothing leaves it."""
     from deeptrace.inference.executor import cores
     from deeptrace.studio import StudioSettings
     from deeptrace.studio.run import run_studio
@@ -60,6 +79,9 @@ def studio(
 
     chosen = StudioSettings(
         place=None if place is None else place.absolute(),
+        data=None if data is None else data.absolute(),
+        predictions=tuple(predictions or ()),
+        answer_space=answer_space,
         store=store,
         database=database,
         detector=detector,

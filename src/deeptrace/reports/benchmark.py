@@ -38,7 +38,7 @@ from deeptrace.reports.svg import Drawing
 from deeptrace.reports.wording import headline, probability, trace_line
 from deeptrace.schema import Category, Label, Trace
 
-__all__ = ["bars", "reliability", "roc", "write_bench_report"]
+__all__ = ["bars", "reliability", "roc", "shown_table", "write_bench_report"]
 
 HTML, MARKDOWN = "report.html", "report.md"
 SHOWN_TRACES = 3
@@ -103,7 +103,7 @@ def _context(result: EvaluationResult) -> dict[str, Any]:
         "made": manifest.made,
         "counts": result.counts,
         "outcomes": outcome_line(result.outcomes),
-        "tables": [_shown_table(table, rows) for table, rows in tables_of(result)],
+        "tables": [shown_table(table, rows) for table, rows in tables_of(result)],
         "paper_notes": paper_notes(result),
         "plural": plural,
         "training_note": training_note(result),
@@ -118,8 +118,8 @@ def _context(result: EvaluationResult) -> dict[str, Any]:
     }
 
 
-def _shown_table(table: Table, rows: list[Row]) -> dict[str, Any]:
-    """A table in words: cells as text, with interval and support of the run's."""
+def shown_table(table: Table, rows: list[Row]) -> dict[str, Any]:
+    """A table in words: its heads, and of each row the cells as text, with interval and support where there are."""
     lines = []
     for row in rows:
         cells = []

@@ -23,7 +23,7 @@ from deeptrace.metrics.intervals import ratio
 from deeptrace.schema import Label, Sample, Trace, Verdict
 from deeptrace.video import Frame, open_video, write_video
 
-__all__ = ["Clip", "Shown", "make_clip", "worth_a_look"]
+__all__ = ["GROUPS", "Clip", "Shown", "group_of", "make_clip", "worth_a_look"]
 
 TRUTH_RGB, PREDICTED_RGB = (60, 220, 120), (255, 80, 70)
 LONGER_SIDE = 400
@@ -161,7 +161,7 @@ def worth_a_look(samples: Sequence[Sample], verdicts: Sequence[Verdict | None], 
     groups: dict[str, list[tuple[float, Shown]]] = {name: [] for name in GROUPS}
     for sample, verdict, value in zip(samples, verdicts, quality.tolist(), strict=True):
         known = None if np.isnan(value) else value
-        placed = _place(sample, verdict, known)
+        placed = group_of(sample, verdict, known)
         if placed is not None:
             group, rank = placed
             groups[group].append((rank, Shown(group, sample, verdict, known)))
@@ -172,8 +172,13 @@ def worth_a_look(samples: Sequence[Sample], verdicts: Sequence[Verdict | None], 
     ]
 
 
-def _place(sample: Sample, verdict: Verdict | None, quality: float | None) -> tuple[str, float] | None:
-    """Group of a video and its rank in it, lowest first; None where it belongs to none."""
+def group_of(sample: Sample, verdict: Verdict | None, quality: float | None) -> tuple[str, float] | None:
+    """Group (a key of `GROUPS`) of a video and its rank in it, lowest first; None where it belongs to none.
+
+    Args:
+        sample, verdict: the ground truth, and the answer.
+        quality: of the answer's traces (see `Shown`).
+    """
     if verdict is None or verdict.label is None:
         return "failed", 0.0
     p_fake = verdict.p_fake if verdict.p_fake is not None else float(verdict.label is Label.FAKE)

@@ -41,14 +41,16 @@ from deeptrace.studio.annotations import (
     annotation_of,
 )
 from deeptrace.studio.database import annotated, answers, clips, edits, jobs, now, verdicts
+from deeptrace.studio.explore import read_exploration
+from deeptrace.studio.explore_api import add_explore
 from deeptrace.studio.guard import Guard
-from deeptrace.studio.workshop import Workshop
+from deeptrace.studio.workshop import DATA, Workshop
 
 __all__ = ["StudioApi"]
 
 log = logging.getLogger(__name__)
 
-PAGES = ("/", "/triage", "/clip/{clip_id}", "/annotate/{clip_id}")
+PAGES = ("/", "/triage", "/explore", "/clip/{clip_id}", "/annotate/{clip_id}")
 _SORTS = {"p": clips.c.p_fake, "name": clips.c.name, "added": clips.c.id}
 _LISTED = (
     clips.c.id, clips.c.name, clips.c.state, clips.c.error, clips.c.outcome, clips.c.decision, clips.c.p_fake,
@@ -94,11 +96,15 @@ class StudioApi:
 
     Attributes:
         asgi: the application.
+
+    Raises:
+        SettingsError, DataError: what is to be explored cannot be read.
     """
 
     def __init__(self, workshop: Workshop) -> None:
         self.workshop = workshop
         self._inputs = Inputs(workshop.settings.inputs)
+        self._explored = read_exploration(workshop.settings)
         app = FastAPI(title="deeptrace studio", lifespan=self._life, docs_url=None, redoc_url=None)
         api = APIRouter(prefix="/api")
         for add in (
@@ -110,6 +116,7 @@ class StudioApi:
             self._add_exports,
         ):
             add(api)
+        add_explore(api, workshop, self._explored)
         app.include_router(api)
         web = Path(str(files("deeptrace.studio") / "web"))
         app.mount("/static", StaticFiles(directory=web))
@@ -141,7 +148,7 @@ class StudioApi:
         def about() -> dict[str, Any]:
             """What this studio is and allows."""
             with workshop.database.reading() as connection:
-                count = connection.scalar(sa.select(sa.func.count()).select_from(clips))
+                count = connection.scalar(sa.select(sa.func.count()).where(clips.c.origin != DATA))
                 done = connection.scalar(sa.select(sa.func.count()).where(clips.c.verdict_id.is_not(None)))
                 answered = connection.scalar(sa.select(sa.func.count()).where(clips.c.says.is_not(None)))
             return {
@@ -152,6 +159,7 @@ class StudioApi:
                 "roots": list(settings.inputs.roots),
                 "hosts": list(settings.hosts),
                 "most_bytes": settings.limits.clip_bytes,
+                "explore": None if self._explored is None else self._explored.name,
                 "clips": {"all": count, "analysed": done, "answered": answered},
                 "jobs": workshop.queue.counts(),
                 "kinds": [{"id": kind.value, "name": kind.display_name, "meaning": kind.meaning} for kind in Category],
@@ -364,7 +372,8 @@ class StudioApi:
         @api.get("/export/all_data.json")
         def labelled() -> Response:
             """Answers and annotations as RewardData; paths are relative where the studio shows a folder."""
-            below = None if settings.is_run else settings.place
+            beside = settings.data if settings.place is None or settings.is_evaluation else settings.place
+            below = None if settings.is_run or beside is None else beside if beside.is_dir() else beside.parent
             rows = labels.labelled_rows(workshop.database, author=settings.author, below=below)
             return _download(json.dumps(rows, ensure_ascii=False, indent=1), "application/json", "all_data.json")
 
@@ -395,7 +404,7 @@ class StudioApi:
 
 
 def _where(wanted: Filter) -> list[Any]:
-    where: list[Any] = []
+    where: list[Any] = [clips.c.origin != DATA]
     if wanted.q:
         escaped = wanted.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         where.append(clips.c.name.ilike(f"%{escaped}%", escape="\\"))

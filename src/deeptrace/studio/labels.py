@@ -22,6 +22,7 @@ from deeptrace.io.csv_cells import csv_cell
 from deeptrace.schema import ContentCredentials, Label, Media, Sample, Trace
 from deeptrace.studio.annotations import CLIP, ClipFacts, Edit, EditBody, Key, TraceObject, add_edits, read_object
 from deeptrace.studio.database import Database, annotated, answers, clips, verdicts
+from deeptrace.studio.workshop import DATA
 
 __all__ = ["import_rows", "labelled_rows", "labelled_samples", "verdict_lines", "verdicts_csv"]
 
@@ -180,6 +181,7 @@ def verdicts_csv(database: Database) -> str:
         query = sa.select(clips, verdicts.c.verdict, verdicts.c.detector).outerjoin(
             verdicts, clips.c.verdict_id == verdicts.c.id
         )
+        query = query.where(clips.c.origin != DATA)
         for row in connection.execute(query.order_by(clips.c.name, clips.c.id)):
             said = row.verdict or {}
             cells = (

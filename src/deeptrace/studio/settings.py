@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deeptrace.benchmark.folder import EVALUATION
 from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.errors import SettingsError
 from deeptrace.inference.results import VERDICTS
@@ -47,8 +48,12 @@ class StudioSettings:
     """One studio.
 
     Attributes:
-        place: folder of videos or of a detection run; None for an empty studio that clips are brought to.
-        store: folder that keeps its work; None for `STORE` inside `place`, or in the current folder.
+        place: folder of videos, of a detection run or of an evaluation; None for an empty studio that clips are brought
+            to.
+        data: annotated videos to explore, a RewardData folder or its annotation file; nothing is analysed.
+        predictions: what models said of them: files of answers, and folders of runs.
+        answer_space: coordinate space of the boxes in files of answers; pixels of the original video by default.
+        store: folder that keeps its work; None for `STORE` inside `place`, beside `data`, or in the current folder.
         database: SQLAlchemy's URL of another database than SQLite in `store`.
         detector: its name.
         detector_settings: of the detector.
@@ -61,6 +66,9 @@ class StudioSettings:
     """
 
     place: Path | None = None
+    data: Path | None = None
+    predictions: tuple[Path, ...] = ()
+    answer_space: str | None = None
     store: Path | None = None
     database: str | None = None
     detector: str = DEFAULT_DETECTOR
@@ -82,7 +90,10 @@ class StudioSettings:
     @property
     def home(self) -> Path:
         """The folder that keeps its work."""
-        return self.store if self.store is not None else (self.place or Path.cwd()) / STORE
+        if self.store is not None:
+            return self.store
+        beside = self.data if self.data is None or self.data.is_dir() else self.data.parent
+        return (self.place or beside or Path.cwd()) / STORE
 
     @property
     def database_url(self) -> str:
@@ -95,9 +106,14 @@ class StudioSettings:
         return self.place is not None and (self.place / VERDICTS).is_file()
 
     @property
+    def is_evaluation(self) -> bool:
+        """Whether `place` holds a finished evaluation, to be explored."""
+        return self.place is not None and (self.place / EVALUATION).is_file()
+
+    @property
     def inputs(self) -> ServeSettings:
         """What the page may name, in the server's terms."""
-        own = () if self.place is None or self.is_run else (os.fspath(self.place),)
+        own = () if self.place is None or self.is_run or self.is_evaluation else (os.fspath(self.place),)
         return ServeSettings(
             roots=(*own, *self.roots),
             hosts=self.hosts,

@@ -36,11 +36,13 @@ from deeptrace.studio.jobs import Job, Queue, Runner
 from deeptrace.studio.settings import StudioSettings
 from deeptrace.studio.worker import plain_analysis
 
-__all__ = ["Workshop", "decision_of"]
+__all__ = ["DATA", "Workshop", "decision_of"]
 
 _OPENS_ONLY = "baseline:all-real"
 """A detector that loads nothing: the process that prepares clips needs one to open them."""
 _PREPARES = ("prepare", "proxy", "overlay", "report")
+DATA = "data"
+"""Origin of clips that were only looked at in a dataset."""
 _FIRST = 10
 """Priority of what somebody waits for."""
 
@@ -104,7 +106,7 @@ class Workshop:
     def open_place(self) -> None:
         """Bring in the videos of a folder, or the clips and verdicts of a run; those that are there already stay."""
         place = self.settings.place
-        if place is None:
+        if place is None or self.settings.is_evaluation:
             return
         if self.settings.is_run:
             self._open_run(place)
@@ -117,7 +119,8 @@ class Workshop:
 
         Args:
             found: (name for people, absolute path) of each.
-            origin: "folder", "run", "upload", "url" or "path".
+            origin: "folder", "run", "upload", "url", "path", or "data" for those of an explored dataset, which are
+                neither analysed nor listed.
             first: whether somebody waits for them.
         """
         with self.database.writing() as connection:
@@ -130,7 +133,7 @@ class Workshop:
             unprepared = [row.id for row in rows if row.state == "queued"]
             undetected = [row.id for row in rows if row.verdict_id is None and row.state != "failed"]
             self.queue.add(unprepared, "prepare", priority=priority + 1, connection=connection)
-            if origin != "run":
+            if origin not in ("run", DATA):
                 self.queue.add(undetected, "detect", priority=priority, connection=connection)
         self.queue.changed.set()
         return ids
@@ -289,10 +292,18 @@ def keep_verdict(connection: Any, clip_id: int, found: Analysis, *, has_heat: bo
 def _insert(connection: Any, found: Sequence[tuple[str, str]], origin: str) -> list[int]:
     """The number of each clip, in order; those whose path is not known yet are added."""
     known: dict[str, int] = {}
+    looked_at = []
     paths = [path for _, path in found]
     for first in range(0, len(paths), 500):
         part = paths[first : first + 500]
-        known |= dict(connection.execute(sa.select(clips.c.path, clips.c.id).where(clips.c.path.in_(part))).all())
+        for row in connection.execute(
+            sa.select(clips.c.path, clips.c.id, clips.c.origin).where(clips.c.path.in_(part))
+        ):
+            known[row.path] = row.id
+            looked_at += [row.id] if row.origin == DATA else []
+    if origin != DATA:
+        for clip_id in looked_at:  # from now on it is listed
+            connection.execute(sa.update(clips).where(clips.c.id == clip_id).values(origin=origin))
     ids = []
     for name, path in found:
         if path not in known:

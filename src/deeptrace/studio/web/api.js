@@ -20,6 +20,18 @@ export async function ask(path, { method = "GET", body, signal } = {}) {
 
 export const post = (path, body) => ask(path, { method: "POST", body: body === undefined ? {} : body });
 
+/** A drawing of the server's as an element that takes the page's colours; null where there is nothing to draw. */
+export function drawing(path) {
+  return new Promise((resolve) => {
+    const request = new XMLHttpRequest();
+    request.open("GET", path);
+    request.responseType = "document";
+    request.addEventListener("load", () => resolve(request.status === 200 && request.response ? document.importNode(request.response.documentElement, true) : null));
+    request.addEventListener("error", () => resolve(null));
+    request.send();
+  });
+}
+
 /** Send a file; `onProgress` gets the share that is sent. */
 export function upload(file, onProgress) {
   return new Promise((resolve, reject) => {

@@ -4,6 +4,7 @@ import { learnKinds } from "./kinds.js";
 import { AddForm, AddSheet, useDropping } from "./add.js";
 import { Annotate } from "./annotate.js";
 import { ClipView } from "./clip.js";
+import { Explore } from "./explore.js";
 import { Bar, Help, go, typing, useAddress, useStudio } from "./shell.js";
 import { Triage } from "./triage.js";
 
@@ -12,7 +13,9 @@ function App() {
   const [sheet, setSheet] = useState("");
   const { over, said } = useDropping();
   if (studio) learnKinds(studio.kinds);
-  const [, page, id] = address.split("?")[0].split("/");
+  const [, named, id] = address.split("?")[0].split("/");
+  // A studio that was started on a dataset alone opens on it.
+  const page = named || (studio && studio.explore && !studio.clips.all ? "explore" : "");
   useLayoutEffect(() => {
     const heard = (event) => {
       if (event.key === "?" && !typing(event)) setSheet("help");
@@ -26,7 +29,8 @@ function App() {
     <${Bar} studio=${studio} page=${page || "triage"} onAdd=${() => setSheet("add")} onHelp=${() => setSheet("help")} />
     ${studio && page === "annotate" && html`<${Annotate} key=${id} id=${Number(id)} />`}
     ${studio && page === "clip" && html`<main id="main" class="single"><${ClipView} key=${id} id=${Number(id)} /></main>`}
-    ${studio && page !== "annotate" && page !== "clip" && (studio.clips.all ? html`<${Triage} address=${address} studio=${studio} />` : html`<${Welcome} studio=${studio} />`)}
+    ${studio && page === "explore" && html`<${Explore} address=${address} studio=${studio} />`}
+    ${studio && !["annotate", "clip", "explore"].includes(page) && (studio.clips.all ? html`<${Triage} address=${address} studio=${studio} />` : html`<${Welcome} studio=${studio} />`)}
     ${sheet === "help" && html`<${Help} onClose=${() => setSheet("")} />`}
     ${sheet === "add" && html`<${AddSheet} studio=${studio} onClose=${() => setSheet("")} />`}
     ${over && html`<div class="dropping" aria-hidden="true"><p>Drop to analyse</p></div>`}

@@ -2,7 +2,7 @@
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { ask, newId, post } from "./api.js";
 import { confirm, keep, pending } from "./outbox.js";
-import { colourOf, drawn, meaningOf } from "./kinds.js";
+import { drawn, meaningOf, paintOf } from "./kinds.js";
 import { Player } from "./player.js";
 import { Controls, Curves, Stage, Timeline, traceLine } from "./stage.js";
 import { Link, typing } from "./shell.js";
@@ -148,15 +148,15 @@ function Verdict({ clip }) {
     </div>`;
 }
 
-function TraceList({ traces, player, selected, onPick }) {
+export function TraceList({ traces, player, selected, onPick }) {
   if (!traces.length) return null;
   return html`
     <ol class="traces">
       ${traces.map((trace, number) => html`
         <li key=${trace.id} class=${trace.weak ? "weak" : ""}>
-          <button type="button" aria-pressed=${trace.id === selected} style=${{ borderLeftColor: colourOf(trace.kind) }}
+          <button type="button" aria-pressed=${trace.id === selected} style=${{ borderLeftColor: paintOf(trace) }}
             title=${number < 9 ? String(number + 1) : ""} onClick=${() => onPick(trace)}>${traceLine(trace)}${trace.weak ? " (weak)" : ""}</button>
-          ${trace.explanation ? html`<p>${trace.explanation}</p>` : html`<p class="muted">${meaningOf(trace.kind)}</p>`}
+          ${trace.explanation ? html`<p>${trace.explanation}</p>` : (trace.kinds.length > 0 || !trace.who) && html`<p class="muted">${meaningOf(trace.kind)}</p>`}
         </li>`)}
     </ol>`;
 }

@@ -17,6 +17,10 @@ export const colourOf = (kind) => COLOURS[kind] || NONE;
 export const nameOf = (kind) => (names.has(kind) ? names.get(kind).name : "None of the above");
 export const meaningOf = (kind) => (names.has(kind) ? names.get(kind).meaning : "a trace that is of none of these kinds");
 
+/** The colour and the words of a trace: of its kind, or of who says so where several are side by side. */
+export const paintOf = (trace) => trace.colour || colourOf(trace.kind);
+export const tagOf = (trace) => (trace.who ? [trace.who, trace.kinds.length ? nameOf(trace.kind) : ""].filter(Boolean).join(": ") : nameOf(trace.kind));
+
 /** A trace of a verdict or an annotation in the one shape that the player draws. */
 export function drawn(trace, id) {
   const kinds = trace.categories || trace.kinds || [];

@@ -70,6 +70,7 @@ export function Bar({ studio, page, onAdd, onHelp }) {
       <${Link} class="brand" href="/triage">deeptrace <span>studio</span></${Link}>
       <nav aria-label="Pages">
         <${Link} href="/triage" aria-current=${page === "triage" ? "page" : undefined}>Clips</${Link}>
+        ${studio && studio.explore && html`<${Link} href="/explore" aria-current=${page === "explore" ? "page" : undefined}>Explore</${Link}>`}
         <button type="button" onClick=${onAdd}>Add clips</button>
       </nav>
       <p class="progress" role="status">${counts.all > 0 && html`${jobs > 0 ? html`<span class="spinner" aria-hidden="true"></span> ` : ""}${counts.analysed} of ${counts.all} analysed · ${counts.answered} answered`}</p>
@@ -81,6 +82,7 @@ export function Bar({ studio, page, onAdd, onHelp }) {
 const KEYS = [
   ["Everywhere", [["Space", "play or pause"], ["← →", "one frame back, forward (Shift: ten)"], ["Home End", "first, last frame"], ["[ ]", "slower, faster"], ["?", "this sheet"]]],
   ["The list", [["J K", "next, previous clip"], ["/", "search"], ["E", "annotate the clip"]]],
+  ["Explore", [["J K", "next, previous video of the list"], ["Esc", "back to the list"], ["0", "the truth's boxes on or off"], ["1 … 9", "a model's boxes on or off"], ["/", "search"]]],
   ["A clip", [["1 … 9", "loop that trace"], ["L", "loop the whole clip, or stop looping"], ["B", "boxes on or off"], ["H", "heat map on or off"], ["A D U", "agree, disagree, unsure"], ["Z", "take the answer back"], ["N", "write a note"]]],
   ["Annotate", [["T", "new trace at this frame"], ["I O", "onset, offset at this frame"], ["1 … 9, 0", "kind; 0 for none of the above"], ["W A S D", "move the box (Shift: its lower right corner)"], ["F", "keyframe at this frame, or remove it"], [", .", "previous, next trace"], ["X", "write the explanation (Esc ends it)"], ["Del", "remove the trace"], ["Ctrl Z", "undo (Shift: redo)"], ["P", "loop the trace"], ["G R C", "the clip is generated, real, cannot tell"]]],
 ];

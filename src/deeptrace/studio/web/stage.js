@@ -1,6 +1,6 @@
 // What shows a clip: the picture with its boxes (SVG), the timeline of traces by kind (canvas), the evidence over time.
 import { html, useEffect, useLayoutEffect, useReducer, useRef, useState } from "./vendor/htm-preact.js";
-import { alive, boxAt, colourOf, nameOf, span } from "./kinds.js";
+import { alive, boxAt, nameOf, paintOf, span, tagOf } from "./kinds.js";
 
 /** Draw again whenever the frame changes. */
 export function useFrame(player) {
@@ -20,17 +20,17 @@ export function Stage({ clip, player, traces, selected, boxes = true, heat = nul
   const shown = boxes && player.ready ? traces.map((trace) => ({ trace, box: boxAt(trace, player.time_s) })).filter((item) => item.box) : [];
   return html`
     <div class="stage" style=${shape}>
-      <video ref=${video} src=${`/api/clips/${clip.id}/media`} muted playsinline preload="auto" tabindex="-1" onClick=${() => still || player.toggle()}></video>
+      ${clip.id && html`<video ref=${video} src=${`/api/clips/${clip.id}/media`} muted playsinline preload="auto" tabindex="-1" onClick=${() => still || player.toggle()}></video>`}
       ${heat && html`<${Heat} heat=${heat} player=${player} />`}
       <svg class="boxes" aria-hidden="true">
         ${shown.map(({ trace, box }) => html`
           <g class=${`${trace.weak ? "weak" : ""} ${trace.id === selected ? "selected" : ""}`} key=${trace.id}>
             <rect class="halo" x=${percent(box[0])} y=${percent(box[1])} width=${percent(box[2] - box[0])} height=${percent(box[3] - box[1])} />
-            <rect class="box" data-trace=${trace.id} stroke=${colourOf(trace.kind)} x=${percent(box[0])} y=${percent(box[1])} width=${percent(box[2] - box[0])} height=${percent(box[3] - box[1])} />
+            <rect class="box" data-trace=${trace.id} stroke=${paintOf(trace)} x=${percent(box[0])} y=${percent(box[1])} width=${percent(box[2] - box[0])} height=${percent(box[3] - box[1])} />
           </g>`)}
       </svg>
       ${shown.map(({ trace, box }) => html`
-        <span class=${`tag ${box[1] < 0.06 ? "inside" : ""}`} key=${trace.id} style=${{ left: percent(Math.min(box[0], 0.9)), top: percent(box[1]), background: colourOf(trace.kind) }}>${nameOf(trace.kind)}</span>`)}
+        <span class=${`tag ${box[1] < 0.06 ? "inside" : ""}`} key=${trace.id} style=${{ left: percent(Math.min(box[0], 0.9)), top: percent(box[1]), background: paintOf(trace) }}>${tagOf(trace)}</span>`)}
       ${children}
       ${player.failed && html`<p class="missing">${player.failed}</p>`}
     </div>`;
@@ -73,13 +73,14 @@ export function Controls({ player, children }) {
 
 const LANE = 22, TOP = 4, AXIS = 18;
 
-/** Rows of traces: one a kind, split where traces of one kind overlap. */
+/** Rows of traces: one a kind, or one for each who says so, split where traces of a row overlap. */
 function lanesOf(traces) {
   const rows = [];
-  for (const trace of [...traces].sort((a, b) => a.kind.localeCompare(b.kind) || (a.onset_s ?? 0) - (b.onset_s ?? 0))) {
-    const row = rows.find((one) => one.kind === trace.kind && one.traces.every((other) => (other.offset_s ?? Infinity) <= (trace.onset_s ?? 0)));
+  const keyOf = (trace) => trace.who || trace.kind;
+  for (const trace of [...traces].sort((a, b) => (a.order || 0) - (b.order || 0) || keyOf(a).localeCompare(keyOf(b)) || (a.onset_s ?? 0) - (b.onset_s ?? 0))) {
+    const row = rows.find((one) => one.key === keyOf(trace) && one.traces.every((other) => (other.offset_s ?? Infinity) <= (trace.onset_s ?? 0)));
     if (row) row.traces.push(trace);
-    else rows.push({ kind: trace.kind, traces: [trace] });
+    else rows.push({ key: keyOf(trace), traces: [trace] });
   }
   return rows;
 }
@@ -125,10 +126,10 @@ export function Timeline({ player, traces, selected, onPick, onEdge }) {
     const from = at(trace.onset_s ?? 0), to = Math.max(at(trace.offset_s ?? length), from + 3), tall = LANE - 3;
     draw.save();
     draw.globalAlpha = trace.weak ? 0.25 : 0.85;
-    draw.fillStyle = colourOf(trace.kind);
+    draw.fillStyle = paintOf(trace);
     draw.fillRect(from, y, to - from, tall);
     draw.globalAlpha = 1;
-    draw.strokeStyle = trace.id === selected ? colour("--ink") : colourOf(trace.kind);
+    draw.strokeStyle = trace.id === selected ? colour("--ink") : paintOf(trace);
     draw.lineWidth = trace.id === selected ? 2 : 1;
     draw.setLineDash(trace.weak ? [4, 3] : []);
     draw.strokeRect(from + 0.5, y + 0.5, Math.max(to - from - 1, 1), tall - 1);
@@ -138,7 +139,7 @@ export function Timeline({ player, traces, selected, onPick, onEdge }) {
     draw.clip();
     draw.fillStyle = trace.weak ? colour("--ink") : "#101114";
     draw.font = "12px system-ui, sans-serif";
-    draw.fillText(nameOf(trace.kind), from + 6, y + 14);
+    draw.fillText(tagOf(trace), from + 6, y + 14);
     if (trace.keys.length > 1) for (const key of trace.keys) draw.fillRect(at(key.time_s) - 1.5, y + tall - 4, 3, 4);
     draw.restore();
   }
@@ -175,7 +176,7 @@ export function Timeline({ player, traces, selected, onPick, onEdge }) {
     if (held.edge) onEdge(held.trace, held.edge, place(event).seconds, true);
     else if (held.trace && !held.moved && onPick) onPick(held.trace);
   };
-  const now = traces.filter((trace) => alive(trace, player.time_s)).map((trace) => nameOf(trace.kind)).join(", ");
+  const now = traces.filter((trace) => alive(trace, player.time_s)).map(tagOf).join(", ");
   return html`
     <div class="timeline" ref=${holder}>
       <canvas ref=${canvas} style=${{ width: "100%", height: `${height}px` }} role="slider" tabindex="0" aria-label="Time"
@@ -229,4 +230,4 @@ export function Curves({ curves, ranges, player }) {
     </section>`;
 }
 
-export const traceLine = (trace) => [nameOf(trace.kind), span(trace), trace.score === null || trace.score === undefined ? "" : `score ${trace.score.toFixed(2)}`].filter(Boolean).join(", ");
+export const traceLine = (trace) => [trace.who && !trace.kinds.length ? "kind not stated" : nameOf(trace.kind), span(trace), trace.score === null || trace.score === undefined ? "" : `score ${trace.score.toFixed(2)}`].filter(Boolean).join(", ");

@@ -1,44 +1,13 @@
 // The queue: clips by p, with pictures; J and K walk through it, an answer moves on. Only the rows in view are made.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { ask } from "./api.js";
 import { allKinds } from "./kinds.js";
 import { Badge, ClipView, sendAnswers } from "./clip.js";
+import { Rows, useList } from "./list.js";
 import { Link, go, typing } from "./shell.js";
 
-const PAGE = 100, ROW = 76;
-const NO_PAGES = { query: null, total: null, rows: new Map() };
+const ROW = 76;
 
-/** Pages of clips by their place in the list; asked for when they come into view. */
-function useList(filter) {
-  const [pages, setPages] = useState(NO_PAGES);
-  const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value)).toString();
-  const asked = useRef(new Set());
-  const want = (first, last, again = false) => {
-    for (let page = Math.floor(first / PAGE); page <= Math.floor(Math.max(last, 0) / PAGE); page++) {
-      if (asked.current.has(page) && !again) continue;
-      asked.current.add(page);
-      ask(`/api/clips?${query}&offset=${page * PAGE}&limit=${PAGE}`).then((said) => {
-        if (query !== latest.current) return;
-        setPages((before) => {
-          const rows = new Map(before.query === query ? before.rows : undefined);
-          said.clips.forEach((clip, number) => rows.set(page * PAGE + number, clip));
-          return { query, total: said.total, rows };
-        });
-      }).catch(() => asked.current.delete(page));
-    }
-  };
-  const latest = useRef(query);
-  useEffect(() => {
-    latest.current = query;
-    asked.current = new Set();
-    setPages(NO_PAGES);
-    want(0, 0);
-  }, [query]);
-  // Rows of another query are not this list's, not even for the moment until the new ones are there.
-  return { ...(pages.query === query ? pages : NO_PAGES), want, query };
-}
-
-function Thumb({ clip }) {
+export function Thumb({ clip }) {
   const [share, setShare] = useState(null);
   if (clip.state !== "ready") return html`<span class="thumb"></span>`;
   const hover = (event) => { const area = event.currentTarget.getBoundingClientRect(); setShare(Math.min(Math.max((event.clientX - area.left) / area.width, 0), 0.999)); };
@@ -53,16 +22,14 @@ const ANSWERED = { agree: "✓ agreed", disagree: "✕ disagreed", unsure: "? un
 
 function Row({ clip, current, onPick, at }) {
   return html`
-    <li style=${{ top: `${at * ROW}px` }}>
-      <a href=${`/triage?clip=${clip.id}`} class="item" aria-current=${current ? "true" : undefined} onClick=${(event) => { if (!event.ctrlKey && !event.metaKey) { event.preventDefault(); onPick(at); } }}>
-        <${Thumb} clip=${clip} />
-        <span class="words">
-          <span class="name" title=${clip.name}>${clip.name}</span>
-          <span class="line"><${Badge} clip=${clip} /> ${clip.p_fake !== null && html`<span class="p">${clip.p_fake.toFixed(2)}</span>`}</span>
-          <span class="line muted">${clip.says ? ANSWERED[clip.says] : ""}${clip.traces ? `${clip.says ? " · " : ""}${clip.traces} marked` : ""}</span>
-        </span>
-      </a>
-    </li>`;
+    <a href=${`/triage?clip=${clip.id}`} class="item" aria-current=${current ? "true" : undefined} onClick=${(event) => { if (!event.ctrlKey && !event.metaKey) { event.preventDefault(); onPick(at); } }}>
+      <${Thumb} clip=${clip} />
+      <span class="words">
+        <span class="name" title=${clip.name}>${clip.name}</span>
+        <span class="line"><${Badge} clip=${clip} /> ${clip.p_fake !== null && html`<span class="p">${clip.p_fake.toFixed(2)}</span>`}</span>
+        <span class="line muted">${clip.says ? ANSWERED[clip.says] : ""}${clip.traces ? `${clip.says ? " · " : ""}${clip.traces} marked` : ""}</span>
+      </span>
+    </a>`;
 }
 
 const FILTERS = {
@@ -74,7 +41,7 @@ const SORTS = { "p down": "p, highest first", "p up": "p, lowest first", "name u
 export function Triage({ address, studio }) {
   const parameters = new URLSearchParams(address.split("?")[1] || "");
   const [filter, setFilter] = useState({ q: "", decision: "", says: "", kind: "", sort: "p", order: "down" });
-  const list = useList(filter);
+  const list = useList("/api/clips", "clips", filter);
   const chosen = Number(parameters.get("clip")) || null;
   const places = useMemo(() => new Map([...list.rows].map(([place, clip]) => [clip.id, place])), [list.rows]);
   const place = places.has(chosen) ? places.get(chosen) : null;
@@ -124,7 +91,8 @@ export function Triage({ address, studio }) {
           <label><span class="unseen">Kind</span><select value=${filter.kind} onChange=${set("kind")}><option value="">any kind</option>${allKinds().map((kind) => html`<option value=${kind.id}>${kind.name}</option>`)}</select></label>
           <label><span class="unseen">Order</span><select value=${`${filter.sort} ${filter.order}`} onChange=${(event) => { const [sort, order] = event.target.value.split(" "); narrow({ sort, order }); }}>${Object.entries(SORTS).map(([value, word]) => html`<option value=${value}>${word}</option>`)}</select></label>
         </div>
-        <${Rows} list=${list} current=${place} onPick=${pick} />
+        <${Rows} list=${list} current=${place} height=${ROW} label="Queue"
+          render=${(clip, at, current) => html`<${Row} key=${clip.id} clip=${clip} at=${at} current=${current} onPick=${pick} />`} />
         <footer class="row exports"><span class="muted">${list.total === null ? "" : `${list.total} clip${list.total === 1 ? "" : "s"}`}</span>
           <a class="button" download href="/api/export/verdicts.csv">CSV</a>
           <a class="button" download href="/api/export/verdicts.jsonl">JSON lines</a>
@@ -135,32 +103,6 @@ export function Triage({ address, studio }) {
         ${chosen ? html`<${ClipView} id=${chosen} onAnswer=${answered} />` : html`<h1 class="unseen">Clips</h1><p class="muted">${list.total === 0 ? "No clip fits." : ""}</p>`}
       </section>
     </main>`;
-}
-
-function Rows({ list, current, onPick }) {
-  const box = useRef(null);
-  const [view, setView] = useState([0, 20]);
-  const look = () => {
-    const element = box.current;
-    if (!element) return;
-    const first = Math.max(Math.floor(element.scrollTop / ROW) - 4, 0), last = Math.ceil((element.scrollTop + element.clientHeight) / ROW) + 4;
-    setView((before) => (before[0] === first && before[1] === last ? before : [first, last]));
-    list.want(first, Math.min(last, Math.max((list.total || 1) - 1, 0)));
-  };
-  useEffect(look, [list.total, list.query]);
-  useEffect(() => { const watch = new ResizeObserver(look); watch.observe(box.current); return () => watch.disconnect(); }, [list.query, list.total]);
-  useLayoutEffect(() => {
-    const element = box.current;
-    if (current === null || !element) return;
-    if (current * ROW < element.scrollTop) element.scrollTop = current * ROW;
-    else if ((current + 1) * ROW > element.scrollTop + element.clientHeight) element.scrollTop = (current + 1) * ROW - element.clientHeight;
-  }, [current]);
-  const rows = [];
-  for (let at = view[0]; at <= view[1]; at++) if (list.rows.has(at)) rows.push(html`<${Row} key=${list.rows.get(at).id} clip=${list.rows.get(at)} at=${at} current=${at === current} onPick=${onPick} />`);
-  return html`
-    <div class="rows" ref=${box} onScroll=${look} tabindex="0" role="region" aria-label="Queue">
-      <ul style=${{ height: `${(list.total || 0) * ROW}px` }}>${rows}</ul>
-    </div>`;
 }
 
 sendAnswers();

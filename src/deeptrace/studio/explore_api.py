@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from deeptrace.reports.benchmark import reliability, roc, shown_table
 from deeptrace.reports.benchmark_clips import GROUPS
 from deeptrace.server.responses import RequestError
 from deeptrace.studio.database import clips
-from deeptrace.studio.explore import RESAMPLES, Exploration, Wanted
+from deeptrace.studio.explore import RESAMPLES, Exploration, Model, Wanted
 from deeptrace.studio.workshop import DATA, Workshop
 from deeptrace.urls import public_url
 
@@ -73,11 +74,11 @@ def add_explore(api: APIRouter, workshop: Workshop, found: Exploration | None) -
     _add_figures(api, explored)
 
 
-def _add_lists(api: APIRouter, workshop: Workshop, explored: Any) -> None:
+def _add_lists(api: APIRouter, workshop: Workshop, explored: Callable[[], Exploration]) -> None:
     @api.get("/explore")
     def about() -> dict[str, Any]:
         """The dataset, and the models that answered."""
-        one: Exploration = explored()
+        one = explored()
         return {
             "name": one.name,
             "videos": len(one.samples),
@@ -94,7 +95,7 @@ def _add_lists(api: APIRouter, workshop: Workshop, explored: Any) -> None:
     @api.get("/explore/videos")
     def listed(wanted: Annotated[WantedPage, Query()]) -> dict[str, Any]:
         """A page of the videos that a filter lets through, and how many they are in all."""
-        one: Exploration = explored()
+        one = explored()
         chosen = one.chosen(wanted)
         page = chosen[wanted.offset : wanted.offset + wanted.limit]
         known = _known(workshop, one, page)
@@ -104,7 +105,7 @@ def _add_lists(api: APIRouter, workshop: Workshop, explored: Any) -> None:
     @api.get("/explore/videos.csv")
     def table(wanted: Annotated[Wanted, Query()]) -> Response:
         """The videos that a filter lets through, with what each model said. Cells are no formulas."""
-        one: Exploration = explored()
+        one = explored()
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         heads = [*_CSV, *(f"{model.title}: {name}" for model in one.models for name in _CSV_MODEL)]
@@ -118,11 +119,11 @@ def _add_lists(api: APIRouter, workshop: Workshop, explored: Any) -> None:
         return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _add_videos(api: APIRouter, workshop: Workshop, explored: Any) -> None:
+def _add_videos(api: APIRouter, workshop: Workshop, explored: Callable[[], Exploration]) -> None:
     @api.get("/explore/video")
     def video(id: Annotated[str, Query(min_length=1, max_length=4096)]) -> dict[str, Any]:
         """One video: what is true of it, and what each model said."""
-        one: Exploration = explored()
+        one = explored()
         at = one.index.get(id)
         if at is None:
             raise RequestError(404, "not_found", f"there is no video {id[:200]!r}")
@@ -131,7 +132,7 @@ def _add_videos(api: APIRouter, workshop: Workshop, explored: Any) -> None:
     @api.post("/explore/clips")
     def show(body: Shown) -> dict[str, dict[str, Any] | None]:
         """Have pictures and timestamps made of videos whose files are here; their clips by number, None for others."""
-        one: Exploration = explored()
+        one = explored()
         wanted = [at for at in dict.fromkeys(body.videos) if at < len(one.samples)]
         here = [at for at in wanted if _place(one, at) == "here"]
         known = _known(workshop, one, np.array(here, dtype=np.int64))
@@ -144,24 +145,24 @@ def _add_videos(api: APIRouter, workshop: Workshop, explored: Any) -> None:
         return {str(at): known.get(at) for at in wanted}
 
 
-def _add_figures(api: APIRouter, explored: Any) -> None:
+def _add_figures(api: APIRouter, explored: Callable[[], Exploration]) -> None:
     @api.get("/explore/counts")
     def counts(wanted: Annotated[Wanted, Query()]) -> dict[str, Any]:
         """How many videos and traces of each sort a filter lets through."""
-        one: Exploration = explored()
+        one = explored()
         groups = _groups(one, one.chosen(wanted))
         return one.counts(wanted) | {"groups": groups}
 
     @api.get("/explore/measures")
     def measures(wanted: Annotated[WantedMeasures, Query()]) -> dict[str, Any]:
         """The models side by side, by the benchmark's metrics, over the videos that a filter lets through."""
-        one: Exploration = explored()
+        one = explored()
         return _measures(one, wanted)
 
     @api.get("/explore/{name}.svg")
     def plot(name: Literal["reliability", "roc"], wanted: Annotated[WantedPlot, Query()]) -> Response:
         """How far stated probabilities can be taken at their word, or how well they rank; in the page's colours."""
-        one: Exploration = explored()
+        one = explored()
         if wanted.of >= len(one.models):
             raise RequestError(404, "not_found", f"there is no model {wanted.of}")
         videos, _ = one.covered(wanted)
@@ -235,7 +236,7 @@ def _item(one: Exploration, at: int) -> dict[str, Any]:
     }
 
 
-def _answer(model: Any, at: int) -> dict[str, Any]:
+def _answer(model: Model, at: int) -> dict[str, Any]:
     verdict = model.verdicts[at]
     return {
         "outcome": "missing" if verdict is None else verdict.outcome.value,
@@ -250,15 +251,12 @@ def _answer(model: Any, at: int) -> dict[str, Any]:
 
 def _whole(one: Exploration, at: int) -> dict[str, Any]:
     sample = one.samples[at]
-    answers = [
-        _answer(model, at)
-        | {
-            "title": model.title,
-            "box_iou": _number(model.box_iou[at]),
-            "verdict": None if model.verdicts[at] is None else model.verdicts[at].model_dump(mode="json"),
-        }
-        for model in one.models
-    ]
+    answers = []
+    for model in one.models:
+        verdict = model.verdicts[at]
+        whole = None if verdict is None else verdict.model_dump(mode="json")
+        more = {"title": model.title, "box_iou": _number(model.box_iou[at]), "verdict": whole}
+        answers.append(_answer(model, at) | more)
     return _item(one, at) | {
         "prompt": sample.prompt,
         "media": None if sample.media is None else sample.media.model_dump(mode="json"),
@@ -287,10 +285,14 @@ def _place(one: Exploration, at: int) -> Literal["here", "missing", "address"]:
 
 def _known(workshop: Workshop, one: Exploration, videos: Ints) -> dict[int, dict[str, Any]]:
     """The clips of those videos that were looked at before, by the videos' numbers."""
-    by_path = {_path(one, at): at for at in videos.tolist() if "://" not in one.paths[at]}
+    by_path: dict[str, list[int]] = {}
+    for at in videos.tolist():
+        if "://" not in one.paths[at]:
+            by_path.setdefault(_path(one, at), []).append(at)
     with workshop.database.reading() as connection:
         query = sa.select(clips.c.id, clips.c.path, clips.c.state, clips.c.error).where(clips.c.path.in_(list(by_path)))
         return {
-            by_path[row.path]: {"id": row.id, "state": row.state, "error": row.error}
+            at: {"id": row.id, "state": row.state, "error": row.error}
             for row in connection.execute(query)
+            for at in by_path[row.path]
         }

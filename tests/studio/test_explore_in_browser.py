@@ -27,7 +27,7 @@ from deeptrace.schema import Label, Media, Sample, Verdict
 needs_studio()
 needs_chromium()
 
-TOTAL = "document.querySelector('.total')?.textContent ?? ''"
+TOTAL = "(document.querySelector('.total')?.textContent ?? '')"
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ and their intervals are the benchmark's own, over the videos that a filter lets 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -189,7 +188,7 @@ class Exploration:
             return np.zeros(len(self.samples), dtype=bool)
         if how in ("all_right", "all_wrong"):
             some = _any(model.answered for model in self.models)
-            return some & np.all([model.right == (how == "all_right") for model in self.models], axis=0)
+            return np.asarray(some & np.all([model.right == (how == "all_right") for model in self.models], axis=0))
         said = np.stack([model.columns.said for model in self.models])
         fake, real = (said == 1).sum(axis=0), (said == 0).sum(axis=0)
         if how == "differ":
@@ -202,8 +201,9 @@ class Exploration:
         models = self.chosen_models(wanted)
         if not models:
             return np.full(len(self.samples), np.nan)
-        pick = {"worst": lambda m: m.worst, "p": lambda m: m.columns.p_fake, "viou": lambda m: m.viou}[wanted.sort]
-        columns = np.stack([pick(model) for model in models])
+        columns = np.stack(
+            [{"worst": model.worst, "p": model.columns.p_fake, "viou": model.viou}[wanted.sort] for model in models]
+        )
         if wanted.sort == "worst":
             return np.asarray(np.fmin.reduce(columns, axis=0))
         count = (~np.isnan(columns)).sum(axis=0)
@@ -331,8 +331,10 @@ def read_exploration(settings: StudioSettings) -> Exploration | None:
         SettingsError: predictions without data, or a coordinate space that does not exist.
         DataError: data or predictions that are invalid, or a run on other annotations.
     """
-    places = [*([settings.place] if settings.is_evaluation else []), *settings.predictions]
-    runs = {place: read_run(place) for place in places if (Path(str(place)) / EVALUATION).is_file()}
+    places = list(settings.predictions)
+    if settings.place is not None and settings.is_evaluation:
+        places.insert(0, settings.place)
+    runs = {place: read_run(place) for place in places if (place / EVALUATION).is_file()}
     if settings.data is not None:
         truth = read_ground_truth(settings.data, split=ALL)
         name, root, stated = truth.name, truth.root, list(truth.samples)
@@ -345,16 +347,19 @@ def read_exploration(settings: StudioSettings) -> Exploration | None:
         raise SettingsError("--predictions", "of which videos?", "Name the annotated data with --data DIR.")
     else:
         return None
-    read = []
+    read: list[tuple[str, list[Verdict | None], dict[Any, Any], int]] = []
     for place in places:
         if place in runs:
             read.append((run_title(runs[place].manifest), *_of_run(runs[place], stated)))
         else:
-            joined = read_answers(samples, _file_of(Path(str(place))), answer_space=settings.answer_space)
-            title = Path(str(place)).stem
+            joined = read_answers(samples, _file_of(place), answer_space=settings.answer_space)
+            title = place.stem
             read.append((title, joined.verdicts, {}, len(joined.unmatched)))
-    titles = unique_titles([title for title, *_ in read], [Path(str(place)).resolve().name for place in places])
-    models = [_model(title, samples, *rest) for title, (_, *rest) in zip(titles, read, strict=True)]
+    titles = unique_titles([title for title, *_ in read], [place.resolve().name for place in places])
+    models = [
+        _model(title, samples, verdicts, scores, unmatched)
+        for title, (_, verdicts, scores, unmatched) in zip(titles, read, strict=True)
+    ]
     return Exploration(name, root, samples, models)
 
 
@@ -388,9 +393,10 @@ def _of_run(run: SavedRun, samples: Sequence[Sample]) -> tuple[list[Verdict | No
 
 def _root_of(run: SavedRun) -> str:
     """Where a run's videos may lie: its paths are relative to a folder that it does not name."""
-    places = [Path.cwd(), run.path.absolute().parent, run.path.absolute()]
+    folder = Path(run.path).absolute()
+    places: list[Path] = [Path.cwd(), folder.parent, folder]
     some = [sample for sample in run.samples[:50] if sample.path]
-    return os.fspath(max(places, key=lambda place: sum((place / sample.path).is_file() for sample in some)))
+    return str(max(places, key=lambda place: sum((place / sample.path).is_file() for sample in some)))
 
 
 def _model(

@@ -137,7 +137,7 @@ def test_models_side_by_side_lead_to_their_failures(one: Studio, visit) -> None:
     light = page.evaluate(ink)
     page.get_by_role("button", name="Dark").click()
     until(page, f"{ink} !== '{light}'")  # the drawing takes the page's colours
-    page.get_by_role("table").first.locator("tbody tr").nth(1).get_by_role("link").nth(2).click()
+    page.locator("a[href*='model=1'][href*='result=missed']").click()
     until(page, f"{TOTAL} === '1 of 5 videos' && document.querySelector('.card .name')?.textContent === 'variable'")
     page.goto(one.url + "/explore?view=counts")
     page.get_by_role("link", name="Sora").click()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.geometry import Box, Interval, Keyframe, Tube
 from deeptrace.metrics.reward import AUTHENTICITY_WEIGHT, FLAW_MIDPOINT, STRENGTH, UNCATEGORISED, unrewarded
+from deeptrace.plural import plural
 from deeptrace.reward import explain_reward, scalar_reward
 from deeptrace.schema import Category, Flaws, Label, Media, Outcome, Trace, Verdict
 
@@ -124,7 +125,7 @@ def test_a_verdict_on_too_few_frames_has_no_reward(seen: int, has: bool) -> None
     few = verdict(0.1, media=MEDIA.model_copy(update={"sampled_times_s": tuple(k / 8 for k in range(seen))}))
     assert (unrewarded(few) is None) is has
     if not has:
-        with pytest.raises(DataError, match=f"only {seen} frames"):
+        with pytest.raises(DataError, match=f"only {plural(seen, 'frame')} to go by"):
             scalar_reward(few)
 
 

@@ -142,7 +142,7 @@ def test_it_opens_at_the_strongest_trace_with_its_box_in_sight(opened, viewport:
     assert box["width"] * box["height"] > 0.05 * stage["width"] * stage["height"]
     assert box["y"] + box["height"] <= viewport["height"], "seen without scrolling"
     caveat, verdict = page.locator(".caveat").bounding_box(), page.locator("#verdict").bounding_box()
-    assert 0 < caveat["y"] - verdict["y"] < 60, "the caveat stands beside the verdict"
+    assert 0 < caveat["y"] - verdict["y"] < 80, "the caveat stands beside the verdict"  # a line or two below
     assert caveat["y"] + caveat["height"] < viewport["height"]
     assert page.locator(".caveat").text_content().startswith(CAVEAT)
 

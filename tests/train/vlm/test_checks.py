@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_all_faults_are_said_at_once_before_torch_is_imported(tmp_path: Path) ->
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 2
     assert done.stdout == "[]\n"
-    said = [" ".join(line.split()) for line in done.stderr.split("error: ")[1:]]
+    said = [" ".join(line.split()) for line in re.split(r"(?m)^error:", done.stderr)[1:]]
     for words in (
         "model.tuning: Input should be 'full', 'lora' or 'qlora'",
         "learnig_rate: no such field. Is it learning_rate?",

@@ -81,7 +81,7 @@ def _samples(part: DataPart) -> tuple[Sequence[Sample], list[DeeptraceError]]:
         if "://" not in path and not os.path.isfile(path):
             missing.append(path)
     if missing and len(missing) == len(truth.samples):
-        problem = f"not one of {plural(len(missing), 'clip')} of split {part.split!r} is there, as {missing[0]}"
+        problem = f"not one of the {plural(len(missing), 'clip')} of split {part.split!r} is there, as {missing[0]}"
         faults.append(DataError(part.path, problem, "Clips lie beside the annotations, or where their rows say."))
     return truth.samples, faults
 

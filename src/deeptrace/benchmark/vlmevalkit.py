@@ -18,13 +18,12 @@ Source: open-compass/VLMEvalKit vlmeval/dataset/video_base.py, vlmeval/inference
 from __future__ import annotations
 
 import os
-import runpy
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from deeptrace.benchmark.eval_kits import path_of_row, scores_of_answers
 from deeptrace.errors import DataError, SettingsError
+from deeptrace.io.processes import run_script
 
 try:
     import vlmeval.dataset
@@ -121,17 +120,5 @@ def install() -> None:
         vlmeval.dataset.SUPPORTED_DATASETS.extend(DeeptraceVideo.supported_datasets())
 
 
-def main() -> None:
-    """Run a script, with its arguments, after `install()`."""
-    if len(sys.argv) < 2:
-        raise SystemExit("usage: python -m deeptrace.benchmark.vlmevalkit SCRIPT [ARGUMENT ...]")
-    from deeptrace.benchmark import vlmevalkit  # this file as a module: here it is __main__
-
-    vlmevalkit.install()
-    sys.argv = sys.argv[1:]
-    sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
-    runpy.run_path(sys.argv[0], run_name="__main__")
-
-
 if __name__ == "__main__":
-    main()
+    run_script("deeptrace.benchmark.vlmevalkit")

@@ -1,9 +1,13 @@
-"""Processes that end with the one that started them, however it ends: nothing works on after a `kill -9`."""
+"""Processes that end with the one that started them, however it ends: nothing works on after a `kill -9`. And other
+people's scripts, run in this one.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -12,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-__all__ = ["die_with", "process_pool"]
+__all__ = ["die_with", "process_pool", "run_script"]
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_S = 1.0
@@ -51,3 +55,20 @@ def _begin(parent: int, begin: Callable[[], object] | None) -> None:
     die_with(parent)
     if begin is not None:
         begin()
+
+
+def run_script(module: str) -> None:
+    """What `python -m MODULE SCRIPT [ARGUMENT ...]` does: MODULE's `install()`, then the script as if run by itself.
+
+    Args:
+        module: full name of the one that is run; what it installs must be of its import by that name, not of __main__.
+
+    Raises:
+        SystemExit: no script was named; and what the script ends with.
+    """
+    if len(sys.argv) < 2:
+        raise SystemExit(f"usage: python -m {module} SCRIPT [ARGUMENT ...]")
+    importlib.import_module(module).install()
+    sys.argv = sys.argv[1:]
+    sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+    runpy.run_path(sys.argv[0], run_name="__main__")

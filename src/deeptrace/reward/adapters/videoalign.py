@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import os
-import runpy
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.detectors.tracenet.model import CARD_NAME
 from deeptrace.errors import SettingsError
+from deeptrace.io.processes import run_script
 from deeptrace.reward.adapters.failures import checked_stand_in, numbers
 from deeptrace.reward.dimensions import appearance_and_motion
 from deeptrace.reward.result import RewardResult
@@ -118,17 +118,5 @@ def install() -> None:
     sys.modules["fastvideo.models.videoalign.inference"] = sys.modules[VideoVLMRewardInference.__module__]
 
 
-def main() -> None:
-    """Run a script, with its arguments, after `install()`."""
-    if len(sys.argv) < 2:
-        raise SystemExit("usage: python -m deeptrace.reward.adapters.videoalign SCRIPT [ARGUMENT ...]")
-    from deeptrace.reward.adapters import videoalign  # this file as a module: here it is __main__
-
-    videoalign.install()
-    sys.argv = sys.argv[1:]
-    sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
-    runpy.run_path(sys.argv[0], run_name="__main__")
-
-
 if __name__ == "__main__":
-    main()
+    run_script("deeptrace.reward.adapters.videoalign")

@@ -25,17 +25,17 @@ _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 @contextmanager
-def naming(path: str | os.PathLike[str], *, instead_of: str | None = None) -> Iterator[None]:
+def naming(path: str | os.PathLike[str], *, scratch: str | None = None) -> Iterator[None]:
     """Let an error of the disk inside the block name the file that is being written, as `OSError.filename`.
 
     Args:
         path: of the file, as the user knows it.
-        instead_of: the name that it has meanwhile.
+        scratch: the name that it has meanwhile.
     """
     try:
         yield
     except OSError as error:
-        if error.filename == instead_of and (error.errno in _REFUSED or instead_of is not None):
+        if error.errno in _REFUSED if error.filename is None else error.filename == scratch:
             error.filename = str(path)
         raise
 
@@ -71,7 +71,7 @@ def atomic_path(
         raise _cannot(error, target, reason) from None
     os.close(handle)
     try:
-        with naming(target), naming(target, instead_of=scratch):
+        with naming(target, scratch=scratch):
             yield Path(scratch)
         try:
             if stream:

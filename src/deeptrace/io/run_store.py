@@ -20,7 +20,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from deeptrace.errors import SettingsError
 from deeptrace.io.atomic import remove_leftovers
@@ -90,6 +90,9 @@ class ClaimedFolder:
             is writing there; or it cannot be written.
     """
 
+    own_files: ClassVar[tuple[str, ...]] = ()
+    """Files that every run of this class makes, beside those that a run names."""
+
     def __init__(
         self,
         folder: str | os.PathLike[str],
@@ -101,14 +104,14 @@ class ClaimedFolder:
         files: Sequence[str] = (),
     ) -> None:
         self.path = Path(folder)
-        self._files = files
+        self._files = (*self.own_files, *files)
         stated = {"kind": kind, "format": FORMAT, "settings": settings, "pinned": {}, "about": about or {}}
         self._manifest = _plain(stated)
         with ExitStack() as stack:
             stack.enter_context(hold_folder(folder))
             self._check(resume)
             write_json(self._manifest, self.path / MANIFEST, synced=True)
-            for place in (self.path, *(self.path / name for name in files)):
+            for place in (self.path, *(self.path / name for name in self._files)):
                 if place.is_dir():
                     remove_leftovers(place)
             self._open(stack)
@@ -187,17 +190,7 @@ class RunStore(ClaimedFolder):
         SettingsError: as of `ClaimedFolder`; or there are results, but the journal is missing.
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        kind: str,
-        settings: Mapping[str, Any],
-        *,
-        resume: bool,
-        about: Mapping[str, Any] | None = None,
-        files: Sequence[str] = (),
-    ) -> None:
-        super().__init__(folder, kind, settings, resume=resume, about=about, files=(JOURNAL, *files))
+    own_files = (JOURNAL,)
 
     def _open(self, stack: ExitStack) -> None:
         journal = self.path / JOURNAL

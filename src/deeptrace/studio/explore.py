@@ -410,11 +410,10 @@ def _model(
     sums = metric_sums(samples, verdicts, explanation_scores=scores)
     quality, viou, iou = (ratio(*sums[name]) for name in ("grounded.trace_quality", "traces.viou", "paper.bbox_iou"))
     placed = [
-        group_of(sample, verdict, None if np.isnan(value) else value)
+        None if verdict is None else group_of(sample, verdict, None if np.isnan(value) else value)
         for sample, verdict, value in zip(samples, verdicts, quality.tolist(), strict=True)
     ]
     right = np.where(columns.truth < 0, -1, (columns.said == columns.truth).astype(np.int64))
-    placed = [None if verdict is None else place for verdict, place in zip(verdicts, placed, strict=True)]
     worst = np.array([np.nan if place is None else _worst(*place) for place in placed], dtype=float)
     groups = ["" if place is None else place[0] for place in placed]
     return Model(title, verdicts, scores, columns, right, groups, worst, viou, iou, unmatched)

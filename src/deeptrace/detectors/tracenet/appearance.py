@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict
 
 from deeptrace.detectors.tracenet.texture import central_square
 from deeptrace.errors import ModelError
+from deeptrace.io.fingerprint import sha256_of
 
 __all__ = [
     "BACKBONE_NAME",
@@ -126,6 +127,11 @@ class AppearanceNet:
             raise ModelError(str(path), "the file is not the one that its card describes", mend)
         self._session = open_session(path, weights)
         self._input = _input_of(path, self._session)
+
+    @cached_property
+    def stated(self) -> EncoderFacts:
+        """Its facts with the file's SHA-256, for a card: detecting takes none, so none is made while loading."""
+        return self.facts.model_copy(update={"sha256": sha256_of(self.path)})
 
     @cached_property
     def dimensions(self) -> int:

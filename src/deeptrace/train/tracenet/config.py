@@ -8,7 +8,6 @@ from pathlib import Path
 from pydantic import Field
 
 from deeptrace.detectors.tracenet.appearance import IMAGENET_MEAN, IMAGENET_STD, AppearanceNet, EncoderFacts
-from deeptrace.io.fingerprint import sha256_of
 from deeptrace.train.config_file import FileConfig
 
 __all__ = ["SHIPPED", "TRAIN", "TraceNetConfig", "encoder_of"]
@@ -103,10 +102,9 @@ class TraceNetConfig(FileConfig):
 
 @cache
 def encoder_of(path: Path, mean: tuple[float, float, float], std: tuple[float, float, float]) -> AppearanceNet:
-    """An image encoder, loaded once in a process; its facts name its SHA-256.
+    """An image encoder, loaded once in a process.
 
     Raises:
         ModelError: it is missing, or no image encoder.
     """
-    AppearanceNet(path)  # a missing file is an error of its own, before it is hashed
-    return AppearanceNet(path, EncoderFacts(sha256=sha256_of(path), mean=mean, std=std))
+    return AppearanceNet(path, EncoderFacts(mean=mean, std=std))

@@ -158,7 +158,7 @@ def _write(
         "calibration": calibration.model_dump(),
     }
     if encoder is not None:
-        facts["encoder"] = encoder.facts.model_dump()
+        facts["encoder"] = encoder.stated.model_dump()
         with atomic_path(folder / BACKBONE_NAME) as scratch:
             shutil.copyfile(encoder.path, scratch)
     for name, content in ((MODEL_NAME, weights), (CARD_NAME, json.dumps(facts, indent=1).encode() + b"\n")):

@@ -79,7 +79,7 @@ def _train(config: TraceNetConfig, folder: ClaimedFolder, progress: Progress) ->
     if len({clip.group for clip in clips if clip.kind is Kind.GENERATED}) < config.folds:
         raise DataError(_named(config), f"fewer than {config.folds} generators", "Lower `folds`, or add data.")
     encoder = config.encoder()
-    folder.pin(data=_names_digest(clips), appearance="" if encoder is None else encoder.facts.sha256)
+    folder.pin(data=_names_digest(clips), appearance="" if encoder is None else encoder.stated.sha256)
     if config.nets != TRAIN:
         TraceNetModel.load(kept_folder(config))  # rather now than after an hour of measuring
     problems = measure_all(clips, config, progress)

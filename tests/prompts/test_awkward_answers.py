@@ -898,6 +898,16 @@ TIMES = st.sampled_from(["1.5 s", "1.5 seconds", "00:01.5", "1500 ms", "1.5s (fr
 REASONS = st.sampled_from(["The cup turns into 3 spoons.", "It looks fake.", "A real hand has five fingers."])
 
 
+@pytest.mark.parametrize("between", ["\n", " ", ", ", "\n2) "])
+@pytest.mark.parametrize("box", ["(0, 0, 2, 2)", "[0, 0, 2, 2]", "(0, 0, 20, 20)", "(100, 200, 300, 400)"])
+def test_the_last_number_of_a_bracket_does_not_number_a_list(box: str, between: str) -> None:
+    text = f"FAKE\nCoordinates: {box}{between}Start time: 1.5 s\nExplanation: The cup melts."
+    (trace,) = read_answer(text, form=ZERO_SHOT, view=VIEW).traces
+    assert trace.box is not None
+    wanted = [float(part) / 1000 for part in box.strip("()[]").split(",")]
+    assert (trace.box.as_tuple(), trace.onset_s) == (pytest.approx(wanted), 1.5)
+
+
 @given(corners(), st.sampled_from(IN_TEXT[:8]), HEADS, PLACED, WRAPPED, TIMES, REASONS)
 @settings(max_examples=150)
 def test_what_is_read_apart_is_read_together(

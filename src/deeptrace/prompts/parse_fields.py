@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,7 +66,7 @@ SQUARE_TAG = re.compile(rf"\[(/?(?:{_ANY_TAG}))\]", re.I)
 _CLOSING_TAG = re.compile(rf"<\s*/\s*(?:{_ANY_TAG})\s*>", re.I)
 # "**Start time:** 1.5 s", "2. Area - [..]", "| coordinates | [..] |", and several on a line
 _FIELD = re.compile(
-    r"(?:^|(?<=[.;,|])\s)[\s>#*_`•·|(-]{0,8}(?:\d{1,2}[.)]\s*)?[*_`\"']{0,3}"
+    r"(?:^|(?<=[.;,|)\]])\s)[\s>#*_`•·|(-]{0,8}(?P<item>\d{1,2}[.)][ \t]*)?[*_`\"']{0,3}"
     rf"(?:{_named(_FIELD_NAMES)})"
     r"\s*(?:\([^)\n\d]{0,40}\))?[*_`\"']{0,3}\s*(?:[:=|]|\s-\s)[*_`\"']{0,3}",
     re.I | re.M,
@@ -145,7 +146,7 @@ def _kind(found: re.Match[str]) -> Kind:
 
 
 def _fields(text: str) -> list[_Event]:
-    found = [field for field, _ in zip(_FIELD.finditer(plain(text)), range(_MOST), strict=False)]
+    found = [field for field, _ in zip(_field_names(plain(text)), range(_MOST), strict=False)]
     events = []
     ends = [*(field.start() for field in found[1:]), len(text)]
     for field, end in zip(found, ends, strict=bool(found)):
@@ -162,6 +163,21 @@ def _fields(text: str) -> list[_Event]:
         cut = kind != "why" and _opens(body) and cut_in_a_number(text)
         events.append(_Event(kind, body.strip(" \t\n|*`"), field.start(), field.end() + len(body), cut))
     return events
+
+
+def _field_names(flat: str) -> Iterator[re.Match[str]]:
+    """The names of fields with what leads up to them, in order.
+
+    What looks like the number of a list's item may end a bracket: "(0, 0, 2, 2) Start time: 1.5 s".
+    """
+    at = 0
+    while (field := _FIELD.search(flat, at)) is not None:
+        line = flat[flat.rfind("\n", 0, field.start()) + 1 : field.start()]
+        if (field["item"] or "").rstrip().endswith(")") and _opens(line):
+            at = field.end("item") - 1
+            continue
+        yield field
+        at = field.end()
 
 
 def _opens(body: str) -> bool:

@@ -3,14 +3,16 @@
 #   make demo     install, judge the example clips, draw overlays, write a report
 #   make test     install the test tools, run the tests (TORCH=1: those that train, too; SLOW=1: the slow ones, too)
 #   make cover    the whole suite, with the coverage that has to be reached
+#   make properties   look for other examples that break a property
 #   make docs     the site, with the notebooks run, in site/
 #   make lint     ruff: rules and format          make format   let ruff mend what it can
 #   make types    mypy, strict                    make check    lint, types and test
 #   make measure  size and shape of the source    make clean    remove the environment and what was made
 
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test cover docs lint format types check measure clean constraints
+.PHONY: help demo test cover cover-rest properties docs lint format types check measure clean constraints
 
 VENV ?= .venv
 PYTHON ?=
@@ -23,7 +25,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 DEV := $(VENV)/.dev$(if $(filter 1,$(TORCH)),-torch)
 
 help:
-	@sed -n '3,10s/^# \{0,1\}//p' Makefile
+	@sed -n '3,11s/^# \{0,1\}//p' Makefile
 
 # -- the environment --------------------------------------------------------------------------------------------------
 
@@ -82,12 +84,23 @@ test: $(DEV)
 	@$(BIN)/python -m pytest $(PYTEST) $(if $(filter 1,$(SLOW)),,-m 'not slow') \
 	  $(if $(filter 1,$(TORCH)),,--doctest-ignore-import-errors)
 
+# Other examples of the properties than the ones every run tries; a new failure prints how to keep it as a test.
+properties: $(VENV)/.dev-torch
+	@$(BIN)/python -m pytest $(PYTEST) --hypothesis-profile=search $$(grep -rl 'hypothesis import' tests)
+
 # The figure that has to be reached stands in pyproject.toml, under [tool.coverage.report].
 cover: $(VENV)/.dev-torch
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m pytest $(PYTEST) --cov --cov-report=
-	@$(BIN)/coverage report --skip-covered --sort=cover | tail -n 40
-	@$(BIN)/coverage xml --quiet
+	@$(COVERAGE)
+
+# The rest of the suite after `make test PYTEST="$(PYTEST) --cov --cov-report= --cov-fail-under=0 --passed-to=.passed"` in a smaller
+# environment, and the coverage of the two.
+cover-rest: $(VENV)/.dev-torch
+	@$(BIN)/python -m pytest $(PYTEST) --cov --cov-append --cov-report= --but-for=.passed
+	@$(COVERAGE)
+
+COVERAGE = $(BIN)/coverage report --skip-covered --sort=cover | tail -n 40 && $(BIN)/coverage xml --quiet
 
 docs: $(VENV)/.docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -110,7 +123,7 @@ measure: $(VENV)/.base
 	@$(BIN)/python tools/measure.py .
 
 clean:
-	rm -rf $(VENV) demo-out site .coverage .coverage.* coverage.xml .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo-out site .coverage .coverage.* coverage.xml .passed .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Pin what is installed now. Only names and versions: no registry's address, no hashes.
 constraints: $(VENV)/.dev-torch $(VENV)/.docs

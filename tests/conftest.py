@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# Times of single examples say nothing on a machine that others use too.
-settings.register_profile("deeptrace", deadline=None)
+# The examples of a property are the same in every run, so that a change fails for what it changed; `make properties`
+# looks for new ones. Times of single examples say nothing on a machine that others use too.
+settings.register_profile("deeptrace", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, derandomize=False)
 settings.load_profile("deeptrace")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -16,8 +19,10 @@ NOT_HERE = "needs data beside the checkout that may not be redistributed; no com
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option that renews what tests of the command line compare with."""
+    """Options of this suite."""
     parser.addoption("--renew-golden", action="store_true", help="write what commands print to tests/cli/golden")
+    parser.addoption("--passed-to", metavar="FILE", help="write the names of the tests that passed to FILE")
+    parser.addoption("--but-for", metavar="FILE", help="leave out the tests that FILE names")
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +36,27 @@ def pytest_report_header() -> str:
     return f"tests on data that may not be redistributed: {'in' if SHARED.is_dir() else 'left out, it is not here'}"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name what passed, so that a fuller environment can go on with the rest."""
+    if (wanted := config.getoption("--passed-to")) is not None:
+        names = sorted(report.nodeid for report in terminalreporter.stats.get("passed", []))
+        Path(wanted).write_text("".join(f"{json.dumps(name)}\n" for name in names), encoding="utf-8")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests on data that nobody else can have: no command would run them."""
-    if not SHARED.is_dir():
-        absent = [item for item in items if "shared_dir" in getattr(item, "fixturenames", ())]
+    """Leave out what has passed already, and the tests on data that nobody else can have: no command would run them."""
+    passed: set[str] = set()
+    if (given := config.getoption("--but-for")) is not None:
+        passed = set(map(json.loads, Path(given).read_text(encoding="utf-8").splitlines()))
+    absent = [
+        item
+        for item in items
+        if item.nodeid in passed or (not SHARED.is_dir() and "shared_dir" in getattr(item, "fixturenames", ()))
+    ]
+    if absent:
         config.hook.pytest_deselected(items=absent)
-        items[:] = [item for item in items if item not in absent]
+        left_out = set(absent)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

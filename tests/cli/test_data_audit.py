@@ -56,7 +56,9 @@ def test_leaks_are_listed_and_fail(data: Path, tmp_path: Path) -> None:
     rows = [*ROWS, ROWS[0] | {"split": "test"}]
     (tmp_path / "leaky.json").write_text(json.dumps(rows))
     listed = run("data", "leaks", tmp_path / "leaky.json", code=1)
-    assert "video\tf0\ttest, train" in listed
+    assert "video f0 is in test and train\n" in listed
+    first, *_ = map(json.loads, run("data", "leaks", tmp_path / "leaky.json", "--json", code=1).splitlines())
+    assert first == {"kind": "video", "value": "f0", "splits": ["test", "train"], "videos": ["f0"]}
 
 
 def test_folds_leave_one_generator_out(data: Path, tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.console import EXIT_FAILED_INPUTS, interrupted, note, parts_of, stage_bars
+from deeptrace.cli.console import EXIT_FAILED_INPUTS, interrupted, note, parts_of, printable, stage_bars
 from deeptrace.errors import SettingsError
 from deeptrace.plural import plural
 
@@ -145,6 +147,9 @@ def split(
 def leaks(
     path: DataPath,
     sources: Annotated[bool, typer.Option("--sources", help="Count a source in two splits as a leak, too.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="One JSON object a leak on stdout, and nothing else.")
+    ] = False,
 ) -> None:
     """List videos and files that are in more than one split. Exit code 1 if any is."""
     from deeptrace.data import iter_rows
@@ -155,8 +160,13 @@ def leaks(
     rows = [Sample(video_id=row.video_id, path=row.path, source=row.source, split=row.split) for row in iter_rows(path)]
     found = find_leaks(rows, sources=sources)
     for leak in found:
-        typer.echo(f"{leak.kind}\t{leak.value}\t{', '.join(leak.splits)}\t{plural(len(leak.videos), 'video')}")
+        if json_output:
+            typer.echo(json.dumps(asdict(leak), ensure_ascii=False))
+            continue
+        videos = "" if leak.kind == "video" else f" ({plural(len(leak.videos), 'video')})"
+        typer.echo(f"{leak.kind} {printable(leak.value)} is in {' and '.join(leak.splits)}{videos}")
     if found:
+        note(f"{plural(len(found), 'leak')} in {plural(len(rows), 'row')}: split anew with deeptrace data split")
         raise typer.Exit(EXIT_FAILED_INPUTS)
     note(f"no leaks in {plural(len(rows), 'row')}")
 

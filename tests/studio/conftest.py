@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,7 @@ class Studio:
     url: str
     http: Any
     workshop: Any
+    api: Any
 
     def get(self, path: str, status: int = 200, **options: Any) -> Any:
         return self._said(self.http.get(path, **options), status)
@@ -97,7 +98,7 @@ def running(settings: StudioSettings) -> Iterator[Studio]:
             time.sleep(0.02)
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         with httpx.Client(base_url=url, timeout=30, trust_env=False) as http:
-            yield Studio(url, http, api.workshop)
+            yield Studio(url, http, api.workshop, api)
     finally:
         server.should_exit = True
         thread.join(30)
@@ -114,6 +115,44 @@ def studio(tmp_path: Path) -> Iterator[Callable[..., Studio]]:
             return stack.enter_context(running(StudioSettings(**(usual | options))))
 
         yield start
+
+
+# -- a team ------------------------------------------------------------------------------------------------------------
+
+PASSWORD = "correct horse battery"
+
+
+def cheap_hasher() -> Any:
+    """Argon2 as it is, but quick: a studio proves such hashes by the settings that stand in them."""
+    from pwdlib import PasswordHash
+    from pwdlib.hashers.argon2 import Argon2Hasher
+
+    return PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),))
+
+
+def team(folder: Path, database: str | None = None, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The settings of a studio with somebody of every role, called by it, and `more`."""
+    from deeptrace.studio.accounts import Accounts, Role
+    from deeptrace.studio.database import Database
+
+    options: dict[str, Any] = {"store": folder / "store", "database": database, "accounts": True}
+    kept = Database(StudioSettings(**options).database_url)
+    accounts = Accounts(kept, hasher=cheap_hasher())
+    for name, role in ({role.value: role for role in Role} | dict(more or {})).items():
+        accounts.add(name, role, PASSWORD, by="test")
+    kept.close()
+    return options
+
+
+@contextmanager
+def client(one: Studio, name: str) -> Iterator[Any]:
+    """Somebody of the team who has logged in."""
+    import httpx
+
+    with httpx.Client(base_url=one.url, headers=OURS, timeout=30, trust_env=False) as http:
+        said = http.post("/api/session", json={"name": name, "password": PASSWORD})
+        assert said.status_code == 200, said.text
+        yield http
 
 
 def write_square(path: Path, *, variable: bool = False, **options: Any) -> Path:

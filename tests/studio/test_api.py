@@ -134,6 +134,9 @@ def test_other_sites_cannot_use_the_readers_browser(studio: Start) -> None:
     assert one.http.post("/api/clips", json=body).status_code == 403
     foreign = {**OURS, "Origin": "https://evil.example"}
     assert "own page" in one.http.post("/api/clips", json=body, headers=foreign).json()["detail"]
+    assert one.http.get("/api/session", headers={"Host": "192.168.1.7"}).status_code == 403
+    assert one.get("/api/session") == {"accounts": False, "person": {"name": "me", "role": "admin"}}
+    assert "no accounts" in one.get("/api/people", 404)["detail"]
     rebound = one.http.get("/api/studio", headers={"Host": "evil.example:7870"})
     assert (rebound.status_code, rebound.json()["code"]) == (403, "bad_request")
     preflight = one.http.options("/api/clips", headers={"Origin": "https://evil.example"})

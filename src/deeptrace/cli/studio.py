@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deeptrace.cli.console import note, parse_settings
 from deeptrace.cli.options import DetectorName, DetectorSettings, Workers
+from deeptrace.errors import SettingsError
+
+if TYPE_CHECKING:
+    from deeptrace.studio import StudioSettings
 
 __all__ = ["studio"]
+
+_TEAM = "For a team"
+
+
+class RoleName(StrEnum):
+    """`deeptrace.studio.accounts.Role`, without importing it before the command runs."""
+
+    VIEWER = "viewer"
+    ANNOTATOR = "annotator"
+    REVIEWER = "reviewer"
+    ADMIN = "admin"
 
 
 def studio(
@@ -41,7 +57,9 @@ def studio(
             metavar="NAME", help="Unit of the files' boxes: pixels, fractions, permille, ... [default: pixels]"
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at, of this machine alone.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; beyond this machine people have to log in.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for a free one.")] = 7870,
     detector: DetectorName = "tracenet",
     settings: DetectorSettings = None,
@@ -69,12 +87,61 @@ def studio(
     ] = False,
     max_mb: Annotated[float, typer.Option(min=0.001, help="Largest upload, in MiB.")] = 1024,
     max_seconds: Annotated[float, typer.Option(min=0.001, help="Longest clip, in seconds.")] = 3600,
+    accounts: Annotated[
+        bool, typer.Option("--accounts", help="People have to log in, on this machine too.", rich_help_panel=_TEAM)
+    ] = False,
+    add_person: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Make an account and end; the password is asked for, or read from stdin.",
+            rich_help_panel=_TEAM,
+        ),
+    ] = None,
+    role: Annotated[
+        RoleName | None,
+        typer.Option(
+            metavar="ROLE",
+            help="viewer, annotator, reviewer or admin. [default: admin for the first one, annotator for others]",
+            rich_help_panel=_TEAM,
+        ),
+    ] = None,
+    set_password: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Give somebody another password, and let them in again; end.", rich_help_panel=_TEAM
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST", help="A host name that people reach it by; may be repeated.", rich_help_panel=_TEAM
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate (PEM), to speak TLS.", rich_help_panel=_TEAM)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its key, where it is another file.", rich_help_panel=_TEAM)
+    ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A proxy in front that speaks TLS, and whose X-Forwarded-* is believed; may be repeated.",
+            rich_help_panel=_TEAM,
+        ),
+    ] = None,
+    plain_http: Annotated[
+        bool,
+        typer.Option("--plain-http", help="Listen elsewhere without TLS all the same.", rich_help_panel=_TEAM),
+    ] = False,
     browser: Annotated[bool, typer.Option("--browser", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Inspect, triage, explore and annotate clips in a browser on this machine; no account, and nothing leaves it."""
+    """Inspect, triage, explore and annotate clips in a browser, alone or as a team; nothing leaves this machine."""
     from deeptrace.inference.executor import cores
     from deeptrace.studio import StudioSettings
-    from deeptrace.studio.run import run_studio
+    from deeptrace.studio.run import Reach, run_studio
     from deeptrace.studio.settings import studio_limits
 
     chosen = StudioSettings(
@@ -91,8 +158,15 @@ def studio(
         hosts=tuple(allow_host or ()),
         private_addresses=allow_private,
         author=_user(),
+        accounts=accounts,
+        names=tuple(name or ()),
         limits=studio_limits(max_mb=max_mb, max_seconds=max_seconds),
     )
+
+    if add_person is not None or set_password is not None:
+        _account(chosen, add_person, set_password, role)
+        return
+    reach = Reach(tls_cert, tls_key, tuple(proxy or ()), plain_http)
 
     def ready(url: str) -> None:
         note(f"the studio is at {url} (Ctrl-C ends it)")
@@ -103,7 +177,45 @@ def studio(
 
             webbrowser.open(url)
 
-    run_studio(chosen, host=host, port=port, on_ready=ready)
+    run_studio(chosen, host=host, port=port, reach=reach, on_ready=ready)
+
+
+def _account(chosen: StudioSettings, added: str | None, changed: str | None, role: RoleName | None) -> None:
+    """Make an account, or give one another password, in the studio's database."""
+    from deeptrace.studio.accounts import AccountError, Accounts, Role
+    from deeptrace.studio.database import Database
+
+    subject = added or changed or ""
+    database = Database(chosen.database_url)
+    try:
+        accounts = Accounts(database)
+        by = f"{_user()} at the command line"
+        if added is not None:
+            first = not accounts.any()
+            given = Role(role.value) if role else Role.ADMIN if first else Role.ANNOTATOR
+            if first and given is not Role.ADMIN:
+                raise SettingsError(f"--role {given.value}", "the first account has to be an admin's")
+            accounts.add(added, given, _password(added), by=by)
+            note(f"{added} has an account now, as {given.value}")
+        if changed is not None:
+            accounts.change(changed, password=_password(changed), active=True, by=by)
+            note(f"{changed} has another password now, and is logged out everywhere")
+    except AccountError as error:
+        raise SettingsError(subject, str(error)) from None
+    finally:
+        database.close()
+
+
+def _password(name: str) -> str:
+    """Asked for twice; or the first line of stdin, where that is no terminal."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    import getpass
+
+    given = getpass.getpass(f"Password for {name}: ")
+    if getpass.getpass("Once more: ") != given:
+        raise SettingsError("password", "the two are not the same")
+    return given
 
 
 def _user() -> str:

@@ -75,6 +75,11 @@ class GuessLimit:
         while len(self._wrong) > _ADDRESSES:
             self._wrong.popitem(last=False)
 
+    def right(self, address: str) -> None:
+        """Take back the last one that was counted: it was counted before it was looked at, and it was right."""
+        if counted := self._wrong.get(address):
+            counted.pop()
+
 
 class KeyRing:
     """Says whether a caller has a key.

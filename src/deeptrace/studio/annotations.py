@@ -224,9 +224,10 @@ def _append(connection: Any, row: Any, author: str, fresh: Sequence[Edit]) -> No
     ]
     connection.execute(sa.insert(edits), values)
     objects = applied(row.objects, fresh)
-    changes = {"version": row.version + len(fresh), "objects": objects, "changed_at": at}
-    connection.execute(sa.update(annotated).where(annotated.c.id == row.id).values(**changes))
     traces = sum(value["type"] == "trace" for value in objects.values())
+    changes = {"version": row.version + len(fresh), "objects": objects, "changed_at": at, "traces": traces}
+    done = bool(objects.get(CLIP, {}).get("done"))
+    connection.execute(sa.update(annotated).where(annotated.c.id == row.id).values(**changes, done=done))
     connection.execute(sa.update(clips).where(clips.c.id == row.clip_id).values(traces=traces))
 
 

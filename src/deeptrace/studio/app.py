@@ -25,12 +25,13 @@ from starlette.exceptions import HTTPException
 
 import deeptrace
 from deeptrace.detectors.curves import camera_range
-from deeptrace.errors import DataError
+from deeptrace.errors import DataError, SettingsError
 from deeptrace.schema import Category, Label, Verdict
 from deeptrace.server.inputs import Inputs, shown
 from deeptrace.server.responses import RequestError, declined, error_reply, http_error, one_line
 from deeptrace.server.schemas import ClipRef, ClipResult, Reason
 from deeptrace.studio import labels
+from deeptrace.studio.accounts import AccountError, Accounts, Person, Role
 from deeptrace.studio.annotations import (
     MOST,
     ConflictError,
@@ -44,17 +45,19 @@ from deeptrace.studio.database import annotated, answers, clips, edits, jobs, no
 from deeptrace.studio.explore import read_exploration
 from deeptrace.studio.explore_api import add_explore
 from deeptrace.studio.guard import Guard
+from deeptrace.studio.people_api import Who, account_trouble, add_people
 from deeptrace.studio.workshop import DATA, Workshop
+from deeptrace.urls import public_url
 
 __all__ = ["StudioApi"]
 
 log = logging.getLogger(__name__)
 
-PAGES = ("/", "/triage", "/explore", "/clip/{clip_id}", "/annotate/{clip_id}")
+PAGES = ("/", "/triage", "/explore", "/clip/{clip_id}", "/annotate/{clip_id}", "/people")
 _SORTS = {"p": clips.c.p_fake, "name": clips.c.name, "added": clips.c.id}
 _LISTED = (
     clips.c.id, clips.c.name, clips.c.state, clips.c.error, clips.c.outcome, clips.c.decision, clips.c.p_fake,
-    clips.c.kinds, clips.c.says, clips.c.answer_label, clips.c.traces, clips.c.media, clips.c.verdict_id,
+    clips.c.kinds, clips.c.media, clips.c.verdict_id,
 )  # fmt: skip
 
 
@@ -96,16 +99,20 @@ class StudioApi:
 
     Attributes:
         asgi: the application.
+        app: the same without what stands before it.
+        accounts: who may use it; None for everybody who can reach it.
 
     Raises:
-        SettingsError, DataError: what is to be explored cannot be read.
+        SettingsError, DataError: what is to be explored cannot be read; there are to be accounts but there is no admin.
     """
 
     def __init__(self, workshop: Workshop) -> None:
         self.workshop = workshop
+        self.accounts = _accounts(workshop)
         self._inputs = Inputs(workshop.settings.inputs)
         self._explored = read_exploration(workshop.settings)
         app = FastAPI(title="deeptrace studio", lifespan=self._life, docs_url=None, redoc_url=None)
+        app.state.accounts = self.accounts
         api = APIRouter(prefix="/api")
         for add in (
             self._add_lists,
@@ -117,6 +124,7 @@ class StudioApi:
         ):
             add(api)
         add_explore(api, workshop, self._explored)
+        add_people(api)
         app.include_router(api)
         web = Path(str(files("deeptrace.studio") / "web"))
         app.mount("/static", StaticFiles(directory=web))
@@ -127,8 +135,10 @@ class StudioApi:
         app.add_exception_handler(RequestValidationError, _invalid)
         app.add_exception_handler(ConflictError, _conflict)
         app.add_exception_handler(ForeignIdError, _foreign)
+        app.add_exception_handler(AccountError, account_trouble)
         app.add_exception_handler(Exception, _unforeseen)
-        self.asgi = Guard(app, workshop.settings.limits)
+        self.app, settings = app, workshop.settings
+        self.asgi = Guard(app, settings.limits, accounts=self.accounts, author=settings.author, names=settings.names)
 
     @asynccontextmanager
     async def _life(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -145,17 +155,18 @@ class StudioApi:
         workshop, settings = self.workshop, self.workshop.settings
 
         @api.get("/studio")
-        def about() -> dict[str, Any]:
+        def about(person: Who) -> dict[str, Any]:
             """What this studio is and allows."""
+            says = self._says(person)[0]
             with workshop.database.reading() as connection:
                 count = connection.scalar(sa.select(sa.func.count()).where(clips.c.origin != DATA))
                 done = connection.scalar(sa.select(sa.func.count()).where(clips.c.verdict_id.is_not(None)))
-                answered = connection.scalar(sa.select(sa.func.count()).where(clips.c.says.is_not(None)))
+                answered = connection.scalar(sa.select(sa.func.count()).select_from(clips).where(says.is_not(None)))
             return {
                 "version": deeptrace.__version__,
                 "detector": settings.detector,
                 "place": "" if settings.place is None else str(settings.place),
-                "author": settings.author,
+                "author": person.name,
                 "roots": list(settings.inputs.roots),
                 "hosts": list(settings.hosts),
                 "most_bytes": settings.limits.clip_bytes,
@@ -167,26 +178,48 @@ class StudioApi:
 
         @api.get("/clips")
         def listed(
+            person: Who,
             wanted: Annotated[Filter, Query()],
             offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
             limit: Annotated[int, Query(ge=1, le=500)] = 100,
         ) -> dict[str, Any]:
             """A page of the clips that a filter lets through, and how many they are in all."""
             with workshop.database.reading() as connection:
-                where = _where(wanted)
+                says, label, traces = self._says(person)
+                where = _where(wanted, says)
                 total = connection.scalar(sa.select(sa.func.count()).select_from(clips).where(*where))
                 column = _SORTS[wanted.sort]
                 ordered = (column.desc() if wanted.order == "down" else column.asc()).nulls_last()
-                query = sa.select(*_LISTED).where(*where).order_by(ordered, clips.c.id).offset(offset).limit(limit)
+                columns = (*_LISTED, says.label("says"), label.label("answer_label"), traces.label("traces"))
+                query = sa.select(*columns).where(*where).order_by(ordered, clips.c.id).offset(offset).limit(limit)
                 found = [_item(row) for row in connection.execute(query)]
             return {"total": total, "offset": offset, "clips": found}
+
+    def _says(self, person: Person) -> tuple[Any, Any, Any]:
+        """What was answered and marked, as columns: the last answer, its label, how many traces.
+
+        Who annotates sees only their own, so that nobody is led by others.
+        """
+        if not self._sees_own(person):
+            return clips.c.says, clips.c.answer_label, clips.c.traces
+        last = answers.c.clip_id == clips.c.id, answers.c.author == person.name
+        says, label = (
+            sa.select(column).where(*last).order_by(answers.c.id.desc()).limit(1).scalar_subquery()
+            for column in (answers.c.says, answers.c.label)
+        )
+        mine = annotated.c.clip_id == clips.c.id, annotated.c.author == person.name
+        return sa.func.nullif(says, "none"), label, sa.select(annotated.c.traces).where(*mine).scalar_subquery()
+
+    def _sees_own(self, person: Person) -> bool:
+        return self.accounts is not None and person.role is Role.ANNOTATOR
 
     def _add_arrivals(self, api: APIRouter) -> None:
         workshop = self.workshop
 
         @api.post("/clips", status_code=201)
-        async def bring(body: NewClip) -> dict[str, int]:
+        async def bring(request: Request, body: NewClip) -> dict[str, int]:
             """Bring in a file of this machine, or what is at a URL."""
+            request.state.detail = shown(body.path or public_url(body.url or ""))
             if (body.path is None) == (body.url is None):
                 raise RequestError(422, "unprocessable", "expected a path or a URL")
             if body.path is not None:
@@ -202,6 +235,7 @@ class StudioApi:
         @api.post("/uploads", status_code=201)
         async def upload(request: Request, name: Annotated[str, Query(max_length=1000)] = "") -> dict[str, int]:
             """Bring in a file; the body is its bytes."""
+            request.state.detail = shown(name)
             with self._scratch() as scratch:
                 size = 0
                 with scratch.open("wb") as file:
@@ -219,9 +253,15 @@ class StudioApi:
         workshop = self.workshop
 
         @api.get("/clips/{clip_id}")
-        def one(clip_id: int) -> dict[str, Any]:
+        def one(clip_id: int, person: Who) -> dict[str, Any]:
             """All that is known of a clip, but for the times of its frames."""
-            return _whole(self._row(clip_id), workshop)
+            row = self._row(clip_id)
+            says, label, traces = self._says(person)
+            with workshop.database.reading() as connection:
+                query = sa.select(says.label("says"), label.label("label"), traces.label("traces"))
+                said = connection.execute(query.where(clips.c.id == clip_id)).one()
+            author = person.name if self._sees_own(person) else None
+            return _whole(row, workshop, author) | dict(said._mapping)
 
         @api.get("/clips/{clip_id}/times")
         def times(clip_id: int) -> list[float]:
@@ -229,9 +269,12 @@ class StudioApi:
             return list(self._row(clip_id).times_s or ())
 
         @api.post("/clips/{clip_id}/jobs/{task}", status_code=202)
-        def work(clip_id: int, task: Literal["detect", "prepare", "proxy", "overlay", "report"]) -> dict[str, bool]:
+        def work(
+            request: Request, clip_id: int, task: Literal["detect", "prepare", "proxy", "overlay", "report"]
+        ) -> dict[str, bool]:
             """Have something made of a clip: another verdict, a copy that browsers play, an overlay, a report."""
             row = self._row(clip_id)
+            request.state.detail = f"{task} of {row.name}"
             if task in ("overlay", "report") and row.verdict_id is None:
                 raise RequestError(409, "unprocessable", "there is no verdict on this clip yet")
             workshop.queue.add([clip_id], task, priority=20)
@@ -319,20 +362,22 @@ class StudioApi:
     # -- what people say -----------------------------------------------------------------------------------------------
 
     def _add_answers(self, api: APIRouter) -> None:
-        workshop, author = self.workshop, self.workshop.settings.author
+        workshop = self.workshop
 
         @api.post("/clips/{clip_id}/answers", status_code=201)
-        def answer(clip_id: int, body: Answer) -> dict[str, Any]:
+        def answer(clip_id: int, body: Answer, person: Who) -> dict[str, Any]:
             """Keep what an analyst says of the newest verdict; "none" takes the last answer back."""
             row = self._row(clip_id)
             label = _label_of(row.decision, body.says)
             with workshop.database.writing() as connection:
-                known = connection.scalar(sa.select(answers.c.clip_id).where(answers.c.client_id == body.id))
-                if known not in (None, clip_id):
+                named = sa.select(answers.c.clip_id, answers.c.author).where(answers.c.client_id == body.id)
+                known = connection.execute(named).first()
+                if known not in (None, (clip_id, person.name)):
                     raise ForeignIdError(f"answer id {body.id!r} belongs to another clip: give every answer its own")
                 if known is None:
-                    said = {"says": body.says, "label": label, "note": body.note, "author": author, "said_at": now()}
-                    values = {"client_id": body.id, "clip_id": clip_id, "verdict_id": row.verdict_id, **said}
+                    said = {"says": body.says, "label": label, "note": body.note}
+                    whose = {"client_id": body.id, "clip_id": clip_id, "author": person.name}
+                    values = {**whose, **said, "verdict_id": row.verdict_id, "said_at": now()}
                     connection.execute(sa.insert(answers).values(**values))
                     says = None if body.says == "none" else body.says
                     this = sa.update(clips).where(clips.c.id == clip_id)
@@ -340,26 +385,26 @@ class StudioApi:
             return {"says": body.says, "label": label, "note": body.note}
 
         @api.get("/clips/{clip_id}/annotation")
-        def annotation(clip_id: int) -> dict[str, Any]:
-            """The annotation as it stands, with its version."""
+        def annotation(clip_id: int, person: Who) -> dict[str, Any]:
+            """One's own annotation as it stands, with its version."""
             self._row(clip_id)
             with workshop.database.reading() as connection:
-                return annotation_of(connection, clip_id, author)
+                return annotation_of(connection, clip_id, person.name)
 
         @api.post("/clips/{clip_id}/annotation/edits")
-        def edit(clip_id: int, body: EditBody) -> dict[str, Any]:
+        def edit(clip_id: int, body: EditBody, person: Who) -> dict[str, Any]:
             """Keep edits; 409 with both versions where others came first."""
             self._row(clip_id)
-            return add_edits(workshop.database, clip_id, author, body)
+            return add_edits(workshop.database, clip_id, person.name, body)
 
         @api.get("/clips/{clip_id}/annotation/edits")
-        def history(clip_id: int) -> list[dict[str, Any]]:
-            """Every edit there ever was, in order."""
+        def history(clip_id: int, person: Who) -> list[dict[str, Any]]:
+            """Every edit of one's own that there ever was, in order."""
             with workshop.database.reading() as connection:
                 query = (
                     sa.select(edits)
                     .join(annotated, edits.c.annotation_id == annotated.c.id)
-                    .where(annotated.c.clip_id == clip_id, annotated.c.author == author)
+                    .where(annotated.c.clip_id == clip_id, annotated.c.author == person.name)
                     .order_by(edits.c.version)
                 )
                 return [dict(row._mapping) for row in connection.execute(query)]
@@ -374,17 +419,18 @@ class StudioApi:
             """Answers and annotations as RewardData; paths are relative where the studio shows a folder."""
             beside = settings.data if settings.place is None or settings.is_evaluation else settings.place
             below = None if settings.is_run or beside is None else beside if beside.is_dir() else beside.parent
-            rows = labels.labelled_rows(workshop.database, author=settings.author, below=below)
+            author = settings.author if self.accounts is None else None
+            rows = labels.labelled_rows(workshop.database, author=author, below=below)
             return _download(json.dumps(rows, ensure_ascii=False, indent=1), "application/json", "all_data.json")
 
         @api.post("/import")
-        async def bring_labels(request: Request) -> dict[str, Any]:
-            """Bring RewardData's rows in as annotations of the clips that are here."""
+        async def bring_labels(request: Request, person: Who) -> dict[str, Any]:
+            """Bring RewardData's rows in as one's own annotations of the clips that are here."""
             try:
                 rows = json.loads(await request.body())
                 if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                     raise ValueError("expected a list of objects")
-                return await asyncio.to_thread(labels.import_rows, workshop.database, rows, author=settings.author)
+                return await asyncio.to_thread(labels.import_rows, workshop.database, rows, author=person.name)
             except (ValueError, DataError, RecursionError) as error:
                 line = one_line(error) if isinstance(error, ValidationError) else str(error)
                 raise RequestError(422, "unprocessable", line) from None
@@ -403,12 +449,25 @@ class StudioApi:
             return _download(labels.verdicts_csv(workshop.database), "text/csv; charset=utf-8", "verdicts.csv")
 
 
-def _where(wanted: Filter) -> list[Any]:
+def _accounts(workshop: Workshop) -> Accounts | None:
+    """Once there are accounts, they are always asked for."""
+    accounts = Accounts(workshop.database)
+    if not (workshop.settings.accounts or accounts.any()):
+        return None
+    try:
+        accounts.prepare()
+    except AccountError as error:
+        mend = "Make an account for one: the same command with --add-person NAME --role admin."
+        raise SettingsError("accounts", str(error), mend) from None
+    return accounts
+
+
+def _where(wanted: Filter, says: Any) -> list[Any]:
     where: list[Any] = [clips.c.origin != DATA]
     if wanted.q:
         escaped = wanted.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         where.append(clips.c.name.ilike(f"%{escaped}%", escape="\\"))
-    for column, value in ((clips.c.decision, wanted.decision), (clips.c.says, wanted.says)):
+    for column, value in ((clips.c.decision, wanted.decision), (says, wanted.says)):
         if value:
             where.append(column.is_(None) if value == "none" else column == value)
     if wanted.kind:
@@ -446,10 +505,12 @@ def _item(row: Any) -> dict[str, Any]:
     }
 
 
-def _whole(row: Any, workshop: Workshop) -> dict[str, Any]:
+def _whole(row: Any, workshop: Workshop, author: str | None) -> dict[str, Any]:
+    """Args: row: of the clip; workshop: where it is; author: whose note is shown, None for the last one's."""
     with workshop.database.reading() as connection:
         said = connection.execute(sa.select(verdicts).where(verdicts.c.id == row.verdict_id)).first()
         query = sa.select(answers).where(answers.c.clip_id == row.id).order_by(answers.c.id.desc()).limit(1)
+        query = query if author is None else query.where(answers.c.author == author)
         answer = connection.execute(query).first()
         latest = sa.select(jobs).where(jobs.c.clip_id == row.id).order_by(jobs.c.id)
         work = {job.task: job for job in connection.execute(latest)}

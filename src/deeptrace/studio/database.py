@@ -1,6 +1,7 @@
 """The studio's tables, and connections to them: SQLite with a write-ahead log, or PostgreSQL.
 
-Times are seconds since 1970. Nothing of `answers` and `edits` is ever changed or removed: what counts is the last one.
+Times are seconds since 1970. Nothing of `answers`, `edits` and `audit` is ever changed or removed: what counts is the
+last one. An `author` is the name of an account where there are accounts; names are never given twice.
 `alembic` keeps the schema; see `migrations`.
 """
 
@@ -24,7 +25,20 @@ try:
 except ImportError as error:
     raise MissingExtraError("deeptrace studio", "studio") from error
 
-__all__ = ["Database", "annotated", "answers", "clips", "edits", "jobs", "metadata", "now", "verdicts"]
+__all__ = [
+    "Database",
+    "annotated",
+    "answers",
+    "audit",
+    "clips",
+    "edits",
+    "jobs",
+    "metadata",
+    "now",
+    "people",
+    "sessions",
+    "verdicts",
+]
 
 metadata = sa.MetaData(
     naming_convention={
@@ -112,6 +126,9 @@ annotated = sa.Table(
     sa.Column("objects", sa.JSON, nullable=False),
     sa.Column("imported_rows", sa.JSON),
     sa.Column("changed_at", sa.Float, nullable=False),
+    # of its objects, for lists
+    sa.Column("traces", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("done", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("clip_id", "author"),
 )
 edits = sa.Table(
@@ -127,6 +144,34 @@ edits = sa.Table(
     sa.Column("before", sa.JSON),
     sa.Column("after", sa.JSON),
     sa.UniqueConstraint("annotation_id", "version"),
+)
+people = sa.Table(
+    "people",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(64), nullable=False, unique=True),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("password", sa.String(255), nullable=False),  # argon2's hash, with its settings
+    sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("made_at", sa.Float, nullable=False),
+)
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("token", sa.String(64), nullable=False, unique=True),  # SHA-256 of what the browser keeps
+    sa.Column("person_id", sa.Integer, sa.ForeignKey("people.id"), nullable=False, index=True),
+    sa.Column("made_at", sa.Float, nullable=False),
+    sa.Column("seen_at", sa.Float, nullable=False),
+)
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("did", sa.Text, nullable=False),
+    sa.Column("address", sa.String(64), nullable=False, server_default=""),
 )
 
 
@@ -158,12 +203,12 @@ class Database:
             raise SettingsError(f"database {public_url(url)}", f"cannot be used ({why})") from None
 
     def migrate(self, revision: str) -> None:
-        """Bring the schema to a revision: "head" for this version's, "base" for none at all."""
+        """Bring the schema up to this version's ("head"), or back to an older revision, or to none at all ("base")."""
         config = Config()
         config.set_main_option("script_location", str(files("deeptrace.studio") / "migrations"))
         with self.engine.connect() as connection:
             config.attributes["connection"] = connection
-            (command.downgrade if revision == "base" else command.upgrade)(config, revision)
+            (command.upgrade if revision == "head" else command.downgrade)(config, revision)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

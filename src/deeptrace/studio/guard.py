@@ -1,24 +1,35 @@
-"""What stands before every request to a studio without accounts: only this machine's own pages may ask.
+"""What stands before every request to a studio: only its own pages may ask; and where there are accounts only people
+who are logged in, for what their role may do.
 
 A page of another site can send requests to 127.0.0.1 with its reader's browser, or have its own name point there. So
-the `Host` has to be a name of this machine, and what changes something has to carry a header that only our own script
-sends (another site's would need a permission that is never given), and must not come from another origin.
+the `Host` has to be a name of this machine, and what changes something (logging in is such a thing) has to carry a
+header that only our own script sends (another site's would need a permission that is never given), and must not come
+from another origin. The cookie of a session is not sent along by other sites either, and no script can read it.
+
+All of this is decided before anything of a body is read.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import ipaddress
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from fastapi.responses import JSONResponse
+from starlette.requests import cookie_parser
+
 from deeptrace.server.responses import RequestError, error_reply
 from deeptrace.server.settings import Limits, is_loopback
+from deeptrace.studio.accounts import Accounts, Person, Role
+from deeptrace.studio.permissions import Rule, rule_for
 
-__all__ = ["HEADER", "POLICY", "Guard"]
+__all__ = ["HEADER", "POLICY", "Guard", "address_of", "cookie_name", "refusal", "token_of"]
 
 HEADER = "x-deeptrace-studio"
 JSON_BYTES = 16 << 20
+LOG_IN, LOG_IN_BYTES = "/api/session", 64 << 10
 UPLOADS = "/api/uploads"
 _BODY_S = 600.0
 
@@ -42,52 +53,127 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Guard:
-    """ASGI middleware; see the module.
+    """ASGI middleware; see the module. Routes find who asks as `request.state.person`.
 
     Args:
         app: the application behind it.
         limits: `request_bytes` bounds uploads; other bodies are bounded by `JSON_BYTES`.
+        accounts: who may ask; None for everybody who can reach it, under the name `author`.
+        author: name that answers and annotations carry without accounts.
+        names: host names that people reach it by, beyond those of this machine.
     """
 
-    def __init__(self, app: Any, limits: Limits) -> None:
-        self._app, self._limits = app, limits
+    def __init__(
+        self, app: Any, limits: Limits, *, accounts: Accounts | None, author: str, names: Collection[str] = ()
+    ) -> None:
+        self._app, self._limits, self._accounts = app, limits, accounts
+        self._everybody = Person(author, Role.ADMIN)
+        self._names = frozenset(name.lower() for name in names)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
             return
+        status = 0
 
         async def secured(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 there = {name.lower() for name, _ in message["headers"]}
-                more = [(name.encode(), text.encode()) for name, text in _HEADERS.items() if name.encode() not in there]
+                wanted = _HEADERS | ({"cache-control": "no-store"} if scope["path"].startswith("/api/") else {})
+                more = [(name.encode(), text.encode()) for name, text in wanted.items() if name.encode() not in there]
                 message["headers"] = [*message["headers"], *more]
             await send(message)
 
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        most = self._limits.request_bytes if scope["path"] == UPLOADS else JSON_BYTES
-        declined = _declined(scope["method"], headers, most)
+        most = {UPLOADS: self._limits.request_bytes, LOG_IN: LOG_IN_BYTES}.get(scope["path"], JSON_BYTES)
+        declined = self._declined(scope["method"], headers, most)
         if declined is not None:
             await error_reply(*declined, close=True)(scope, receive, secured)
             return
         body = _Body(receive, most)
-        await self._app(scope, body, secured)
+        state = scope.setdefault("state", {})
+        if self._accounts is None:
+            state["person"] = self._everybody
+            await self._app(scope, body, secured)
+            return
+        rule = rule_for(scope["method"], scope["path"])
+        refused = await self._refused(self._accounts, rule, scope)
+        if refused is not None:
+            await refused(scope, receive, secured)
+            return
+        try:
+            await self._app(scope, body, secured)
+        finally:
+            if rule is not None and rule.did and status < 400:
+                did = f"{rule.did}: {state['detail']}" if state.get("detail") else rule.did
+                await asyncio.to_thread(self._accounts.note, state["person"].name, did, address_of(scope))
 
+    async def _refused(self, accounts: Accounts, rule: Rule | None, scope: MutableMapping[str, Any]) -> Any:
+        """The answer to somebody who may not ask this; None for everybody else, whom it finds."""
+        if rule is None:
+            return refusal(404, "not_found", f"{scope['method']} {scope['path']}: Not Found")
+        if rule.least is None:
+            return None
+        token = token_of(scope)
+        person = await asyncio.to_thread(accounts.person_of, token) if token else None
+        if person is None:
+            return refusal(401, "log_in", "log in first: there is no session, or it has ended")
+        scope["state"]["person"] = person
+        if person.role.includes(rule.least):
+            return None
+        did = f"was not let to {scope['method']} {scope['path'][:200]}"
+        await asyncio.to_thread(accounts.note, person.name, did, address_of(scope))
+        return refusal(403, "forbidden", f"this is for {rule.least.value}s; {person.name} is {person.role.value}")
 
-def _declined(method: str, headers: dict[str, str], most: int) -> tuple[int, str, str] | None:
-    host = _split(f"//{headers.get('host', '')}").hostname or ""
-    if not is_loopback(host):
-        return 403, "bad_request", f"this studio answers only as 127.0.0.1 or localhost, not as {host[:100]!r}"
-    if method in ("GET", "HEAD"):
+    def _declined(self, method: str, headers: dict[str, str], most: int) -> tuple[int, str, str] | None:
+        host = _split(f"//{headers.get('host', '')}").hostname or ""
+        if not (is_loopback(host) or (self._accounts is not None and self._is_ours(host))):
+            names = ", ".join(("127.0.0.1 or localhost", *sorted(self._names)))
+            return 403, "bad_request", f"this studio answers only as {names}, not as {host[:100]!r}"
+        if method in ("GET", "HEAD"):
+            return None
+        origin = headers.get("origin")
+        if headers.get(HEADER) != "1" or (origin is not None and _split(origin).netloc != headers.get("host")):
+            return 403, "bad_request", "this request does not come from the studio's own page"
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > most:
+            return 413, "too_large", f"the request is larger than the limit of {most} bytes"
         return None
-    origin = headers.get("origin")
-    if headers.get(HEADER) != "1" or (origin is not None and _split(origin).netloc != headers.get("host")):
-        return 403, "bad_request", "this request does not come from the studio's own page"
-    length = headers.get("content-length", "0")
-    if length.isdigit() and int(length) > most:
-        return 413, "too_large", f"the request is larger than the limit of {most} bytes"
+
+    def _is_ours(self, host: str) -> bool:
+        """Whether a name may be this studio's. No other site's name can be a number, whatever it points to."""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return host in self._names
+        return True
+
+
+def cookie_name(scope: MutableMapping[str, Any]) -> str:
+    """Of a session. Under the prefix no other name of the same domain can set it."""
+    return "__Host-deeptrace-studio" if scope["scheme"] == "https" else "deeptrace-studio"
+
+
+def token_of(scope: MutableMapping[str, Any]) -> str | None:
+    """The session that a request comes with."""
+    for name, value in scope["headers"]:
+        if name == b"cookie" and (found := cookie_parser(value.decode("latin-1")).get(cookie_name(scope))):
+            return found
     return None
+
+
+def address_of(scope: MutableMapping[str, Any]) -> str:
+    """Of the caller."""
+    return scope["client"][0] if scope.get("client") else ""
+
+
+def refusal(status: int, code: str, line: str, *, wait_s: int = 0) -> JSONResponse:
+    """An answer that lets nobody in; without the header that would have the browser ask for a password itself."""
+    return JSONResponse({"detail": line, "code": code}, status, {"Retry-After": str(wait_s)} if wait_s else {})
 
 
 def _split(address: str) -> SplitResult:

@@ -43,7 +43,7 @@ _CSV = (
 )
 
 
-def labelled_samples(database: Database, *, author: str, below: Path | None = None) -> list[Sample]:
+def labelled_samples(database: Database, *, author: str | None, below: Path | None = None) -> list[Sample]:
     """One sample a clip that somebody annotated or answered, by name.
 
     A clip's label is what its annotation says, else what the last answer says, else FAKE where traces are marked; clips
@@ -51,20 +51,23 @@ def labelled_samples(database: Database, *, author: str, below: Path | None = No
 
     Args:
         database: of the studio.
-        author: whose annotations.
+        author: whose annotations; None for those of clips that a single person annotated. Clips that several did are
+            left out: nobody has decided between them.
         below: folder that paths are made relative to where they lie in it.
     """
     with database.reading() as connection:
         said = {row.clip_id: row.label for row in connection.execute(sa.select(answers).order_by(answers.c.id))}
-        drawn = {
-            row.clip_id: row for row in connection.execute(sa.select(annotated).where(annotated.c.author == author))
-        }
+        query = sa.select(annotated).where(annotated.c.version > 0)
+        drawn: dict[int, list[Any]] = {}
+        for row in connection.execute(query if author is None else query.where(annotated.c.author == author)):
+            drawn.setdefault(row.clip_id, []).append(row)
         rows = connection.execute(sa.select(clips).where(clips.c.media.is_not(None)).order_by(clips.c.name, clips.c.id))
-        found = [_sample(row, drawn.get(row.id), said.get(row.id), below) for row in rows]
+        one_each = [(row, drawn.get(row.id, [None])) for row in rows]
+        found = [_sample(row, by[0], said.get(row.id), below) for row, by in one_each if len(by) == 1]
     return [sample for sample in found if sample is not None]
 
 
-def labelled_rows(database: Database, *, author: str, below: Path | None = None) -> list[dict[str, Any]]:
+def labelled_rows(database: Database, *, author: str | None, below: Path | None = None) -> list[dict[str, Any]]:
     """The same as RewardData's rows."""
     return [row for sample in labelled_samples(database, author=author, below=below) for row in rows_of_sample(sample)]
 

@@ -61,7 +61,9 @@ class StudioSettings:
         roots: further folders whose files may be named in the page.
         hosts: hosts whose URLs may be named in the page; see `ServeSettings.hosts`.
         private_addresses: whether those hosts may have addresses of the local network.
-        author: name that answers and annotations carry.
+        author: name that answers and annotations carry where there are no accounts.
+        accounts: whether people have to log in; they have to, too, once there is an account.
+        names: host names that people reach a studio with accounts by, beside addresses and those of this machine.
         limits: what a clip may cost.
     """
 
@@ -78,6 +80,8 @@ class StudioSettings:
     hosts: tuple[str, ...] = ()
     private_addresses: bool = False
     author: str = "me"
+    accounts: bool = False
+    names: tuple[str, ...] = ()
     limits: Limits = field(default_factory=studio_limits)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,337 @@
+"""Who may use a studio: people with a role and a password, their sessions, and the log of what they did.
+
+Passwords are kept as argon2 makes them, sessions as the SHA-256 of a random token that only the browser has. A name
+that nobody has takes as long to refuse as a wrong password, and both are refused in the same words. Nobody is removed,
+only locked out: a name that stands on answers and annotations is never given to somebody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from deeptrace.errors import MissingExtraError
+from deeptrace.server.auth import GuessLimit
+from deeptrace.studio.database import Database, audit, now, people, sessions
+
+try:
+    from pwdlib import PasswordHash
+except ImportError as error:
+    raise MissingExtraError("deeptrace studio", "studio") from error
+
+__all__ = ["LONGEST_S", "AccountError", "Accounts", "NotAdmittedError", "Person", "Role"]
+
+IDLE_S = 12 * 3600.0
+"""A session ends when nothing was asked in it for so long."""
+LONGEST_S = 7 * 86400.0
+"""And when it is so old."""
+LEAST_PASSWORD, MOST_PASSWORD = 12, 1000
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_SEEN_EVERY_S = 60.0
+_WRONG = "the name or the password is wrong"
+
+
+class Role(StrEnum):
+    """What somebody may do; each may do what those before it may."""
+
+    VIEWER = "viewer"
+    ANNOTATOR = "annotator"
+    REVIEWER = "reviewer"
+    ADMIN = "admin"
+
+    def includes(self, least: Role) -> bool:
+        """Whether this role may do what `least` may."""
+        order = list(Role)
+        return order.index(self) >= order.index(least)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who asks.
+
+    Attributes:
+        name: of the account, which answers and annotations carry.
+        role: what they may do.
+        id: of the account; 0 in a studio without accounts.
+        session: of the session.
+    """
+
+    name: str
+    role: Role
+    id: int = 0
+    session: int = 0
+
+
+class AccountError(ValueError):
+    """What cannot be done with an account, in one line."""
+
+
+class NotAdmittedError(Exception):
+    """A wrong name or password, or too many of them.
+
+    Args:
+        wait_s: seconds until the next try is looked at; 0 where this one was.
+    """
+
+    def __init__(self, wait_s: int = 0) -> None:
+        self.wait_s = wait_s
+        super().__init__(f"too many wrong passwords: try again in {wait_s} s" if wait_s else _WRONG)
+
+
+class Accounts:
+    """The accounts of one studio; used from any thread.
+
+    Args:
+        database: of the studio.
+        clock: seconds since 1970.
+        hasher: makes and proves hashes of passwords; argon2id with the settings that pwdlib recommends by default.
+    """
+
+    def __init__(
+        self, database: Database, *, clock: Callable[[], float] = now, hasher: PasswordHash | None = None
+    ) -> None:
+        self._database, self._clock = database, clock
+        self._hasher = hasher or PasswordHash.recommended()
+        # Each takes 64 MiB and a core; a crowd at the door must not take them all.
+        self._hashing = threading.BoundedSemaphore(2)
+        self._guessing = threading.Lock()
+        self._by_address, self._by_name = GuessLimit(10, 60.0), GuessLimit(100, 3600.0)
+        self._nobodys = ""
+
+    # -- people --------------------------------------------------------------------------------------------------------
+
+    def any(self) -> bool:
+        """Whether there is an account at all."""
+        with self._database.reading() as connection:
+            return connection.scalar(sa.select(people.c.id).limit(1)) is not None
+
+    def prepare(self) -> None:
+        """Make ready to let people in.
+
+        Raises:
+            AccountError: nobody is an admin.
+        """
+        leads = (people.c.role == Role.ADMIN.value) & people.c.active
+        with self._database.reading() as connection:
+            if connection.scalar(sa.select(people.c.id).where(leads).limit(1)) is None:
+                raise AccountError("nobody is an admin")
+        self._nobodys = self._hasher.hash(secrets.token_hex())
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Everybody by name: `name`, `role`, `active`, `made_at`, and when they were last `seen_at`."""
+        seen = sa.select(sa.func.max(sessions.c.seen_at)).where(sessions.c.person_id == people.c.id).scalar_subquery()
+        query = sa.select(people.c.name, people.c.role, people.c.active, people.c.made_at, seen.label("seen_at"))
+        with self._database.reading() as connection:
+            return [dict(row._mapping) for row in connection.execute(query.order_by(people.c.name))]
+
+    def add(self, name: str, role: Role, password: str, *, by: str, address: str = "") -> None:
+        """Make an account.
+
+        Raises:
+            AccountError: the name or password cannot be one, or the name is taken.
+        """
+        if not _NAME.fullmatch(name):
+            raise AccountError(
+                f"name {name[:80]!r}: expected at most 64 of a-z, 0-9, '.', '_', '-', a letter or digit first"
+            )
+        hashed = self._hashed(password)
+        values = {"name": name, "role": role.value, "password": hashed, "active": True, "made_at": self._clock()}
+        try:
+            with self._database.writing() as connection:
+                connection.execute(sa.insert(people).values(**values))
+                self._note(connection, by, f"added {name} as {role.value}", address)
+        except sa.exc.IntegrityError:
+            raise AccountError(f"{name} has an account already") from None
+
+    def change(
+        self,
+        name: str,
+        *,
+        by: str,
+        role: Role | None = None,
+        active: bool | None = None,
+        password: str | None = None,
+        address: str = "",
+    ) -> None:
+        """Give somebody another role or password, or lock them out or let them in again.
+
+        Who is locked out or gets another password is logged out everywhere. What is None stays as it is.
+
+        Raises:
+            AccountError: there is no such account, the password cannot be one, or nobody would be left as admin.
+        """
+        hashed = None if password is None else self._hashed(password)
+        with self._database.writing() as connection:
+            # Locked, so that two admins cannot each take the other's role away at one moment.
+            leads = (people.c.role == Role.ADMIN.value) & people.c.active
+            admins = set(connection.scalars(sa.select(people.c.id).where(leads).with_for_update()))
+            row = connection.execute(sa.select(people).where(people.c.name == name).with_for_update()).first()
+            if row is None:
+                raise AccountError(f"there is no account {name[:80]!r}")
+            if admins == {row.id} and (role not in (None, Role.ADMIN) or active is False):
+                raise AccountError(f"{name} is the only admin: make somebody else one first")
+            wanted = {"role": None if role is None else role.value, "active": active, "password": hashed}
+            values = {key: value for key, value in wanted.items() if value is not None}
+            if values:
+                connection.execute(sa.update(people).where(people.c.id == row.id).values(**values))
+            if active is False or hashed is not None:
+                connection.execute(sa.delete(sessions).where(sessions.c.person_id == row.id))
+            if role is not None and role.value != row.role:
+                self._note(connection, by, f"made {name} {role.value} (was {row.role})", address)
+            if active is not None and active != row.active:
+                self._note(
+                    connection, by, f"{'let' if active else 'locked'} {name} {'in' if active else 'out'}", address
+                )
+            if hashed is not None:
+                self._note(connection, by, f"set a password for {name}", address)
+
+    def _hashed(self, password: str) -> str:
+        if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD:
+            raise AccountError(f"password: expected at least {LEAST_PASSWORD} characters, and at most {MOST_PASSWORD}")
+        with self._hashing:
+            return str(self._hasher.hash(password))
+
+    # -- sessions ------------------------------------------------------------------------------------------------------
+
+    def log_in(self, name: str, password: str, *, address: str, old: str | None = None) -> tuple[Person, str]:
+        """Begin a session; who it is, and the token that the browser is to keep.
+
+        Args:
+            name: as it was typed.
+            password: as it was typed.
+            address: of the caller.
+            old: the token that the browser has; its session ends. The new one is never the same.
+
+        Raises:
+            NotAdmittedError: the name or password is wrong, or too many were.
+        """
+        name = name.strip().lower()
+        row = self._proven(name, password, address)
+        with self._database.writing() as connection:
+            at = self._clock()
+            gone = (sessions.c.made_at <= at - LONGEST_S) | (sessions.c.seen_at <= at - IDLE_S)
+            connection.execute(sa.delete(sessions).where(gone | (sessions.c.token == _digest(old or ""))))
+            # In the meantime the account may have been locked, or its password changed.
+            still = sa.select(people.c.password, people.c.active).where(people.c.id == row.id).with_for_update()
+            if connection.execute(still).one() != (row.password, True):
+                raise NotAdmittedError
+            self._note(connection, name, "logged in", address)
+            return Person(row.name, Role(row.role), row.id), self._begun(connection, row.id)
+
+    def person_of(self, token: str) -> Person | None:
+        """Who has this session; None where it is none, or has ended."""
+        at = self._clock()
+        query = (
+            sa.select(people.c.name, people.c.role, people.c.id, sessions.c.id.label("session"), sessions.c.seen_at)
+            .join(people, people.c.id == sessions.c.person_id)
+            .where(sessions.c.token == _digest(token), people.c.active)
+            .where(sessions.c.made_at > at - LONGEST_S, sessions.c.seen_at > at - IDLE_S)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        if at - row.seen_at > _SEEN_EVERY_S:
+            with self._database.writing() as connection:
+                connection.execute(sa.update(sessions).where(sessions.c.id == row.session).values(seen_at=at))
+        return Person(row.name, Role(row.role), row.id, row.session)
+
+    def log_out(self, person: Person, *, address: str = "") -> None:
+        """End the session that somebody asks in."""
+        with self._database.writing() as connection:
+            connection.execute(sa.delete(sessions).where(sessions.c.id == person.session))
+            self._note(connection, person.name, "logged out", address)
+
+    def change_password(self, person: Person, old: str, new: str, *, address: str) -> str:
+        """Somebody's own new password. All their sessions end; the token of a new one is returned.
+
+        Raises:
+            NotAdmittedError: the old one is wrong, or too many were.
+            AccountError: the new one cannot be a password.
+        """
+        row = self._proven(person.name, old, address)
+        hashed = self._hashed(new)
+        with self._database.writing() as connection:
+            same = sa.update(people).where(people.c.id == row.id, people.c.password == row.password, people.c.active)
+            if connection.execute(same.values(password=hashed)).rowcount != 1:
+                raise NotAdmittedError
+            connection.execute(sa.delete(sessions).where(sessions.c.person_id == row.id))
+            self._note(connection, person.name, "changed their password", address)
+            return self._begun(connection, row.id)
+
+    def _proven(self, name: str, password: str, address: str) -> Any:
+        """The account whose password this is.
+
+        A try counts before it is looked at, so that many at one moment are many.
+        """
+        address_key = _neighbourhood(address)
+        with self._guessing:
+            wait_s = max(self._by_address.wait_s(address_key), self._by_name.wait_s(name))
+            if wait_s:
+                raise NotAdmittedError(wait_s)
+            self._by_address.wrong(address_key)
+            self._by_name.wrong(name)
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(people).where(people.c.name == name)).first()
+        with self._hashing:
+            self._nobodys = self._nobodys or self._hasher.hash(secrets.token_hex())
+            hashed = row.password if row is not None and row.active else self._nobodys
+            right = self._hasher.verify(password[: MOST_PASSWORD + 1], hashed)
+        if not right or hashed == self._nobodys:
+            with self._database.writing() as connection:
+                # A name that nobody has may be a password in the wrong field.
+                self._note(connection, name if row is not None else "", "was refused at the log-in", address)
+            raise NotAdmittedError
+        with self._guessing:
+            self._by_address.right(address_key)
+            self._by_name.right(name)
+        return row
+
+    def _begun(self, connection: Any, person_id: int) -> str:
+        token, at = secrets.token_urlsafe(32), self._clock()
+        values = {"token": _digest(token), "person_id": person_id, "made_at": at, "seen_at": at}
+        connection.execute(sa.insert(sessions).values(**values))
+        return token
+
+    # -- the log -------------------------------------------------------------------------------------------------------
+
+    def note(self, name: str, did: str, address: str = "") -> None:
+        """Write down what somebody did."""
+        with self._database.writing() as connection:
+            self._note(connection, name, did, address)
+
+    def _note(self, connection: Any, name: str, did: str, address: str) -> None:
+        values = {"at": self._clock(), "name": name[:64], "did": did, "address": address[:64]}
+        connection.execute(sa.insert(audit).values(**values))
+
+    def log(self, *, before: int | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """What people did, the newest first: `id`, `at`, `name`, `did`, `address`."""
+        query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(audit.c.id < before)
+        with self._database.reading() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def _neighbourhood(address: str) -> str:
+    """An address; of IPv6 the network, of which one machine has as many addresses as it likes."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))

@@ -342,7 +342,7 @@ def test_the_front_end_is_small_and_asks_nobody_else(studio: Start) -> None:
         len(gzip.compress(path.read_bytes())) for path in web.rglob("*") if path.suffix in (".js", ".css", ".html")
     ]
     assert sum(sizes) < 400_000
-    assert sum(sizes) < 60_000  # what it is today, and a little
+    assert sum(sizes) < 70_000  # what it is today, and a little
     licences = (web / "vendor" / "LICENSES.txt").read_text()
     assert all(path.name in licences for path in (web / "vendor").glob("*.js"))
 

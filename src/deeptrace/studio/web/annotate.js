@@ -38,8 +38,8 @@ function useSheet(id) {
     const load = () => sheet.load().catch(() => { sheet.state = "offline"; again(); setTimeout(load, 1500); });
     load();
     const online = () => sheet._flush();
-    addEventListener("online", online);
-    return () => { stop(); sheet.close(); removeEventListener("online", online); changed(id); };
+    for (const name of ["online", "session-changed"]) addEventListener(name, online);
+    return () => { stop(); sheet.close(); for (const name of ["online", "session-changed"]) removeEventListener(name, online); changed(id); };
   }, [sheet]);
   return sheet;
 }

@@ -9,11 +9,31 @@ export class ServerError extends Error {
   }
 }
 
+/** Who asks. Without accounts that is everybody, who may do everything; `ended` says that a session is over. */
+export const session = { accounts: false, person: null, ended: false };
+export const ROLES = ["viewer", "annotator", "reviewer", "admin"];
+export const may = (role) => Boolean(session.person) && ROLES.indexOf(session.person.role) >= ROLES.indexOf(role);
+/** A channel of the outbox that is this person's alone: what one did is never sent as another's. */
+export const mine = (channel) => (session.accounts && session.person ? `${session.person.name}:${channel}` : channel);
+
+export function newSession(said) {
+  Object.assign(session, said, { ended: false });
+  dispatchEvent(new Event("session-changed"));
+}
+function sessionOver() {
+  if (session.ended || !session.accounts) return;
+  session.ended = true;
+  dispatchEvent(new Event("session-changed"));
+}
+const SESSION = "/api/session";
+
 export async function ask(path, { method = "GET", body, signal } = {}) {
+  if (session.ended && path !== SESSION) throw new ServerError(401, { detail: "log in first" });
   const headers = { "X-Deeptrace-Studio": "1" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const response = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
   const said = await response.json().catch(() => ({}));
+  if (response.status === 401 && path !== SESSION) sessionOver();
   if (!response.ok) throw new ServerError(response.status, said);
   return said;
 }
@@ -43,7 +63,10 @@ export function upload(file, onProgress) {
     request.addEventListener("load", () => {
       const said = request.response || {};
       if (request.status === 201) resolve(said.id);
-      else reject(new ServerError(request.status, said));
+      else {
+        if (request.status === 401) sessionOver();
+        reject(new ServerError(request.status, said));
+      }
     });
     request.addEventListener("error", () => reject(new Error("the connection to the studio was lost")));
     request.send(file);
@@ -51,4 +74,4 @@ export function upload(file, onProgress) {
 }
 
 /** A new id: for edits and answers, so that one that is sent twice counts once. */
-export const newId = () => crypto.randomUUID().replaceAll("-", "");
+export const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,14 +1,30 @@
 // The studio's pages, by their address.
-import { html, render, useLayoutEffect, useState } from "./vendor/htm-preact.js";
+import { html, render, useEffect, useLayoutEffect, useReducer, useState } from "./vendor/htm-preact.js";
+import { ask, may, newSession, session } from "./api.js";
 import { learnKinds } from "./kinds.js";
 import { AddForm, AddSheet, useDropping } from "./add.js";
 import { Annotate } from "./annotate.js";
 import { ClipView } from "./clip.js";
 import { Explore } from "./explore.js";
+import { AccountSheet, LogInPage, LogInSheet, People } from "./login.js";
 import { Bar, Help, go, typing, useAddress, useStudio } from "./shell.js";
 import { Triage } from "./triage.js";
 
+/** Who one is comes first: without it nothing is asked for. */
 function App() {
+  const [, again] = useReducer((count) => count + 1, 0), [trouble, setTrouble] = useState("");
+  useEffect(() => {
+    addEventListener("session-changed", again);
+    const load = () => ask("/api/session").then((said) => { setTrouble(""); newSession(said); }, (error) => { setTrouble(error.message); setTimeout(load, 2000); });
+    load();
+    return () => removeEventListener("session-changed", again);
+  }, []);
+  if (!session.accounts && !session.person) return html`<header class="bar"><span class="brand">deeptrace <span>studio</span></span></header>${trouble && html`<p class="trouble waiting" role="alert">${trouble}</p>`}`;
+  if (!session.person) return html`<${LogInPage} />`;
+  return html`<${Pages} />${session.ended && html`<${LogInSheet} />`}`;
+}
+
+function Pages() {
   const address = useAddress(), studio = useStudio();
   const [sheet, setSheet] = useState("");
   const { over, said } = useDropping();
@@ -19,23 +35,28 @@ function App() {
   useLayoutEffect(() => {
     const heard = (event) => {
       if (event.key === "?" && !typing(event)) setSheet("help");
-      if (event.key === "e" && page === "clip" && !typing(event) && !event.ctrlKey && !event.metaKey) go(`/annotate/${id}`);
+      if (event.key === "e" && page === "clip" && may("annotator") && !typing(event) && !event.ctrlKey && !event.metaKey) go(`/annotate/${id}`);
     };
     addEventListener("keydown", heard);
     return () => removeEventListener("keydown", heard);
   });
   return html`
     <a class="skip" href="#main">Skip to the clip</a>
-    <${Bar} studio=${studio} page=${page || "triage"} onAdd=${() => setSheet("add")} onHelp=${() => setSheet("help")} />
-    ${studio && page === "annotate" && html`<${Annotate} key=${id} id=${Number(id)} />`}
+    <${Bar} studio=${studio} page=${page || "triage"} onAdd=${() => setSheet("add")} onHelp=${() => setSheet("help")} onAccount=${() => setSheet("account")} />
+    ${page === "people" && (may("admin") ? html`<${People} />` : html`<${NotFor} role="admin" />`)}
+    ${studio && page === "annotate" && !may("annotator") && html`<${NotFor} role="annotator" />`}
+    ${studio && page === "annotate" && may("annotator") && html`<${Annotate} key=${id} id=${Number(id)} />`}
     ${studio && page === "clip" && html`<main id="main" class="single"><${ClipView} key=${id} id=${Number(id)} /></main>`}
     ${studio && page === "explore" && html`<${Explore} address=${address} studio=${studio} />`}
-    ${studio && !["annotate", "clip", "explore"].includes(page) && (studio.clips.all ? html`<${Triage} address=${address} studio=${studio} />` : html`<${Welcome} studio=${studio} />`)}
+    ${studio && !["annotate", "clip", "explore", "people"].includes(page) && (studio.clips.all ? html`<${Triage} address=${address} studio=${studio} />` : html`<${Welcome} studio=${studio} />`)}
     ${sheet === "help" && html`<${Help} onClose=${() => setSheet("")} />`}
+    ${sheet === "account" && html`<${AccountSheet} onClose=${() => setSheet("")} />`}
     ${sheet === "add" && html`<${AddSheet} studio=${studio} onClose=${() => setSheet("")} />`}
     ${over && html`<div class="dropping" aria-hidden="true"><p>Drop to analyse</p></div>`}
     ${said && html`<p class="toast" role="status">${said}</p>`}`;
 }
+
+const NotFor = ({ role }) => html`<main id="main" class="single"><p class="muted waiting">This page is for ${role}s.</p></main>`;
 
 const Welcome = ({ studio }) => html`
   <main id="main" class="welcome">

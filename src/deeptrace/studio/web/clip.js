@@ -1,6 +1,6 @@
 // One clip: the picture, what the detector says of it, and what a person says of that.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { ask, newId, post } from "./api.js";
+import { ask, may, mine, newId, post, session } from "./api.js";
 import { confirm, keep, pending } from "./outbox.js";
 import { drawn, meaningOf, paintOf } from "./kinds.js";
 import { Player } from "./player.js";
@@ -65,7 +65,7 @@ export const changed = (id) => dispatchEvent(new CustomEvent("clip-changed", { d
 
 export async function answer(clip, says, note) {
   const body = { id: newId(), says, note };
-  const number = await keep("answers", { path: `/api/clips/${clip.id}/answers`, body });
+  const number = await keep(mine("answers"), { path: `/api/clips/${clip.id}/answers`, body });
   clip.says = says === "none" ? null : says;
   clip.note = note;
   sendAnswers();
@@ -78,18 +78,20 @@ export function sendAnswers() {
 }
 async function sendAll() {
   // Looked for again until there is none: an answer given while others are under way is not among those found before.
-  for (let records; (records = await pending("answers")).length;) {
+  for (let records; session.person && !session.ended && (records = await pending(mine("answers"))).length;) {
     for (const record of records) {
       try {
         await post(record.path, record.body);
       } catch (error) {
         if (!error.status || error.status >= 500) throw error; // not reached: it stays for the next try
+        if (error.status === 401) return; // until somebody has logged in
       }
       await confirm([record.number]);
     }
   }
 }
 addEventListener("online", sendAnswers);
+addEventListener("session-changed", sendAnswers);
 
 const SAYS = [["agree", "Agree", "A"], ["disagree", "Disagree", "D"], ["unsure", "Unsure", "U"]];
 
@@ -101,6 +103,7 @@ export function AnswerBar({ clip, onAnswer }) {
   useLayoutEffect(() => {
     const heard = (event) => {
       if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (!may("annotator")) return;
       const found = SAYS.find(([, , key]) => key.toLowerCase() === event.key.toLowerCase());
       if (found) { event.preventDefault(); give(found[0]); }
       if (event.key === "z") give("none");
@@ -109,7 +112,7 @@ export function AnswerBar({ clip, onAnswer }) {
     addEventListener("keydown", heard);
     return () => removeEventListener("keydown", heard);
   });
-  if (!clip.verdict) return null;
+  if (!clip.verdict || !may("annotator")) return null;
   return html`
     <section class="answer" aria-label="Your answer">
       <div class="row" role="group" aria-label="Do you agree with the verdict?">
@@ -174,6 +177,7 @@ function Downloads({ clip }) {
         const working = job && (job.state === "queued" || job.state === "running");
         const name = task === "overlay" ? "Overlay" : "Report";
         if (clip.made.includes(file) && !working) return html`<a class="button" key=${task} download href=${`/api/clips/${clip.id}/${file}`}>${name}</a>`;
+        if (!may("annotator")) return null;
         return html`<button type="button" key=${task} disabled=${working} title=${job && job.error ? job.error : ""} onClick=${() => make(task)}>${working ? `Making ${task}…` : `Make ${task}`}</button>`;
       })}
     </section>`;
@@ -237,7 +241,7 @@ function Shown({ clip, player, onAnswer, heading }) {
     <article class="clip">
       <div class="show">
         <header class="title"><${Heading} title=${clip.name}>${clip.name}</${Heading}>
-          <${Link} class="button" href=${`/annotate/${clip.id}`} title="E">Annotate</${Link}></header>
+          ${may("annotator") && html`<${Link} class="button" href=${`/annotate/${clip.id}`} title="E">Annotate</${Link}>`}</header>
         ${player ? html`
           <${Stage} clip=${clip} player=${player} traces=${traces} selected=${selected} boxes=${boxes} heat=${heat} />
           <${Controls} player=${player}>

@@ -2,7 +2,7 @@
 //
 // An edit is in the browser's database before it is sent, and stays there until the server confirms it. It says which
 // version it was made on; when the server has moved on, both versions are shown and a person decides.
-import { ask, newId, post } from "./api.js";
+import { ask, mine, newId, post } from "./api.js";
 import { confirm, keep, pending, rewrite } from "./outbox.js";
 
 const BATCH = 200;
@@ -28,7 +28,7 @@ export function applied(objects, edits) {
 export class Sheet {
   constructor(clipId) {
     this.path = `/api/clips/${clipId}/annotation`;
-    this.channel = `annotation:${clipId}`;
+    this.channel = mine(`annotation:${clipId}`);
     this.objects = {};
     this.version = 0;
     this.state = "loading"; // loading, saved, saving, offline, conflict, refused
@@ -153,7 +153,7 @@ export class Sheet {
     if (error.status === 409) {
       this.state = "conflict";
       this.conflict = error.body;
-    } else if (error.status && error.status < 500) {
+    } else if (error.status && error.status < 500 && error.status !== 401) {
       this.state = "refused";
       this.trouble = error.message;
     } else {

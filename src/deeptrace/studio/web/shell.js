@@ -1,6 +1,6 @@
 // What all pages share: addresses without loading, the bar at the top, the sheet of keys.
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { ask } from "./api.js";
+import { ask, may, session } from "./api.js";
 
 /** Whether keys go to a field or to an open sheet, not to the page. */
 export const typing = (event) => Boolean(document.querySelector("dialog[open]") || (event.target.closest && event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]")));
@@ -44,8 +44,9 @@ export function useStudio() {
     };
     load();
     const heard = () => { clearTimeout(timer); load(); };
-    for (const name of ["clip-changed", "clips-added", "answers-sent"]) addEventListener(name, heard);
-    return () => { alive = false; clearTimeout(timer); for (const name of ["clip-changed", "clips-added", "answers-sent"]) removeEventListener(name, heard); };
+    const names = ["clip-changed", "clips-added", "answers-sent", "session-changed"];
+    for (const name of names) addEventListener(name, heard);
+    return () => { alive = false; clearTimeout(timer); for (const name of names) removeEventListener(name, heard); };
   }, []);
   return studio;
 }
@@ -61,7 +62,7 @@ function useTheme() {
   return [theme, setTheme];
 }
 
-export function Bar({ studio, page, onAdd, onHelp }) {
+export function Bar({ studio, page, onAdd, onHelp, onAccount }) {
   const [theme, setTheme] = useTheme();
   const counts = studio ? studio.clips : { all: 0, analysed: 0, answered: 0 };
   const jobs = studio ? (studio.jobs.queued || 0) + (studio.jobs.running || 0) : 0;
@@ -71,9 +72,11 @@ export function Bar({ studio, page, onAdd, onHelp }) {
       <nav aria-label="Pages">
         <${Link} href="/triage" aria-current=${page === "triage" ? "page" : undefined}>Clips</${Link}>
         ${studio && studio.explore && html`<${Link} href="/explore" aria-current=${page === "explore" ? "page" : undefined}>Explore</${Link}>`}
-        <button type="button" onClick=${onAdd}>Add clips</button>
+        ${may("admin") && session.accounts && html`<${Link} href="/people" aria-current=${page === "people" ? "page" : undefined}>People</${Link}>`}
+        ${may("annotator") && html`<button type="button" onClick=${onAdd}>Add clips</button>`}
       </nav>
       <p class="progress" role="status">${counts.all > 0 && html`${jobs > 0 ? html`<span class="spinner" aria-hidden="true"></span> ` : ""}${counts.analysed} of ${counts.all} analysed · ${counts.answered} answered`}</p>
+      ${session.accounts && html`<button type="button" class="quiet who" onClick=${onAccount} title=${`logged in as ${session.person.role}`}>${session.person.name}</button>`}
       <button type="button" class="quiet" onClick=${onHelp} title="?">Keys</button>
       <button type="button" class="quiet" onClick=${() => setTheme(theme === "dark" ? "light" : "dark")}>${theme === "dark" ? "Light" : "Dark"}</button>
     </header>`;

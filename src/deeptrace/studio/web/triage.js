@@ -1,7 +1,8 @@
 // The queue: clips by p, with pictures; J and K walk through it, an answer moves on. Only the rows in view are made.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import { may } from "./api.js";
 import { allKinds } from "./kinds.js";
-import { Badge, ClipView, sendAnswers } from "./clip.js";
+import { Badge, ClipView } from "./clip.js";
 import { Rows, useList } from "./list.js";
 import { Link, go, typing } from "./shell.js";
 
@@ -65,7 +66,7 @@ export function Triage({ address, studio }) {
       if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "j") pick(shown.current + 1);
       if (event.key === "k") pick(shown.current - 1);
-      if (event.key === "e" && chosen) go(`/annotate/${chosen}`);
+      if (event.key === "e" && chosen && may("annotator")) go(`/annotate/${chosen}`);
     };
     addEventListener("keydown", heard);
     return () => removeEventListener("keydown", heard);
@@ -94,9 +95,9 @@ export function Triage({ address, studio }) {
         <${Rows} list=${list} current=${place} height=${ROW} label="Queue"
           render=${(clip, at, current) => html`<${Row} key=${clip.id} clip=${clip} at=${at} current=${current} onPick=${pick} />`} />
         <footer class="row exports"><span class="muted">${list.total === null ? "" : `${list.total} clip${list.total === 1 ? "" : "s"}`}</span>
-          <a class="button" download href="/api/export/verdicts.csv">CSV</a>
+          ${may("reviewer") && html`<a class="button" download href="/api/export/verdicts.csv">CSV</a>`}
           <a class="button" download href="/api/export/verdicts.jsonl">JSON lines</a>
-          <a class="button" download href="/api/export/all_data.json" title="answers and annotations as RewardData">Labels</a></footer>
+          ${may("reviewer") && html`<a class="button" download href="/api/export/all_data.json" title="answers and annotations as RewardData">Labels</a>`}</footer>
       </section>
       <section class="pane" aria-label="The clip">
         <${Link} class="back" href="/triage">‹ all clips</${Link}>
@@ -104,5 +105,3 @@ export function Triage({ address, studio }) {
       </section>
     </main>`;
 }
-
-sendAnswers();

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from PIL import Image
 from tests.needs import needs_chromium
-from tests.studio.conftest import SAVED, Start, needs_studio, until
+from tests.studio.conftest import OURS, PASSWORD, SAVED, Start, client, needs_studio, team, until
 
 from deeptrace.benchmark.run import evaluate
+from deeptrace.data import read_reward_data
 
 needs_studio()
 needs_chromium()
@@ -74,3 +75,37 @@ def test_the_three_pages_on_the_examples(studio: Start, tmp_path: Path, visit) -
     phone = visit(one, f"/clip/{flawed['id']}", viewport={"width": 390, "height": 844})
     phone.locator(".traces button").first.wait_for(state="attached")
     kept(phone, "phone", folder)
+
+
+@pytest.mark.slow
+def test_two_rounds_of_the_example(studio: Start, tmp_path: Path, visit) -> None:
+    from deeptrace.studio.accounts import Role
+
+    (tmp_path / "clips").mkdir()
+    shutil.copy(EXAMPLES / "coffee_trace.mp4", tmp_path / "clips")
+    one = studio(place=tmp_path / "clips", **team(tmp_path, more={"ines": Role.ANNOTATOR, "jonas": Role.ANNOTATOR}))
+    one.settle()
+    (true,) = (trace for sample in read_reward_data(EXAMPLES) for trace in sample.traces)
+    x0, y0, x1, y1 = true.box.as_tuple()
+    near = (x0 + 0.02, y0 + 0.05, x1 + 0.03, y1 - 0.03)
+    wanted = [
+        ((x0, y0 + 0.02, x1, y1), true.onset_s, true.offset_s, true.explanation),
+        (near, true.onset_s + 0.2, true.offset_s - 0.4, ""),
+    ]
+    for name, (box, onset, offset, words) in zip(("ines", "jonas"), wanted, strict=True):
+        trace = {"type": "trace", "kinds": ["sudden_blurring"], "onset_s": onset, "offset_s": offset}
+        trace |= {"keys": [{"time_s": onset, "box": box}], "explanation": words}
+        made = {f"{name}1": trace, "clip": {"type": "clip", "label": "FAKE", "done": True}}
+        changes = [{"id": f"{name}-{key}", "object": key, "after": value} for key, value in made.items()]
+        with client(one, name) as http:
+            said = http.post("/api/clips/1/annotation/edits", json={"version": 0, "edits": changes}, headers=OURS)
+            assert said.status_code == 200
+    page = visit(one, "/review/1", viewport={"width": 1280, "height": 900})
+    page.get_by_label("Name").fill("reviewer")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Take", exact=True).first.click()
+    until(page, f"{SAVED} && document.querySelector('video').readyState > 1")
+    until(page, "document.querySelectorAll('.boxes rect.box').length === 3")
+    page.evaluate("scrollTo(0, 0)")
+    kept(page, "review", Path(os.environ.get("DEEPTRACE_PICTURES", tmp_path)))

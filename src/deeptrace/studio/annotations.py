@@ -20,6 +20,7 @@ from deeptrace.studio.database import Database, annotated, clips, edits, now
 
 __all__ = [
     "CLIP",
+    "CONSENSUS",
     "MOST",
     "ClipFacts",
     "ConflictError",
@@ -28,8 +29,11 @@ __all__ = [
     "TraceObject",
     "add_edits",
     "annotation_of",
+    "history_of",
 ]
 
+CONSENSUS = "=consensus"
+"""Author of what a reviewer decided on a clip; no account can have this name."""
 CLIP = "clip"
 """The object that says what is known of the clip as a whole."""
 MOST = 2**31 - 1
@@ -173,8 +177,17 @@ def _of(clip_id: int, author: str) -> Any:
     return sa.select(annotated).where(annotated.c.clip_id == clip_id, annotated.c.author == author)
 
 
-def add_edits(database: Database, clip_id: int, author: str, body: EditBody) -> dict[str, Any]:
+def add_edits(
+    database: Database, clip_id: int, author: str, body: EditBody, *, by: str | None = None
+) -> dict[str, Any]:
     """Keep edits, all or none; they are on the disk when this returns the annotation.
+
+    Args:
+        database: of the studio.
+        clip_id: of the clip.
+        author: whose annotation it is.
+        body: the edits, and the version that they were made on.
+        by: who makes them, where that is not the author.
 
     Raises:
         ConflictError: others were kept since the version that they were made on.
@@ -203,18 +216,18 @@ def add_edits(database: Database, clip_id: int, author: str, body: EditBody) -> 
             current = {"version": row.version, "objects": row.objects, "changed_at": row.changed_at}
             raise ConflictError(current, applied(_objects_at(connection, row.id, body.version), body.edits))
         if fresh:
-            _append(connection, row, author, fresh)
+            _append(connection, row, by or author, fresh)
         return annotation_of(connection, clip_id, author)
 
 
-def _append(connection: Any, row: Any, author: str, fresh: Sequence[Edit]) -> None:
+def _append(connection: Any, row: Any, by: str, fresh: Sequence[Edit]) -> None:
     at = now()
     values = [
         {
             "client_id": edit.id,
             "annotation_id": row.id,
             "version": row.version + number,
-            "author": author,
+            "author": by,
             "made_at": at,
             "object_id": edit.object,
             "before": _plain(edit.before),
@@ -240,6 +253,17 @@ def applied(objects: dict[str, Any], changes: Sequence[Edit]) -> dict[str, Any]:
         else:
             after[edit.object] = _plain(edit.after)
     return after
+
+
+def history_of(connection: Any, clip_id: int, author: str) -> list[dict[str, Any]]:
+    """Every edit of an author's annotation that there ever was, in order."""
+    query = (
+        sa.select(edits)
+        .join(annotated, edits.c.annotation_id == annotated.c.id)
+        .where(annotated.c.clip_id == clip_id, annotated.c.author == author)
+        .order_by(edits.c.version)
+    )
+    return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def _objects_at(connection: Any, annotation_id: int, version: int) -> dict[str, Any]:

@@ -40,12 +40,15 @@ from deeptrace.studio.annotations import (
     ObjectId,
     add_edits,
     annotation_of,
+    history_of,
 )
-from deeptrace.studio.database import annotated, answers, clips, edits, jobs, now, verdicts
+from deeptrace.studio.database import annotated, answers, assignments, clips, jobs, now, verdicts
 from deeptrace.studio.explore import read_exploration
 from deeptrace.studio.explore_api import add_explore
 from deeptrace.studio.guard import Guard
 from deeptrace.studio.people_api import Who, account_trouble, add_people
+from deeptrace.studio.review import may_annotate, open_work
+from deeptrace.studio.review_api import REVIEW_PAGES, add_review
 from deeptrace.studio.workshop import DATA, Workshop
 from deeptrace.urls import public_url
 
@@ -53,7 +56,7 @@ __all__ = ["StudioApi"]
 
 log = logging.getLogger(__name__)
 
-PAGES = ("/", "/triage", "/explore", "/clip/{clip_id}", "/annotate/{clip_id}", "/people")
+PAGES = ("/", "/triage", "/explore", "/clip/{clip_id}", "/annotate/{clip_id}", "/people", *REVIEW_PAGES)
 _SORTS = {"p": clips.c.p_fake, "name": clips.c.name, "added": clips.c.id}
 _LISTED = (
     clips.c.id, clips.c.name, clips.c.state, clips.c.error, clips.c.outcome, clips.c.decision, clips.c.p_fake,
@@ -125,6 +128,7 @@ class StudioApi:
             add(api)
         add_explore(api, workshop, self._explored)
         add_people(api)
+        add_review(api, workshop)
         app.include_router(api)
         web = Path(str(files("deeptrace.studio") / "web"))
         app.mount("/static", StaticFiles(directory=web))
@@ -173,6 +177,7 @@ class StudioApi:
                 "explore": None if self._explored is None else self._explored.name,
                 "clips": {"all": count, "analysed": done, "answered": answered},
                 "jobs": workshop.queue.counts(),
+                "work": open_work(workshop.database, person),
                 "kinds": [{"id": kind.value, "name": kind.display_name, "meaning": kind.meaning} for kind in Category],
             }
 
@@ -211,7 +216,12 @@ class StudioApi:
         return sa.func.nullif(says, "none"), label, sa.select(annotated.c.traces).where(*mine).scalar_subquery()
 
     def _sees_own(self, person: Person) -> bool:
-        return self.accounts is not None and person.role is Role.ANNOTATOR
+        """Whoever annotates: annotators, and others that clips are assigned to."""
+        if self.accounts is None or person.role is Role.ANNOTATOR:
+            return self.accounts is not None
+        with self.workshop.database.reading() as connection:
+            assigned = sa.select(assignments.c.id).where(assignments.c.person_id == person.id).limit(1)
+            return connection.scalar(assigned) is not None
 
     def _add_arrivals(self, api: APIRouter) -> None:
         workshop = self.workshop
@@ -395,19 +405,15 @@ class StudioApi:
         def edit(clip_id: int, body: EditBody, person: Who) -> dict[str, Any]:
             """Keep edits; 409 with both versions where others came first."""
             self._row(clip_id)
+            if self.accounts is not None:
+                may_annotate(workshop.database, clip_id, person)
             return add_edits(workshop.database, clip_id, person.name, body)
 
         @api.get("/clips/{clip_id}/annotation/edits")
         def history(clip_id: int, person: Who) -> list[dict[str, Any]]:
             """Every edit of one's own that there ever was, in order."""
             with workshop.database.reading() as connection:
-                query = (
-                    sa.select(edits)
-                    .join(annotated, edits.c.annotation_id == annotated.c.id)
-                    .where(annotated.c.clip_id == clip_id, annotated.c.author == person.name)
-                    .order_by(edits.c.version)
-                )
-                return [dict(row._mapping) for row in connection.execute(query)]
+                return history_of(connection, clip_id, person.name)
 
     # -- in and out ----------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ __all__ = [
     "Database",
     "annotated",
     "answers",
+    "assignments",
     "audit",
     "clips",
     "edits",
@@ -154,6 +155,18 @@ people = sa.Table(
     sa.Column("password", sa.String(255), nullable=False),  # argon2's hash, with its settings
     sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("made_at", sa.Float, nullable=False),
+)
+assignments = sa.Table(
+    "assignments",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("clip_id", sa.Integer, sa.ForeignKey("clips.id"), nullable=False),
+    sa.Column("person_id", sa.Integer, sa.ForeignKey("people.id"), nullable=False, index=True),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("assigned_by", sa.String(64), nullable=False),
+    sa.Column("assigned_at", sa.Float, nullable=False),
+    sa.UniqueConstraint("clip_id", "person_id"),
+    sa.UniqueConstraint("clip_id", "round", name="uq_assignments_clip_id_round"),
 )
 sessions = sa.Table(
     "sessions",

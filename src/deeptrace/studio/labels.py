@@ -20,8 +20,18 @@ from deeptrace.data.reward_row import RewardRow
 from deeptrace.geometry import Box, Keyframe, hull
 from deeptrace.io.csv_cells import csv_cell
 from deeptrace.schema import ContentCredentials, Label, Media, Sample, Trace
-from deeptrace.studio.annotations import CLIP, ClipFacts, Edit, EditBody, Key, TraceObject, add_edits, read_object
-from deeptrace.studio.database import Database, annotated, answers, clips, verdicts
+from deeptrace.studio.annotations import (
+    CLIP,
+    CONSENSUS,
+    ClipFacts,
+    Edit,
+    EditBody,
+    Key,
+    TraceObject,
+    add_edits,
+    read_object,
+)
+from deeptrace.studio.database import Database, annotated, answers, assignments, clips, verdicts
 from deeptrace.studio.workshop import DATA
 
 __all__ = ["import_rows", "labelled_rows", "labelled_samples", "verdict_lines", "verdicts_csv"]
@@ -51,19 +61,22 @@ def labelled_samples(database: Database, *, author: str | None, below: Path | No
 
     Args:
         database: of the studio.
-        author: whose annotations; None for those of clips that a single person annotated. Clips that several did are
-            left out: nobody has decided between them.
+        author: whose annotations; None for what a reviewer decided on each clip, or, where a single person was to
+            annotate it, for theirs. Clips that several annotated or are to annotate, and that nobody has decided on
+            yet, are left out.
         below: folder that paths are made relative to where they lie in it.
     """
     with database.reading() as connection:
         said = {row.clip_id: row.label for row in connection.execute(sa.select(answers).order_by(answers.c.id))}
-        query = sa.select(annotated).where(annotated.c.version > 0)
-        drawn: dict[int, list[Any]] = {}
-        for row in connection.execute(query if author is None else query.where(annotated.c.author == author)):
-            drawn.setdefault(row.clip_id, []).append(row)
+        drawn = _own(connection, author) if author is not None else standing(connection)
         rows = connection.execute(sa.select(clips).where(clips.c.media.is_not(None)).order_by(clips.c.name, clips.c.id))
-        one_each = [(row, drawn.get(row.id, [None])) for row in rows]
-        found = [_sample(row, by[0], said.get(row.id), below) for row, by in one_each if len(by) == 1]
+        found = []
+        for row in rows:
+            annotation = drawn.get(row.id)
+            if annotation is not UNDECIDED:
+                decided = annotation is not None and annotation.author == CONSENSUS
+                answer = None if decided else said.get(row.id)
+                found.append(sample_of(row, annotation, answer, below))
     return [sample for sample in found if sample is not None]
 
 
@@ -72,7 +85,39 @@ def labelled_rows(database: Database, *, author: str | None, below: Path | None 
     return [row for sample in labelled_samples(database, author=author, below=below) for row in rows_of_sample(sample)]
 
 
-def _sample(clip: Any, annotation: Any, answered: str | None, below: Path | None) -> Sample | None:
+def _own(connection: Any, author: str) -> dict[int, Any]:
+    return {row.clip_id: row for row in connection.execute(sa.select(annotated).where(annotated.c.author == author))}
+
+
+UNDECIDED = object()
+"""In place of an annotation where there are several, or are to be, and nobody has decided between them."""
+
+
+def standing(connection: Any) -> dict[int, Any]:
+    """By clip the annotation that counts among a team: a reviewer's, or a single person's; else `UNDECIDED`."""
+    by_clip: dict[int, list[Any]] = {}
+    for row in connection.execute(sa.select(annotated).where(annotated.c.version > 0).order_by(annotated.c.id)):
+        by_clip.setdefault(row.clip_id, []).append(row)
+    several = sa.select(assignments.c.clip_id).group_by(assignments.c.clip_id).having(sa.func.count() > 1)
+    found: dict[int, Any] = dict.fromkeys(connection.scalars(several), UNDECIDED)
+    for clip_id, rows in by_clip.items():
+        decided = next((row for row in rows if row.author == CONSENSUS and row.done), None)
+        if decided is not None:
+            found[clip_id] = decided
+        elif clip_id not in found:
+            found[clip_id] = rows[0] if len(rows) == 1 and rows[0].author != CONSENSUS else UNDECIDED
+    return found
+
+
+def sample_of(clip: Any, annotation: Any, answered: str | None, below: Path | None) -> Sample | None:
+    """What is said of a clip; None where nothing is.
+
+    Args:
+        clip: its row.
+        annotation: the row of one, or None.
+        answered: the label that an answer gave it.
+        below: folder that its path is made relative to.
+    """
     objects = [] if annotation is None else [read_object(value) for value in annotation.objects.values()]
     traces = [trace_of(value) for value in objects if isinstance(value, TraceObject)]
     traces.sort(key=lambda trace: (trace.onset_s is None, trace.onset_s or 0.0))

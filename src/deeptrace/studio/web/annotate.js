@@ -1,6 +1,6 @@
 // Marking traces: one object is an interval and a box over time; everything by mouse and everything by keyboard.
 import { html, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./vendor/htm-preact.js";
-import { newId } from "./api.js";
+import { newId, session } from "./api.js";
 import { changed, useClip, usePlayerKeys } from "./clip.js";
 import { allKinds, boxAt, colourOf, drawn, interpolated, nameOf } from "./kinds.js";
 import { Sheet } from "./sheet.js";
@@ -23,16 +23,16 @@ function moved(box, dx, dy) {
   return tidy([box[0] + x, box[1] + y, box[2] + x, box[3] + y]);
 }
 
-export function Annotate({ id }) {
+export function Annotate({ id, of = "clips" }) {
   const { clip, player, error } = useClip(id);
   if (error && !clip) return html`<main id="main" class="single"><p class="trouble" role="alert">${error}</p></main>`;
   if (!clip || !player) return html`<main id="main" class="single" aria-busy="true"><p class="muted waiting">${clip && clip.state === "failed" ? clip.error : "Reading the clip…"}</p></main>`;
-  return html`<${Desk} clip=${clip} player=${player} />`;
+  return html`<${Desk} clip=${clip} player=${player} of=${of} />`;
 }
 
-function useSheet(id) {
+export function useSheet(id, of) {
   const [, again] = useReducer((count) => count + 1, 0);
-  const [sheet] = useState(() => new Sheet(id));
+  const [sheet] = useState(() => new Sheet(id, of));
   useEffect(() => {
     const stop = sheet.listen(again);
     const load = () => sheet.load().catch(() => { sheet.state = "offline"; again(); setTimeout(load, 1500); });
@@ -44,8 +44,8 @@ function useSheet(id) {
   return sheet;
 }
 
-function Desk({ clip, player }) {
-  const sheet = useSheet(clip.id);
+function Desk({ clip, player, of }) {
+  const sheet = useSheet(clip.id, of), deciding = of === "review";
   const [selected, setSelected] = useState(null), [draft, setDraft] = useState(null), [moving, setMoving] = useState({});
   useFrame(player);
   const objects = draft ? { ...sheet.objects, [draft.id]: draft.object } : sheet.objects;
@@ -145,8 +145,8 @@ function Desk({ clip, player }) {
     <main id="main" class="single">
       <article class="clip">
         <div class="show">
-          <header class="title"><h1 title=${clip.name}>${clip.name}</h1><${Saved} sheet=${sheet} />
-            <${Link} class="button" href=${`/clip/${clip.id}`}>Verdict</${Link}></header>
+          <header class="title"><h1 title=${clip.name}>${deciding ? `Decision: ${clip.name}` : clip.name}</h1><${Saved} sheet=${sheet} />
+            ${deciding ? html`<${Link} class="button" href=${`/review/${clip.id}`}>Both rounds</${Link}>` : html`<${Link} class="button" href=${`/clip/${clip.id}`}>Verdict</${Link}>`}</header>
           <${Stage} clip=${clip} player=${player} traces=${traces} selected=${selected} still=${true}>
             ${ready && html`<${Editor} player=${player} traces=${traces} selected=${selected} onChoose=${choose} onNew=${(box) => (trace && !trace.keys.length ? set({ keys: withBox(trace, selected, tidy(box)).keys }) : add(box))}
               onDraft=${(box) => setDraft(box && { id: selected, object: withBox(sheet.objects[selected], selected, box) })}
@@ -164,6 +164,7 @@ function Desk({ clip, player }) {
               ${[["FAKE", "AI-generated", "G"], ["REAL", "real", "R"], [null, "cannot tell", "C"]].map(([value, name, key]) => html`
                 <button type="button" key=${key} disabled=${!ready} aria-pressed=${facts.label === value && Boolean(objects.clip)} class=${objects.clip && facts.label === value ? "on" : ""} onClick=${() => say({ label: value })}>${name} <kbd>${key}</kbd></button>`)}
             </div>
+            ${session.accounts && html`<${Done} sheet=${sheet} deciding=${deciding} />`}
           </section>
           <section aria-label="Traces">
             <header class="row"><h2>Traces</h2><span class="push"></span>
@@ -182,6 +183,16 @@ function Desk({ clip, player }) {
     </main>`;
 }
 
+/** Whether it is handed in, or decided: others go on with it from then. */
+export function Done({ sheet, deciding }) {
+  const facts = sheet.objects.clip || EMPTY;
+  const word = deciding ? "decided" : "handed in";
+  return html`<div class="row done">
+    <button type="button" class=${facts.done ? "on" : ""} aria-pressed=${facts.done} disabled=${!sheet.ready} onClick=${() => sheet.change("clip", { ...facts, done: !facts.done })}>${facts.done ? `✓ ${word}` : deciding ? "Decide" : "Hand in"}</button>
+    <span class="muted">${facts.done ? "" : deciding ? "Exports leave the clip out until it is decided." : "When you are finished with the clip."}</span>
+    ${!deciding && facts.done && html`<${Link} class="button" href="/work">My clips</${Link}>`}</div>`;
+}
+
 /** Onset or offset at a frame; the other one gives way where they would cross. */
 function edges(trace, player, name, index) {
   const from = player.times[index], to = round(player.endOf(index), 6);
@@ -191,7 +202,7 @@ function edges(trace, player, name, index) {
 
 const WORDS = { loading: "loading…", saving: "saving…", offline: "not connected", conflict: "changed elsewhere", refused: "not saved" };
 
-function Saved({ sheet }) {
+export function Saved({ sheet }) {
   const kept = sheet.kept ? `, ${sheet.kept} change${sheet.kept === 1 ? "" : "s"} kept in this browser` : "";
   const word = sheet.state === "saved" ? (sheet.version ? `saved, version ${sheet.version}` : "nothing marked yet") : `${WORDS[sheet.state]}${sheet.state === "offline" ? kept : ""}`;
   return html`<span class=${`saved ${sheet.state}`} role="status" data-version=${sheet.version} data-state=${sheet.state}>${word}
@@ -306,7 +317,7 @@ const sentence = (object) => {
   return `${traceLine(drawn(object, ""))}${object.explanation ? `: ${object.explanation}` : ""}`;
 };
 
-function Conflict({ sheet }) {
+export function Conflict({ sheet }) {
   const box = useRef(null);
   useEffect(() => { box.current.showModal(); }, []);
   const { current, yours } = sheet.conflict;

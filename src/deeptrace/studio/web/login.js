@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { ROLES, ask, newSession, post, session } from "./api.js";
 
 /** A form that asks the server; what it says is shown below. */
-function Form({ action, button, children, label }) {
+export function Form({ action, button, children, label }) {
   const [said, setSaid] = useState({ text: "", good: false }), [busy, setBusy] = useState(false);
   const submit = async (event) => {
     event.preventDefault();

@@ -26,9 +26,10 @@ export function applied(objects, edits) {
 }
 
 export class Sheet {
-  constructor(clipId) {
-    this.path = `/api/clips/${clipId}/annotation`;
-    this.channel = mine(`annotation:${clipId}`);
+  /** `of` is "clips" for one's own annotation, "review" for what is decided on a clip. */
+  constructor(clipId, of = "clips") {
+    this.path = `/api/${of}/${clipId}/annotation`;
+    this.channel = mine(of === "clips" ? `annotation:${clipId}` : `${of}:${clipId}`);
     this.objects = {};
     this.version = 0;
     this.state = "loading"; // loading, saved, saving, offline, conflict, refused

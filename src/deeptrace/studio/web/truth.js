@@ -79,6 +79,22 @@ function everybodys(video) {
   return [truth, ...models];
 }
 
+/** A page opens where there is something to see: in the middle of this trace. */
+export function useOpening(player, first) {
+  useEffect(() => {
+    if (!player || !first) return undefined;
+    let started = false;
+    const show = () => {
+      if (started || !player.ready) return;
+      started = true;
+      const [from, to] = player.framesOf(first);
+      player.seek(Math.round((from + to) / 2));
+    };
+    show();
+    return player.listen(show);
+  }, [player, first && first.id]);
+}
+
 function Compared({ video, clip, player, about }) {
   const groups = useMemo(() => everybodys(video), [video]);
   const [off, setOff] = useState([]), [selected, setSelected] = useState(null);
@@ -92,20 +108,7 @@ function Compared({ video, clip, player, about }) {
     if (player.failed) player.seek(player.framesOf(trace)[0]);
     else if (!player.playing) player.toggle();
   };
-  // It opens where there is something to see: in the middle of the first trace, the truth's before the models'.
-  useEffect(() => {
-    const first = groups.flat()[0];
-    if (!player || !first) return undefined;
-    let started = false;
-    const show = () => {
-      if (started || !player.ready) return;
-      started = true;
-      const [from, to] = player.framesOf(first);
-      player.seek(Math.round((from + to) / 2));
-    };
-    show();
-    return player.listen(show);
-  }, [player, groups]);
+  useOpening(player, groups.flat()[0]); // the truth's before the models'
   usePlayerKeys(player, {
     l: () => player.setLoop(player.loop ? null : [0, player.times.length - 1]),
     ...Object.fromEntries(groups.slice(0, 10).map((_, at) => [String(at), () => toggle(at)])),

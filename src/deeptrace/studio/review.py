@@ -1,0 +1,244 @@
+"""Two rounds of annotation and a decision: who annotates which clip, where each stands, how far the rounds agree.
+
+A clip that is assigned is annotated by those alone whom it is assigned to, neither seeing the other's; a reviewer sees
+both once both have handed in, and what the reviewer decides is an annotation of its own (`CONSENSUS`) with its own
+history. Rounds and decision are edited, versioned and kept as every annotation is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from deeptrace.metrics.agreement import cohen_kappa, grounding_agreement
+from deeptrace.schema import Media, Sample
+from deeptrace.server.responses import RequestError
+from deeptrace.studio.accounts import AccountError, Person, Role
+from deeptrace.studio.annotations import CONSENSUS, ClipFacts, TraceObject, read_object
+from deeptrace.studio.database import Database, annotated, assignments, clips, now, people
+from deeptrace.studio.labels import trace_of
+from deeptrace.studio.workshop import DATA
+
+__all__ = [
+    "State",
+    "agreement",
+    "assign",
+    "may_annotate",
+    "may_review",
+    "open_work",
+    "reviewed",
+    "rounds_of",
+    "unassign",
+    "work_of",
+]
+
+State = Literal["open", "ready", "decided"]
+"""Of a clip: not all have handed in; all have, or it has been begun to decide; it is decided."""
+
+
+# -- whose is what -----------------------------------------------------------------------------------------------------
+
+
+def assign(database: Database, *, first: str, second: str | None, q: str, most: int, by: str) -> int:
+    """Give clips that nobody has yet to one person, or to two for two rounds; returns how many.
+
+    Args:
+        database: of the studio.
+        first: name of who annotates them.
+        second: name of who does so again, without seeing the first's.
+        q: part of the clips' names.
+        most: how many at most, by name.
+        by: name of who assigns them.
+
+    Raises:
+        AccountError: no such person may annotate, or both are the same.
+    """
+    names = [first, *([second] if second else [])]
+    if len(set(names)) < len(names):
+        raise AccountError("the second round has to be somebody else's")
+    with database.writing() as connection:
+        known = {row.name: row for row in connection.execute(sa.select(people).where(people.c.name.in_(names)))}
+        for name in names:
+            row = known.get(name)
+            if row is None or not row.active or not Role(row.role).includes(Role.ANNOTATOR):
+                raise AccountError(f"{name[:80]!r} has no account that may annotate")
+        taken = sa.select(assignments.c.clip_id).union(sa.select(annotated.c.clip_id).where(annotated.c.version > 0))
+        free = sa.select(clips.c.id).where(clips.c.origin != DATA, clips.c.state != "failed", clips.c.id.not_in(taken))
+        free = free.where(clips.c.name.icontains(q, autoescape=True)).order_by(clips.c.name, clips.c.id).limit(most)
+        found = list(connection.scalars(free))
+        common = {"assigned_by": by, "assigned_at": now()}
+        rows = [
+            {"clip_id": clip_id, "person_id": known[name].id, "round": number, **common}
+            for clip_id in found
+            for number, name in enumerate(names, 1)
+        ]
+        if rows:
+            connection.execute(sa.insert(assignments), rows)
+    return len(found)
+
+
+def unassign(database: Database, assignment_id: int) -> None:
+    """Take an assignment back.
+
+    Raises:
+        AccountError: there is none with this number, or the person has begun.
+    """
+    with database.writing() as connection:
+        query = sa.select(assignments, people.c.name).join(people, people.c.id == assignments.c.person_id)
+        row = connection.execute(query.where(assignments.c.id == assignment_id)).first()
+        if row is None:
+            raise AccountError(f"there is no assignment {assignment_id}")
+        begun = sa.select(annotated.c.id).where(annotated.c.clip_id == row.clip_id, annotated.c.author == row.name)
+        if connection.scalar(begun.where(annotated.c.version > 0)) is not None:
+            raise AccountError(f"{row.name} has begun on this clip")
+        connection.execute(sa.delete(assignments).where(assignments.c.id == assignment_id))
+
+
+def may_annotate(database: Database, clip_id: int, person: Person) -> None:
+    """Nothing; a clip that is assigned is for those alone whom it is assigned to, and one that is decided for nobody.
+
+    Raises:
+        RequestError: this person may not.
+    """
+    with database.reading() as connection:
+        whose = set(connection.scalars(sa.select(assignments.c.person_id).where(assignments.c.clip_id == clip_id)))
+        decided = _consensus(connection, [clip_id]).get(clip_id)
+    if whose and person.id not in whose:
+        raise RequestError(403, "unprocessable", "this clip is assigned to others")
+    if decided is not None and decided.done:
+        raise RequestError(
+            403, "unprocessable", "a reviewer has decided on this clip: what was annotated stays as it is"
+        )
+
+
+def may_review(database: Database, clip_id: int, person: Person) -> None:
+    """Nothing; who is to annotate a clip does not see the other round's before their own is handed in.
+
+    Raises:
+        RequestError: this person has not handed in theirs; or there is no such clip.
+    """
+    with database.reading() as connection:
+        known = connection.scalar(sa.select(clips.c.id).where(clips.c.id == clip_id))
+        mine = [one for one in rounds_of(connection, [clip_id]).get(clip_id, []) if one["name"] == person.name]
+    if known is None:
+        raise RequestError(404, "not_found", f"there is no clip {clip_id}")
+    if any(one["assignment"] is not None and not one["done"] for one in mine):
+        raise RequestError(403, "unprocessable", "hand in your own round of this clip first")
+
+
+def work_of(database: Database, person: Person) -> list[dict[str, Any]]:
+    """What is assigned to somebody, what they have not handed in first, then by name."""
+    mine = (annotated.c.clip_id == clips.c.id) & (annotated.c.author == person.name)
+    columns = (clips.c.id, clips.c.name, clips.c.state, annotated.c.traces, annotated.c.done)
+    query = (
+        sa.select(*columns)
+        .join(assignments, assignments.c.clip_id == clips.c.id)
+        .outerjoin(annotated, mine)
+        .where(assignments.c.person_id == person.id)
+        .order_by(clips.c.name, clips.c.id)
+    )
+    with database.reading() as connection:
+        found = [{**row._mapping, "done": bool(row.done)} for row in connection.execute(query)]
+    return sorted(found, key=lambda item: item["done"])
+
+
+def open_work(database: Database, person: Person) -> int | None:
+    """How many of somebody's clips are not handed in; None where none are assigned to them."""
+    found = work_of(database, person) if person.id else []
+    return sum(not item["done"] for item in found) if found else None
+
+
+# -- where each clip stands --------------------------------------------------------------------------------------------
+
+
+def rounds_of(connection: Any, clip_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """By clip who annotates it or has: `name`, `round`, `done`, `traces`, `assignment` (its number, or None).
+
+    Rounds that were assigned come in their order, then those of people who did it unasked, in the order of their work.
+    """
+    query = sa.select(assignments, people.c.name).join(people, people.c.id == assignments.c.person_id)
+    given = connection.execute(query.where(_among(assignments.c.clip_id, clip_ids)).order_by(assignments.c.round)).all()
+    columns = (annotated.c.clip_id, annotated.c.author, annotated.c.done, annotated.c.traces)
+    made = sa.select(*columns).where(_among(annotated.c.clip_id, clip_ids), annotated.c.version > 0)
+    work = {(row.clip_id, row.author): row for row in connection.execute(made.order_by(annotated.c.id))}
+    numbers = {(row.clip_id, row.name): row.id for row in given}
+    found: dict[int, list[dict[str, Any]]] = {}
+    for clip_id, name in dict.fromkeys([*numbers, *work]):
+        if name != CONSENSUS:
+            row, rounds = work.get((clip_id, name)), found.setdefault(clip_id, [])
+            said = {"done": row is not None and row.done, "traces": 0 if row is None else row.traces}
+            rounds.append({"name": name, "round": len(rounds) + 1, **said, "assignment": numbers.get((clip_id, name))})
+    return found
+
+
+def _among(column: Any, ids: Sequence[int]) -> Any:
+    """Of few clips those rows; of many, all rows are read: a database takes so many parameters only."""
+    return column.in_(ids) if len(ids) <= 500 else sa.true()
+
+
+def _consensus(connection: Any, clip_ids: Sequence[int]) -> dict[int, Any]:
+    query = sa.select(annotated.c.clip_id, annotated.c.done, annotated.c.version)
+    query = query.where(annotated.c.author == CONSENSUS, _among(annotated.c.clip_id, clip_ids))
+    return {row.clip_id: row for row in connection.execute(query)}
+
+
+def reviewed(database: Database) -> list[dict[str, Any]]:
+    """All clips that somebody annotates or has, by name: `id`, `name`, `state` (see `State`), `rounds`."""
+    with database.reading() as connection:
+        marked = sa.select(annotated.c.clip_id).where(annotated.c.version > 0)
+        ids = list(connection.scalars(sa.select(assignments.c.clip_id).union(marked)))
+        rounds, decided = rounds_of(connection, ids), _consensus(connection, ids)
+        rows = connection.execute(sa.select(clips.c.id, clips.c.name).where(_among(clips.c.id, ids)))
+        known = set(ids)
+        names = sorted((row.name, row.id) for row in rows if row.id in known)
+    found = []
+    for name, clip_id in names:
+        consensus, made = decided.get(clip_id), rounds.get(clip_id, [])
+        state: State = "ready" if made and all(one["done"] for one in made) else "open"
+        if consensus is not None and consensus.done:
+            state = "decided"
+        found.append({"id": clip_id, "name": name, "state": state, "rounds": made})
+    return found
+
+
+# -- agreement ---------------------------------------------------------------------------------------------------------
+
+
+def agreement(connection: Any, wanted: Iterable[tuple[int, str, str]]) -> dict[str, Any]:
+    """How far two rounds agree, by `deeptrace.metrics.agreement`.
+
+    Args:
+        connection: to the studio's database.
+        wanted: clip, name of the first annotator and of the second, of each.
+
+    Returns:
+        `label_kappa`: Cohen's, of "AI-generated", "real" and "cannot tell"; `same_label`: how many; and what
+        `grounding_agreement` says.
+    """
+    pairs = list(wanted)
+    ids = [clip_id for clip_id, _, _ in pairs]
+    known = sa.select(clips.c.id, clips.c.media).where(_among(clips.c.id, ids))
+    rows = {row.id: row for row in connection.execute(known)}
+    query = sa.select(annotated.c.clip_id, annotated.c.author, annotated.c.objects).where(
+        _among(annotated.c.clip_id, ids)
+    )
+    objects = {(row.clip_id, row.author): row.objects for row in connection.execute(query)}
+    pairs = [pair for pair in pairs if rows[pair[0]].media is not None]
+    first = [_round(rows[clip_id], objects.get((clip_id, name), {})) for clip_id, name, _ in pairs]
+    second = [_round(rows[clip_id], objects.get((clip_id, name), {})) for clip_id, _, name in pairs]
+    labels = [[one.label or "cannot tell" for one in samples] for samples in (first, second)]
+    return {
+        "label_kappa": cohen_kappa(*labels),
+        "same_label": sum(a == b for a, b in zip(*labels, strict=True)),
+        **grounding_agreement(first, second),
+    }
+
+
+def _round(clip: Any, objects: dict[str, Any]) -> Sample:
+    found = [read_object(value) for value in objects.values()]
+    traces = tuple(trace_of(value) for value in found if isinstance(value, TraceObject))
+    label = next((value.label for value in found if isinstance(value, ClipFacts)), None)
+    media = Media.model_validate(clip.media)
+    return Sample(video_id=str(clip.id), path=str(clip.id), label=label, media=media, traces=traces)

@@ -1,0 +1,127 @@
+"""The routes of review: one's own work, assigning, both rounds of a clip side by side, what is decided on it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from deeptrace.studio.annotations import CONSENSUS, MOST, EditBody, add_edits, annotation_of, history_of
+from deeptrace.studio.people_api import Name, Who
+from deeptrace.studio.review import (
+    State,
+    agreement,
+    assign,
+    may_review,
+    reviewed,
+    rounds_of,
+    unassign,
+    work_of,
+)
+from deeptrace.studio.workshop import Workshop
+
+__all__ = ["REVIEW_PAGES", "add_review"]
+
+REVIEW_PAGES = ("/work", "/review", "/review/{clip_id}", "/decide/{clip_id}")
+ClipId = Annotated[int, Field(ge=1, le=MOST)]
+
+
+class Assignment(BaseModel):
+    """Clips that nobody has yet, for one person or for two."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first: Name
+    second: Name | None = None
+    q: Annotated[str, Field(max_length=200)] = ""
+    most: Annotated[int, Field(ge=1, le=10_000)] = 50
+
+
+def add_review(api: APIRouter, workshop: Workshop) -> None:
+    """Add the routes."""
+    _add_assignments(api, workshop)
+    _add_reviews(api, workshop)
+
+
+def _add_assignments(api: APIRouter, workshop: Workshop) -> None:
+    database = workshop.database
+
+    @api.get("/work")
+    def work(person: Who) -> list[dict[str, Any]]:
+        """What is assigned to oneself."""
+        return work_of(database, person)
+
+    @api.post("/assignments", status_code=201)
+    def give(request: Request, body: Assignment, person: Who) -> dict[str, int]:
+        """Assign clips that nobody has yet, for one round or for two."""
+        given = assign(database, **body.model_dump(), by=person.name)
+        whose = body.first if body.second is None else f"{body.first} and {body.second}"
+        request.state.detail = f"{given} to {whose}"
+        return {"assigned": given}
+
+    @api.delete("/assignments/{assignment_id}")
+    def take_back(request: Request, assignment_id: ClipId) -> dict[str, int]:
+        """Take an assignment back that nobody has begun on."""
+        unassign(database, assignment_id)
+        request.state.detail = str(assignment_id)
+        return {"taken_back": assignment_id}
+
+
+def _add_reviews(api: APIRouter, workshop: Workshop) -> None:
+    database = workshop.database
+
+    @api.get("/review")
+    def listed(
+        state: State | None = None,
+        offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> dict[str, Any]:
+        """A page of the clips that are annotated, and how many stand where."""
+        found = reviewed(database)
+        counts = {name: sum(one["state"] == name for one in found) for name in ("open", "ready", "decided")}
+        chosen = [one for one in found if state is None or one["state"] == state]
+        return {"counts": counts, "total": len(chosen), "clips": chosen[offset : offset + limit]}
+
+    @api.get("/review/agreement")
+    def agree() -> dict[str, Any]:
+        """How far the first two rounds agree, over all clips of which both are handed in."""
+        both = [one for one in reviewed(database) if sum(by["done"] for by in one["rounds"]) >= 2]
+        with database.reading() as connection:
+            return agreement(connection, [(one["id"], *_first_two(one["rounds"])) for one in both])
+
+    @api.get("/review/{clip_id}")
+    def one(clip_id: ClipId, person: Who) -> dict[str, Any]:
+        """Every round of a clip with what was marked in it, and how far the first two agree."""
+        may_review(database, clip_id, person)
+        with database.reading() as connection:
+            rounds = rounds_of(connection, [clip_id]).get(clip_id, [])
+            whole = [by | {"objects": annotation_of(connection, clip_id, by["name"])["objects"]} for by in rounds]
+            handed_in = sum(by["done"] for by in rounds) >= 2
+            agreed = agreement(connection, [(clip_id, *_first_two(rounds))]) if handed_in else None
+        return {"rounds": whole, "agreement": agreed}
+
+    @api.get("/review/{clip_id}/annotation")
+    def decision(clip_id: ClipId, person: Who) -> dict[str, Any]:
+        """What is decided on a clip so far, with its version."""
+        may_review(database, clip_id, person)
+        with database.reading() as connection:
+            return annotation_of(connection, clip_id, CONSENSUS)
+
+    @api.post("/review/{clip_id}/annotation/edits")
+    def decide(clip_id: ClipId, body: EditBody, person: Who) -> dict[str, Any]:
+        """Keep edits of the decision; 409 with both versions where another reviewer's came first."""
+        may_review(database, clip_id, person)
+        return add_edits(database, clip_id, CONSENSUS, body, by=person.name)
+
+    @api.get("/review/{clip_id}/annotation/edits")
+    def history(clip_id: ClipId, person: Who) -> list[dict[str, Any]]:
+        """Every edit of the decision that there ever was, with who made it, in order."""
+        may_review(database, clip_id, person)
+        with database.reading() as connection:
+            return history_of(connection, clip_id, CONSENSUS)
+
+
+def _first_two(rounds: list[dict[str, Any]]) -> tuple[str, str]:
+    first, second = [one["name"] for one in rounds if one["done"]][:2]
+    return first, second

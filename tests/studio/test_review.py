@@ -1,0 +1,246 @@
+"""Two rounds of annotation that do not see each other, and a reviewer who decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.needs import needs, needs_chromium
+from tests.studio.conftest import (
+    PASSWORD,
+    SAVED,
+    Start,
+    Studio,
+    cheap_hasher,
+    client,
+    needs_studio,
+    team,
+    until,
+    write_square,
+)
+from tests.studio.test_in_browser import wrong
+from tests.studio.test_store import add_clip, edit
+
+sa = needs_studio()
+
+from deeptrace.data import read_reward_data  # noqa: E402
+from deeptrace.schema import Category, Label  # noqa: E402
+from deeptrace.server.responses import RequestError  # noqa: E402
+from deeptrace.studio.accounts import AccountError, Accounts, Person, Role  # noqa: E402
+from deeptrace.studio.annotations import CONSENSUS, EditBody, add_edits  # noqa: E402
+from deeptrace.studio.database import Database, assignments, people  # noqa: E402
+from deeptrace.studio.review import assign, may_annotate, may_review, reviewed, unassign, work_of  # noqa: E402
+
+MORE = {"first": Role.ANNOTATOR, "second": Role.ANNOTATOR, "other": Role.REVIEWER}
+
+
+def trace(x1: float, **more: Any) -> dict[str, Any]:
+    keys = [{"time_s": 0.0, "box": [0.0, 0.0, x1, 1.0]}]
+    return {"type": "trace", "kinds": ["sudden_blurring"], "onset_s": 0.0, "offset_s": 1.0, "keys": keys} | more
+
+
+def facts(label: str | None, done: bool = True) -> dict[str, Any]:
+    return {"type": "clip", "label": label, "done": done}
+
+
+def sent(version: int, **objects: Any) -> dict[str, Any]:
+    """Edits that make these objects; each with an id of its own."""
+    sent.count += 1  # type: ignore[attr-defined]
+    changes = [{"id": f"e{sent.count}-{name}", "object": name, "after": after} for name, after in objects.items()]  # type: ignore[attr-defined]
+    return {"version": version, "edits": changes}
+
+
+sent.count = 0  # type: ignore[attr-defined]
+
+
+def test_clips_are_assigned_once_begun_on_and_decided(database_url: str) -> None:
+    database = Database(database_url)
+    accounts = Accounts(database, hasher=cheap_hasher())
+    for name, role in {"ann": "admin", "bob": "annotator", "eve": "annotator", "vic": "viewer"}.items():
+        accounts.add(name, Role(role), PASSWORD, by="test")
+    ids = [add_clip(database, f"{number}.mp4") for number in range(4)]
+    with database.reading() as connection:
+        who = {row.name: Person(row.name, Role(row.role), row.id) for row in connection.execute(sa.select(people))}
+    give = {"q": "", "most": 3, "by": "ann"}
+    for first, second in (("bob", "bob"), ("vic", None), ("nobody", None), ("bob", "vic")):
+        with pytest.raises(AccountError):
+            assign(database, first=first, second=second, **give)
+    assert assign(database, first="bob", second="eve", **give) == 3
+    assert assign(database, first="eve", second=None, **give) == 1  # the one that is left
+    assert [len(work_of(database, who[name])) for name in ("bob", "eve", "ann")] == [3, 4, 0]
+    may_annotate(database, ids[0], who["bob"])
+    with pytest.raises(RequestError, match="assigned to others"):
+        may_annotate(database, ids[3], who["bob"])
+    add_edits(database, ids[0], "bob", EditBody(version=0, edits=[edit("e1", "a", trace(0.5))]))
+    with database.reading() as connection:
+        numbers = list(connection.scalars(sa.select(assignments.c.id).order_by(assignments.c.id)))
+    with pytest.raises(AccountError, match="bob has begun"):
+        unassign(database, numbers[0])
+    unassign(database, numbers[3])
+    assert [len(work_of(database, who[name])) for name in ("bob", "eve")] == [3, 3]
+    with pytest.raises(RequestError, match="hand in your own round"):
+        may_review(database, ids[0], who["bob"])
+    may_review(database, ids[0], who["ann"])
+    add_edits(database, ids[0], "bob", EditBody(version=1, edits=[edit("e2", "clip", facts("FAKE"))]))
+    may_review(database, ids[0], who["bob"])
+    state = {one["id"]: one["state"] for one in reviewed(database)}
+    assert state == dict.fromkeys(ids, "open")
+    for number, name in enumerate(("eve", CONSENSUS)):
+        body = EditBody(version=0, edits=[edit(f"d{number}", "clip", facts("REAL"))])
+        add_edits(database, ids[0], name, body, by="ann")
+        state = {one["id"]: one["state"] for one in reviewed(database)}
+        assert state[ids[0]] == ("ready", "decided")[number]
+    with pytest.raises(RequestError, match="a reviewer has decided"):
+        may_annotate(database, ids[0], who["bob"])
+    database.close()
+
+
+def test_the_second_round_is_blind_and_what_is_decided_goes_out(studio: Start, squares: Path, tmp_path: Path) -> None:
+    one = studio(place=squares, **team(tmp_path, more=MORE))
+    one.settle()
+    secret = "the first one's very own words"
+    with (
+        client(one, "first") as first,
+        client(one, "second") as second,
+        client(one, "reviewer") as reviewer,
+        client(one, "other") as other,
+    ):
+        given = {"first": "first", "second": "second", "q": "constant"}
+        assert reviewer.post("/api/assignments", json=given).json() == {"assigned": 1}
+        (mine,) = second.get("/api/work").json()
+        number, address = mine["id"], f"/api/clips/{mine['id']}/annotation"
+        body = sent(0, a=trace(1.0, explanation=secret), b=trace(0.2, onset_s=0.5), clip=facts("FAKE"))
+        assert first.post(f"{address}/edits", json=body).status_code == 200
+        # nothing that the second one may ask for says what the first one did
+        for path in one.api.app.openapi()["paths"]:
+            if "get" in one.api.app.openapi()["paths"][path]:
+                said = second.get(path.replace("{clip_id}", str(number)).replace("{name}", "poster"))
+                assert secret not in said.text, path
+        assert second.get(f"/api/clips/{number}").json()["traces"] is None
+        assert second.get(f"/api/review/{number}").status_code == 403
+        assert other.post(f"{address}/edits", json=sent(0, x=trace(0.4))).status_code == 403
+        assert reviewer.get("/api/review", params={"state": "open"}).json()["total"] == 1
+        assert reviewer.get("/api/export/all_data.json").json() == []
+        assert second.post(f"{address}/edits", json=sent(0, c=trace(0.5), clip=facts("REAL"))).status_code == 200
+        # both are handed in: the reviewer sees them side by side, and how far they agree
+        assert reviewer.get("/api/review").json()["counts"] == {"open": 0, "ready": 1, "decided": 0}
+        found = reviewer.get(f"/api/review/{number}").json()
+        assert [by["name"] for by in found["rounds"]] == ["first", "second"]
+        assert found["rounds"][0]["objects"]["a"]["explanation"] == secret
+        agreed = found["agreement"]
+        assert (agreed["matched"], agreed["traces_first"], agreed["traces_second"]) == (1, 2, 1)
+        assert (agreed["box_iou"], agreed["tiou"], agreed["same_label"]) == (0.5, 1.0, 0)
+        assert reviewer.get("/api/review/agreement").json() == agreed
+        # two reviewers at once: nobody overwrites what they never saw
+        decision = f"/api/review/{number}/annotation"
+        assert reviewer.post(f"{decision}/edits", json=sent(0, a=trace(0.75))).status_code == 200
+        late = other.post(f"{decision}/edits", json=sent(0, c=trace(0.5)))
+        assert (late.status_code, late.json()["current"]["version"]) == (409, 1)
+        assert other.post(f"{decision}/edits", json=sent(1, clip=facts("FAKE", done=False))).status_code == 200
+        assert reviewer.get("/api/export/all_data.json").json() == []
+        assert reviewer.post(f"{decision}/edits", json=sent(2, clip=facts("FAKE"))).status_code == 200
+        made = reviewer.get(f"{decision}/edits").json()
+        assert [(change["version"], change["author"]) for change in made] == [
+            (1, "reviewer"),
+            (2, "other"),
+            (3, "reviewer"),
+        ]
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "all_data.json").write_bytes(reviewer.get("/api/export/all_data.json").content)
+        refused = first.post(f"{address}/edits", json=sent(3, z=trace(0.3)))
+        assert "a reviewer has decided" in refused.json()["detail"]
+        assert len(first.get(address).json()["objects"]) == 3  # and what each round said stays
+    (sample,) = read_reward_data(tmp_path / "out")
+    assert sample.label is Label.FAKE
+    (only,) = sample.traces
+    assert only.box is not None
+    assert only.box.as_tuple() == pytest.approx((0.0, 0.0, 0.75, 1.0))
+
+
+def test_two_annotators_and_a_reviewer_come_to_a_decision(
+    studio: Start, tmp_path: Path, visit: Callable[..., Any]
+) -> None:
+    needs_chromium()
+    axe = needs("axe_playwright_python.sync_playwright", command="make test")
+    place = tmp_path / "clips"
+    write_square(place / "square.mp4", variable=True)
+    write_square(place / "untouched.mp4")
+    one = studio(place=place, **team(tmp_path, more=MORE))
+    one.settle()
+    reviewer = enter(one, visit, "reviewer", "/review")
+    form = reviewer.get_by_role("form", name="Assign")
+    form.get_by_label("First round").select_option("first")
+    form.get_by_label("Second round, blind").select_option("second")
+    form.get_by_label("Name contains").fill("square")
+    form.get_by_role("button", name="Assign").click()
+    reviewer.get_by_text("1 clip assigned").wait_for()
+
+    def annotate(name: str, *keys: str) -> None:
+        page = enter(one, visit, name, "/")
+        page.get_by_role("link", name="My clips (1)").click()
+        page.get_by_role("link", name="square.mp4").click()
+        until(page, f"{SAVED} && document.querySelector('.editor') !== null")
+        assert page.locator(".traces li").count() == 0  # whoever came before
+        for key in keys:
+            page.keyboard.press(key)
+        page.get_by_role("button", name="Hand in").click()
+        page.get_by_role("button", name="✓ handed in").wait_for()
+        until(page, SAVED)
+        page.get_by_role("link", name="My clips", exact=True).last.click()
+        page.get_by_text("✓ handed in").wait_for()
+
+    annotate("first", "t", "2")
+    annotate("second", "t", "3", "d", "t", "5")
+    reviewer.goto(one.url + "/review")
+    reviewer.get_by_role("link", name="square.mp4").click()
+    mine, theirs = (reviewer.get_by_role("region", name=f"Round of {name}") for name in ("first", "second"))
+    theirs.locator(".traces li").nth(1).wait_for()
+    assert mine.locator(".traces li").count() == 1
+    assert reviewer.locator(".agreement").text_content().startswith("box IoU")
+    # takes all of one, leaves something out, merges, and edits
+    theirs.get_by_role("button", name="Take all of it").click()
+    decision = reviewer.get_by_role("complementary", name="Decision")
+    decision.get_by_role("button", name="Leave out").nth(1).click()
+    mine.get_by_role("button", name="Take", exact=True).click()
+    until(reviewer, f"{SAVED} && document.querySelectorAll('aside .traces li').length === 2")
+    assert wrong(axe, reviewer, "review") == {}
+    decision.get_by_role("button", name="Edit").click()
+    until(reviewer, f"{SAVED} && document.querySelector('.editor') !== null")
+    reviewer.locator(".traces button").first.click()
+    reviewer.keyboard.press("1")
+    reviewer.get_by_role("button", name="Decide").click()
+    reviewer.get_by_role("button", name="✓ decided").wait_for()
+    until(reviewer, SAVED)
+    with client(one, "reviewer") as http:
+        number = next(clip["id"] for clip in http.get("/api/clips").json()["clips"] if clip["name"] == "square.mp4")
+        objects = http.get(f"/api/review/{number}/annotation").json()["objects"]
+        (place / "all_data.json").write_bytes(http.get("/api/export/all_data.json").content)
+    kept = [value for value in objects.values() if value["type"] == "trace"]
+    assert len(kept) == 2
+    assert sum("object_distortion" in value["kinds"] for value in kept) == 1
+    (sample,) = read_reward_data(place)
+    assert (sample.path, sample.label) == ("square.mp4", Label.FAKE)
+    exported = sorted(
+        (one.categories, one.box.as_tuple(), one.onset_s, one.offset_s) for one in sample.traces if one.box
+    )
+    decided = [
+        (tuple(map(Category, one["kinds"])), tuple(one["keys"][0]["box"]), one["onset_s"], one["offset_s"])
+        for one in kept
+    ]
+    assert json.loads(json.dumps(exported)) == [
+        [list(kinds), pytest.approx(list(box)), pytest.approx(onset), pytest.approx(offset)]
+        for kinds, box, onset, offset in sorted(decided)
+    ]
+
+
+def enter(one: Studio, visit: Callable[..., Any], name: str, path: str) -> Any:
+    """Log in as somebody by the form, and come to a page."""
+    page = visit(one, path)
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.locator(".who").wait_for()
+    return page

@@ -13,7 +13,7 @@ from typing import Any
 
 from deeptrace.data import resolve_path
 from deeptrace.detectors import Detector
-from deeptrace.inference.executor import open_executor
+from deeptrace.inference.executor import Runner, open_executor
 from deeptrace.inference.results import HOLDS, digest
 from deeptrace.io.run_store import RunStore, key_of
 from deeptrace.schema import Sample, Verdict
@@ -30,6 +30,7 @@ class DetectorRunner:
         detector: a name, or a loaded detector, which works in this process.
         settings: of the detector, when it is given by name.
         workers, timeout_s: see `open_executor`.
+        runner: see `deeptrace.inference.DetectRun`.
 
     Attributes:
         info: the detector's description.
@@ -43,17 +44,20 @@ class DetectorRunner:
     settings: dict[str, Any]
     workers: int | None = None
     timeout_s: float | None = None
+    runner: Runner | None = None
     kept: int = 0
 
     def __post_init__(self) -> None:
-        self._executor = open_executor(self.detector, self.settings, workers=self.workers, timeout_s=self.timeout_s)
-        self.info = self._executor.info
+        self._runner = self.runner or open_executor(
+            self.detector, self.settings, workers=self.workers, timeout_s=self.timeout_s
+        )
+        self.info = self._runner.info
 
     def __enter__(self) -> DetectorRunner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._executor.close()
+        self._runner.close()
 
     def run(
         self,
@@ -91,9 +95,12 @@ class DetectorRunner:
                 done[path] = found
                 on_done(len(done), total)
 
-        for result in self._executor.run(todo()):
+        for result in self._runner.run(todo()):
             path, verdict = result.name, result.verdict
             if store is not None:
+                if result.read is not None:
+                    store.learn(path, result.read)
+                    keys[path] = key_of(result.read.content, detector)
                 store.add(keys[path], {"verdict": verdict.model_copy(update={"video": ""}).model_dump(mode="json")})
             done[path] = verdict
             on_done(len(done), total)

@@ -24,7 +24,7 @@ from deeptrace.benchmark.result import EvaluationResult, Manifest
 from deeptrace.data import resolve_path
 from deeptrace.detectors import DEFAULT_DETECTOR, Detector
 from deeptrace.errors import DataError, SettingsError
-from deeptrace.inference.executor import cores
+from deeptrace.inference.executor import Runner, cores
 from deeptrace.io.fingerprint import sha256_of
 from deeptrace.metrics import evaluate_pairs, judge_rows, metric_sums
 from deeptrace.prompts import FINE_TUNING, coordinate_space
@@ -74,6 +74,7 @@ def evaluate(
     timeout_s: float | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
+    runner: Runner | None = None,
     on_done: OnDone = lambda _stage, _done, _total: None,
 ) -> Evaluation:
     """Measure a detector, or a file of predictions, against one split of a RewardData folder or file.
@@ -95,6 +96,7 @@ def evaluate(
         timeout_s: longest time for one video; None for no limit.
         bootstrap: resamples of videos for the 95 % intervals; 0 for none.
         seed: of the bootstrap and of the metadata baseline.
+        runner: see `deeptrace.inference.DetectRun`.
         on_done: called with a stage ("detecting", "judging"), how many are done, and how many there are.
 
     Raises:
@@ -109,22 +111,22 @@ def evaluate(
     _check_space(answer_space, file)
     truth = read_ground_truth(data, split=split, rounds=rounds)
     with ExitStack() as stack:
-        runner = None
+        over = None
         if file is None:
-            loaded = DetectorRunner(detector or DEFAULT_DETECTOR, settings or {}, workers, timeout_s)
-            runner = stack.enter_context(loaded)
-        info = None if runner is None else runner.info
+            loaded = DetectorRunner(detector or DEFAULT_DETECTOR, settings or {}, workers, timeout_s, runner)
+            over = stack.enter_context(loaded)
+        info = None if over is None else over.info
         manifest = build_manifest(
             truth, detector=info, predictions=file, space=answer_space, judge=model, resamples=bootstrap, seed=seed
         )
         folder = None if out is None else stack.enter_context(EvaluationFolder(out, manifest, resume=resume))
-        joined = _joined(truth, runner, file, answer_space, folder, on_done)
+        joined = _joined(truth, over, file, answer_space, folder, on_done)
         verdicts, judgements = _judged(truth, joined.verdicts, model, judge_cache, on_done)
         result = measure(
             truth, verdicts, judgements, manifest, bootstrap=bootstrap, seed=seed, workers=workers,
             unmatched=len(joined.unmatched), repeated=len(joined.repeated),
         )  # fmt: skip
-        kept = 0 if runner is None else runner.kept
+        kept = 0 if over is None else over.kept
         found = Evaluation(result, truth, tuple(verdicts), kept, tuple(joined.unmatched), tuple(joined.repeated))
         return _kept(found, judgements, folder)
 

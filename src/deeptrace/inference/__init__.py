@@ -11,7 +11,7 @@ from deeptrace.lazy import lazy_names
 
 if TYPE_CHECKING:
     from deeptrace.inference.detect_run import DetectRun
-    from deeptrace.inference.executor import Executor, Result, detect, open_executor, run
+    from deeptrace.inference.executor import Executor, Result, Runner, detect, open_executor, run
     from deeptrace.inference.inputs import Input, expand_inputs
     from deeptrace.inference.one_clip import Clip, Job, analyse
     from deeptrace.inference.results import read_verdicts
@@ -23,6 +23,7 @@ __all__ = [
     "Input",
     "Job",
     "Result",
+    "Runner",
     "analyse",
     "detect",
     "expand_inputs",
@@ -34,7 +35,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "deeptrace.inference.executor": ("Executor", "Result", "detect", "open_executor", "run"),
+        "deeptrace.inference.executor": ("Executor", "Result", "Runner", "detect", "open_executor", "run"),
         "deeptrace.inference.inputs": ("Input", "expand_inputs"),
         "deeptrace.inference.one_clip": ("Clip", "Job", "analyse"),
         "deeptrace.inference.results": ("read_verdicts",),

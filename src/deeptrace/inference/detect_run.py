@@ -11,7 +11,7 @@ from typing import Any
 
 from deeptrace.detectors import DEFAULT_DETECTOR, Analysis
 from deeptrace.errors import SettingsError
-from deeptrace.inference.executor import Result, open_executor
+from deeptrace.inference.executor import Result, Runner, open_executor
 from deeptrace.inference.inputs import Input
 from deeptrace.inference.one_clip import VERDICT_ONLY, Job, failed_verdict, overlay_name
 from deeptrace.inference.results import RunFolder
@@ -31,6 +31,8 @@ class DetectRun:
         job: what to do with each video beside the verdict.
         out: folder that keeps the verdicts (see `RunFolder`); None to keep none.
         resume: whether to go on with what `out` holds.
+        runner: what works on the videos in place of worker processes here, such as `deeptrace.scale.RayRunner`;
+            `detector`, `settings`, `workers` and `timeout_s` are then its own. Closed with the run.
 
     Attributes:
         info: the detector's description.
@@ -54,13 +56,14 @@ class DetectRun:
         job: Job = VERDICT_ONLY,
         out: str | os.PathLike[str] | None = None,
         resume: bool = False,
+        runner: Runner | None = None,
     ) -> None:
         if resume and out is None:
             raise SettingsError("resume", "needs the folder of the earlier run", "Add --out DIR.")
         self._inputs, self._job = list(inputs), job
         self._folder: RunFolder | None = None
-        self._executor = open_executor(detector, settings, workers=workers, timeout_s=timeout_s)
-        self.info = self._executor.info
+        self._runner = runner or open_executor(detector, settings, workers=workers, timeout_s=timeout_s)
+        self.info = self._runner.info
         try:
             if out is not None:
                 self._folder = RunFolder(out, self.info, resume=resume)
@@ -87,7 +90,7 @@ class DetectRun:
         """
         ready = dict(self._kept)
         next_up = 0
-        for result in map(self._saved, chain(self._unopened(), self._executor.run(self._todo(), self._job))):
+        for result in map(self._saved, chain(self._unopened(), self._runner.run(self._todo(), self._job))):
             ready[result.name] = result.analysis
             while next_up < len(self._inputs) and self._inputs[next_up].path in ready:
                 yield ready.pop(self._inputs[next_up].path)
@@ -97,7 +100,7 @@ class DetectRun:
 
     def close(self) -> None:
         """Stop the workers and put the kept verdicts in the order of the inputs; safe to call twice."""
-        self._executor.close()
+        self._runner.close()
         if self._folder is not None:
             self.done = self._folder.close(item.path for item in self._inputs)
 
@@ -126,13 +129,15 @@ class DetectRun:
         """What has to be looked at, each taken as it is when its turn comes."""
         for item in self._inputs:
             if item.error is None and item.path not in self._kept:
-                if self._folder is not None:
+                if self._folder is not None and not self._runner.reads_content:
                     self._folder.look_at(item.path)
                 yield item.path
 
     def _saved(self, result: Result) -> Result:
         """The result, which by now is on disk."""
         if self._folder is not None:
+            if result.read is not None:
+                self._folder.learn(result.name, result.read)
             self._folder.add(result.name, result.analysis, evidence=self._job.evidence)
         self.done += 1
         return result

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, ClassVar, Self, overload
 
 from deeptrace.detectors import DEFAULT_DETECTOR, Analysis, Detector, Execution, load_detector
 from deeptrace.errors import SettingsError
@@ -23,6 +23,7 @@ from deeptrace.inference.executors.supervisor import Supervisor, Ticket
 from deeptrace.inference.executors.wire import analysis_of, task_message
 from deeptrace.inference.executors.worker import WorkerSpec
 from deeptrace.inference.one_clip import VERDICT_ONLY, Clip, Job, analyse, clip_name, failed_verdict
+from deeptrace.io.fingerprint import Read
 from deeptrace.schema import DetectorInfo, Outcome, Verdict
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "EngineExecutor",
     "Executor",
     "Result",
+    "Runner",
     "SequentialExecutor",
     "WorkerExecutor",
     "cores",
@@ -50,11 +52,14 @@ class Result:
         index: its place among the clips given, from 0.
         name: what results call it: its path or URL as given, or the name of a video in memory.
         analysis: the verdict, and what was asked for beside it.
+        read: what stands for the content that it was made of; None where the runner does not look (see
+            `Runner.reads_content`).
     """
 
     index: int
     name: str
     analysis: Analysis
+    read: Read | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -62,16 +67,36 @@ class Result:
         return self.analysis.verdict
 
 
-class Executor:
-    """A detector ready for clips; a context manager. Used from any thread.
+class Runner:
+    """A detector ready for many clips, here or on other machines; a context manager.
 
     Attributes:
         info: the detector's description.
         execution: how it is run.
+        reads_content: whether its results say what content they were made of. Where they do, it was read beside the
+            detector, and nobody has to read the clips for it.
     """
 
     info: DetectorInfo
     execution: Execution
+    reads_content: ClassVar[bool] = False
+
+    def run(self, clips: Iterable[Clip], job: Job = VERDICT_ONLY) -> Iterator[Result]:
+        """Work on clips; results come as they are done, not in order."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Stop; what is not done is lost. Safe to call twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Executor(Runner):
+    """A runner in this process and its workers, which takes single clips, too. Used from any thread."""
 
     @property
     def room(self) -> int:
@@ -109,15 +134,6 @@ class Executor:
     def abandon(self, future: Future[Analysis]) -> None:
         """Nobody waits for this result any more."""
         future.cancel()
-
-    def close(self) -> None:
-        """Stop; what is not done is lost."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
-        self.close()
 
 
 class SequentialExecutor(Executor):

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from deeptrace.detectors import Analysis
 from deeptrace.errors import DataError
+from deeptrace.io.fingerprint import Read
 from deeptrace.io.journal import Lines
 from deeptrace.io.jsonl import write_lines
 from deeptrace.io.run_store import RunStore, key_of
@@ -95,6 +96,11 @@ class RunFolder:
     def look_at(self, path: str) -> None:
         """Take the content that is at `path` now as that of the result to come."""
         self._keys[path] = key_of(self._store.content(path), self._detector)
+
+    def learn(self, path: str, read: Read) -> None:
+        """Take what was read of `path` elsewhere as the content of the result to come."""
+        self._store.learn(path, read)
+        self._keys[path] = key_of(read.content, self._detector)
 
     def find(self, path: str, *, evidence: bool) -> Analysis | None:
         """What an earlier run said of the content at `path`, if it still holds."""

@@ -7,11 +7,12 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from deeptrace.io.journal import Lines
 from deeptrace.urls import same_clip
 
-__all__ = ["ContentHashes", "fingerprint", "sha256_of"]
+__all__ = ["ContentHashes", "Read", "fingerprint", "read_content", "sha256_of"]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,31 @@ def fingerprint(path: str) -> str | None:
     return f"size:{stat.st_size} mtime_ns:{stat.st_mtime_ns}"
 
 
+class Read(NamedTuple):
+    """What was read of a file or object.
+
+    Attributes:
+        content: what stands for its content; None when it could not be read.
+        stamp: what changes when the file does, for `ContentHashes.learn`; None where that is not certain.
+    """
+
+    content: str | None
+    stamp: str | None = None
+
+
+def read_content(path: str) -> Read:
+    """What stands for the content of a file or object, read now; see `ContentHashes.of`."""
+    if _is_remote(path):
+        return Read(_store_key(path))
+    try:
+        before = _stamp(path)
+        content = sha256_of(path)
+        settled = time.time() - os.stat(path).st_ctime > SETTLED_S and _stamp(path) == before
+    except (OSError, ValueError):
+        return Read(None)
+    return Read(content, before if settled else None)
+
+
 class ContentHashes:
     """Hashes of files' bytes. What was hashed is remembered beside size, times and number of the file, in a file that
     may be lost at no more cost than reading again.
@@ -65,26 +91,31 @@ class ContentHashes:
 
         None when the file cannot be read, or the store does not answer.
         """
-        if "://" in path and not path.lower().startswith("file://"):
-            return _store_key(path)
+        if not _is_remote(path) and (known := self._known.get(os.path.abspath(path))) is not None:
+            try:
+                if known[0] == _stamp(path):
+                    return known[1]
+            except (OSError, ValueError):
+                return None
+        read = read_content(path)
+        self.learn(path, read)
+        return read.content
+
+    def learn(self, path: str, read: Read) -> None:
+        """Remember what was read of a file, here or on another machine that sees the same files."""
+        if read.content is None or read.stamp is None:
+            return
         name = os.path.abspath(path)
-        try:
-            before = _stamp(name)
-            known = self._known.get(name)
-            if known is not None and known[0] == before:
-                return known[1]
-            content = sha256_of(name)
-            settled = time.time() - os.stat(name).st_ctime > SETTLED_S and _stamp(name) == before
-        except (OSError, ValueError):
-            return None
-        if settled:
-            self._known[name] = (before, content)
-            self._lines.add({"file": name, "stamp": before, "content": content}, synced=False)
-        return content
+        self._known[name] = (read.stamp, read.content)
+        self._lines.add({"file": name, "stamp": read.stamp, "content": read.content}, synced=False)
 
     def close(self) -> None:
         """Close the memory; safe to call twice."""
         self._lines.close()
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path and not path.lower().startswith("file://")
 
 
 def _stamp(path: str) -> str:

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Self
 
 from deeptrace.errors import SettingsError
 from deeptrace.io.atomic import remove_leftovers
-from deeptrace.io.fingerprint import ContentHashes
+from deeptrace.io.fingerprint import ContentHashes, Read
 from deeptrace.io.journal import Lines
 from deeptrace.io.jsonl import write_json
 from deeptrace.urls import public_text
@@ -206,6 +206,10 @@ class RunStore(ClaimedFolder):
     def content(self, path: str) -> str | None:
         """What stands for the content of a file or object; see `ContentHashes.of`."""
         return self._hashes.of(path)
+
+    def learn(self, path: str, read: Read) -> None:
+        """Take what was read of a file elsewhere, so that it need not be read here; see `ContentHashes.learn`."""
+        self._hashes.learn(path, read)
 
     def add(self, key: str | None, record: Mapping[str, Any], *, name: str = "") -> None:
         """Keep a result: it is on the disk when this returns.

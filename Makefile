@@ -59,7 +59,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 # Every extra at once, so that the constraints are shown to fit them all.
 $(VENV)/.dev-torch: $(VENV)/.dev
 	@echo "installing torch for the tests that train"
-	@$(PIP) --editable '.[api,bench,c2pa,hf,mllm,remote,serve,studio,tensorboard,train,wandb]' --group torch
+	@$(PIP) --editable '.[api,bench,c2pa,curator,hf,mllm,remote,scale,serve,studio,tensorboard,train,wandb]' --group torch
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python

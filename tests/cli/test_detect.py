@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.needs import needs
 from tests.signing import EXAMPLE, make_authority, sign
 from typer.testing import CliRunner
 
@@ -109,6 +110,29 @@ def test_answers_are_shown_even_where_the_table_has_no_room(run, clip: Path) -> 
     assert "No space left" in str(result.exception)
     assert result.stdout.startswith("AI-generated")
     assert Path("/dev/full").is_char_device()
+
+
+def test_clips_may_come_from_a_table(run, clip: Path, tmp_path: Path) -> None:
+    """Of Parquet and of CSV, from the table's own folder; a clip that is named twice counts once."""
+    pa, pq = needs("pyarrow"), needs("pyarrow.parquet")
+    (tmp_path / "tables").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(clip, tmp_path / "tables" / name)
+    pq.write_table(pa.table({"size": [1, 2], "path": ["b.mp4", "a.mp4"]}), tmp_path / "tables" / "clips.parquet")
+    (tmp_path / "tables" / "clips.csv").write_text("video,size\nb.mp4,1\na.mp4,2\n")
+    for table in ("tables/clips.parquet", "tables/clips.csv"):
+        result = run("--clips", table, "tables/a.mp4", clip, "--detector", "baseline:all-real", "--json")
+        assert result.exit_code == 0
+        names = [json.loads(line)["video"] for line in result.stdout.splitlines()]
+        assert names == ["tables/b.mp4", "tables/a.mp4", str(clip)]
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 no table PAR1")
+    with pytest.raises(DataError, match=r"broken\.parquet: cannot be read"):
+        raise run("--clips", "broken.parquet").exception
+
+
+def test_the_kin_of_ray_needs_it(run, clip: Path) -> None:
+    with pytest.raises(SettingsError, match="Say which one: --ray"):
+        raise run(clip, "--ray-actors", 2).exception
 
 
 def test_out_keeps_verdicts_and_resume_goes_on(run, clip: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from deeptrace.cli.console import (
     EXIT_FAILED_INPUTS,
     EXIT_INTERRUPTED,
     counted,
+    fail,
     note,
     parse_settings,
 )
@@ -24,9 +25,15 @@ from deeptrace.cli.options import (
     DetectorName,
     Inputs,
     JsonLines,
+    Ray,
+    RayActors,
+    RayCpus,
+    RayGpus,
     Resume,
     Timeout,
     Workers,
+    note_rate,
+    ray_runner,
 )
 from deeptrace.errors import SettingsError
 from deeptrace.plural import plural
@@ -67,7 +74,13 @@ class _Asked:
 
 
 def detect(
-    paths: Inputs,
+    paths: Inputs = None,
+    clips: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Clips from a table with a column video: Parquet, CSV, JSON, JSONL; or RewardData."
+        ),
+    ] = None,
     detector: DetectorName = "tracenet",
     settings: Annotated[
         list[str] | None,
@@ -111,6 +124,10 @@ def detect(
     resume: Resume = False,
     workers: Workers = None,
     timeout: Timeout = None,
+    ray: Ray = None,
+    ray_actors: RayActors = None,
+    ray_cpus: RayCpus = None,
+    ray_gpus: RayGpus = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what a language model would need: frames, tokens, memory, time.")
     ] = False,
@@ -126,11 +143,11 @@ def detect(
     Exit code 0: all have a verdict; 1: some failed, each is recorded; 2: nothing could be done; 130: stopped by Ctrl-C.
     --overlay and --report without --out write to deeptrace-out/.
     """
-    if not dry_run:
+    if not dry_run and ray is None:
         from deeptrace.inference.executors.launch import prestart
 
         prestart()  # worker processes import what they need while this one does
-    from deeptrace.inference import DetectRun, Job, expand_inputs
+    from deeptrace.inference import DetectRun, Job
 
     began = time.monotonic()
     asked = _Asked(
@@ -138,24 +155,25 @@ def detect(
     )
     _check(asked)
     chosen = _settings(settings, threshold)
-    inputs = expand_inputs(paths)
+    inputs = _inputs(paths or [], clips)
     if dry_run:
         _plan(inputs, detector, chosen, json_lines=json_lines)
         return
     stdout = sys.stdout
     # Whatever a detector prints in this process must not get between the JSON lines.
     with redirect_stdout(sys.stderr):
+        how: dict[str, Any] = {"detector": detector, "settings": chosen, "workers": workers, "timeout_s": timeout}
+        runner = ray_runner(ray, ray_actors, ray_cpus, ray_gpus, **how)
         run = DetectRun(
             inputs,
-            detector=detector,
-            settings=chosen,
-            workers=workers,
-            timeout_s=timeout,
+            **how,
             job=Job(evidence=report, overlay_dir=str(asked.out / "overlays") if overlay and asked.out else None),
             out=asked.out,
             resume=resume,
+            runner=runner,
         )
         results, interrupted = _detect_all(run, stdout if json_lines else None)
+        note_rate(runner)
     if interrupted:
         kept = (", kept in ", asked.out, "; --resume goes on") if asked.out else ()
         note(f"stopped: {run.done} of {len(inputs)} done", *kept)
@@ -164,6 +182,20 @@ def detect(
         raise typer.Exit(EXIT_INTERRUPTED)
     if any(found.verdict.label is None for found in results):
         raise typer.Exit(EXIT_FAILED_INPUTS)
+
+
+def _inputs(paths: list[str], table: str | None) -> list[Input]:
+    """The clips to look at, those of the table first; what both name counts once."""
+    from deeptrace.inference import Input, expand_inputs
+
+    if not paths and table is None:
+        fail("name clips: PATH... or --clips FILE")
+    if table is None:
+        return expand_inputs(paths)
+    from deeptrace.reward.clips import read_clips
+
+    found = {item.path: item for item in [*(Input(clip.path) for clip in read_clips(table)), *expand_inputs(paths)]}
+    return list(found.values())
 
 
 def _check(asked: _Asked) -> None:

@@ -7,12 +7,25 @@ import sys
 from contextlib import redirect_stdout
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deeptrace.cli.console import interrupted, note, parse_settings, stage_bars
-from deeptrace.cli.options import DetectorSettings, JsonObject, Resume, Timeout, Workers
+from deeptrace.cli.options import (
+    DetectorSettings,
+    JsonObject,
+    Ray,
+    RayActors,
+    RayCpus,
+    RayGpus,
+    Resume,
+    Timeout,
+    Workers,
+    note_rate,
+    ray_runner,
+)
+from deeptrace.errors import SettingsError
 from deeptrace.plural import plural
 
 if TYPE_CHECKING:
@@ -68,6 +81,10 @@ def evaluate(
     resume: Resume = False,
     workers: Workers = None,
     timeout: Timeout = None,
+    ray: Ray = None,
+    ray_actors: RayActors = None,
+    ray_cpus: RayCpus = None,
+    ray_gpus: RayGpus = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of videos for the 95 % intervals.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap and baselines.")] = 0,
 ) -> None:
@@ -80,14 +97,19 @@ def evaluate(
     kept in --out and --resume goes on.
     """
     from deeptrace.benchmark.run import evaluate as run
+    from deeptrace.detectors import DEFAULT_DETECTOR
 
+    if ray is not None and predictions is not None:
+        raise SettingsError("--ray", "runs a detector, and --predictions are there already", "Leave one of them out.")
     with redirect_stdout(sys.stderr), stage_bars() as show:
         try:
+            how: dict[str, Any] = {"settings": parse_settings(settings or []), "workers": workers, "timeout_s": timeout}
+            runner = ray_runner(ray, ray_actors, ray_cpus, ray_gpus, detector=detector or DEFAULT_DETECTOR, **how)
             found = run(
                 data,
                 split=split,
                 detector=detector,
-                settings=parse_settings(settings or []),
+                **how,
                 predictions=predictions,
                 answer_space=answer_space,
                 judge=judge,
@@ -95,10 +117,9 @@ def evaluate(
                 rounds=rounds,
                 out=out,
                 resume=resume,
-                workers=workers,
-                timeout_s=timeout,
                 bootstrap=bootstrap,
                 seed=seed,
+                runner=runner,
                 on_done=show,
             )
         except KeyboardInterrupt:
@@ -109,6 +130,7 @@ def evaluate(
                     else ("nothing is kept without --out",)
                 )
             )
+        note_rate(runner)
         if out is not None and report:
             from deeptrace.reports.benchmark import write_bench_report
 

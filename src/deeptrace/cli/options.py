@@ -6,9 +6,16 @@ Where an option is not given, `deeptrace.inference` decides how many workers the
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from deeptrace.cli.console import duration, note
+from deeptrace.errors import SettingsError
+from deeptrace.plural import plural
+
+if TYPE_CHECKING:
+    from deeptrace.scale import RayRunner
 
 __all__ = [
     "DEFAULT_OUT",
@@ -17,16 +24,22 @@ __all__ = [
     "Inputs",
     "JsonLines",
     "JsonObject",
+    "Ray",
+    "RayActors",
+    "RayCpus",
+    "RayGpus",
     "Resume",
     "Timeout",
     "Workers",
+    "note_rate",
+    "ray_runner",
 ]
 
 DEFAULT_OUT = Path("deeptrace-out")
 """Where files go that were asked for without --out."""
 
 Inputs = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="PATH",
         show_default=False,
@@ -67,3 +80,57 @@ Resume = Annotated[
 ]
 JsonLines = Annotated[bool, typer.Option("--json", help="One JSON line a clip on stdout, and nothing else.")]
 JsonObject = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="WHERE",
+        help="Work on a Ray cluster: auto for the running one, local for one of this machine alone, or its address.",
+    ),
+]
+RayActors = Annotated[
+    int | None,
+    typer.Option("--ray-actors", min=1, metavar="N", help="Actors on it. [default: as many as it has room for]"),
+]
+RayCpus = Annotated[
+    float | None,
+    typer.Option("--ray-cpus", metavar="X", help="Cores for each actor, which works on as many clips. [default: 1]"),
+]
+RayGpus = Annotated[float | None, typer.Option("--ray-gpus", metavar="X", help="GPUs for each actor. [default: 0]")]
+
+
+def ray_runner(
+    where: str | None,
+    actors: int | None,
+    cpus: float | None,
+    gpus: float | None,
+    *,
+    detector: str,
+    settings: dict[str, Any],
+    workers: int | None,
+    timeout_s: float | None,
+) -> RayRunner | None:
+    """The runner that `--ray` and its kin ask for; None for work on this machine.
+
+    Raises:
+        SettingsError: the kin of `--ray` without it.
+        DeeptraceError: see `RayRunner`.
+    """
+    if where is None:
+        if (actors, cpus, gpus) != (None, None, None):
+            raise SettingsError("--ray-actors, --ray-cpus, --ray-gpus", "are of a cluster", "Say which one: --ray.")
+        return None
+    from deeptrace.scale import Cluster, RayRunner
+
+    cluster = Cluster(where, actors, 1.0 if cpus is None else cpus, gpus or 0.0)
+    runner = RayRunner(detector, settings, cluster=cluster, workers=workers, timeout_s=timeout_s)
+    gpu = f" and {cluster.gpus:g} GPUs" if cluster.gpus else ""
+    note(f"ray {where}: {plural(runner.actors, 'actor')}, each with {cluster.cpus:g} cores{gpu}")
+    return runner
+
+
+def note_rate(runner: RayRunner | None) -> None:
+    """Say how fast a cluster was, if there was one."""
+    if runner is not None and runner.done:
+        rate = runner.done / runner.took_s
+        note(f"ray: {plural(runner.done, 'clip')} in {duration(runner.took_s)}, {rate:.3g} a second")

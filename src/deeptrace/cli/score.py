@@ -21,7 +21,21 @@ from deeptrace.cli.console import (
     parse_settings,
     progress_bar,
 )
-from deeptrace.cli.options import DEFAULT_OUT, DetectorName, DetectorSettings, Resume, Timeout, Workers
+from deeptrace.cli.options import (
+    DEFAULT_OUT,
+    DetectorName,
+    DetectorSettings,
+    Inputs,
+    Ray,
+    RayActors,
+    RayCpus,
+    RayGpus,
+    Resume,
+    Timeout,
+    Workers,
+    note_rate,
+    ray_runner,
+)
 
 if TYPE_CHECKING:
     from deeptrace.inference import Input
@@ -77,17 +91,12 @@ class _Chosen:
 
 
 def score(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PATH",
-            help="Clips: files, folders (with all below them), patterns such as 'clips/*.mp4', or URLs.",
-        ),
-    ] = None,
+    paths: Inputs = None,
     clips: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Clips from a table: CSV, JSON or JSONL with video, prompt, generator; or RewardData."
+            metavar="FILE",
+            help="Clips from a table: Parquet, CSV, JSON or JSONL with video, prompt, generator; or RewardData.",
         ),
     ] = None,
     folder_is: Annotated[
@@ -137,6 +146,10 @@ def score(
     resume: Resume = False,
     workers: Workers = None,
     timeout: Timeout = None,
+    ray: Ray = None,
+    ray_actors: RayActors = None,
+    ray_cpus: RayCpus = None,
+    ray_gpus: RayGpus = None,
     seed: Annotated[int, typer.Option(help="Seed of intervals, and of A and B in pairs.csv.")] = 0,
 ) -> None:
     """Give each clip a reward from 0 to 1, higher is better, and choose by it.
@@ -155,8 +168,11 @@ def score(
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):
         run: dict[str, Any] = {"detector": detector, "settings": parse_settings(settings or []), "workers": workers}
-        run |= {"timeout_s": timeout, "out": out, "resume": resume}
+        run["timeout_s"] = timeout
+        runner = ray_runner(ray, ray_actors, ray_cpus, ray_gpus, **run)
+        run |= {"out": out, "resume": resume, "runner": runner}
         scored, interrupted = _score_all(inputs, infos, run)
+        note_rate(runner)
         chosen = _Chosen() if interrupted else _choose(scored, wanted)
         if out is not None:
             _write(out, scored, chosen, seed=seed)

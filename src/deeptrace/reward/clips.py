@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deeptrace.data.rewarddata import annotations_path
-from deeptrace.errors import DataError
+from deeptrace.errors import DataError, MissingExtraError
 from deeptrace.io.jsonl import iter_objects, open_text
 from deeptrace.reward.result import RewardResult
 
@@ -54,13 +54,14 @@ class ScoredClip:
 
 
 def read_clips(path: str | os.PathLike[str]) -> list[ClipInfo]:
-    """The clips that a table names: CSV, JSON lines, a JSON list, or a RewardData folder. Repeats are dropped.
+    """The clips that a table names: Parquet, CSV, JSON lines, a JSON list, or a RewardData folder. Repeats are dropped.
 
     A row needs a column `video` (or `path`, `video_path`) and may have `prompt` (`video_prompt`) and `generator`
     (`model`, `video_source`). Relative paths start at the table's folder.
 
     Raises:
         DataError: the table cannot be read, or a row names no video.
+        MissingExtraError: it is a Parquet file, and pyarrow is not installed.
     """
     table = annotations_path(path)
     base = table.rpartition("/")[0] if "://" in table else os.path.dirname(table)
@@ -116,11 +117,32 @@ def by_prompt(clips: Sequence[ScoredClip]) -> dict[str, list[ScoredClip]]:
 
 
 def _rows(table: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    if table.lower().endswith(".parquet"):
+        yield from enumerate(_parquet_rows(table), 1)
+        return
     if not table.lower().endswith(".csv"):
         yield from iter_objects(table)
         return
     with open_text(table, newline="") as file:
         yield from enumerate(csv.DictReader(file), 1)
+
+
+def _parquet_rows(table: str) -> Iterator[Mapping[str, Any]]:
+    """The rows of a Parquet file or URL (fsspec), of the columns that are of use alone."""
+    import fsspec
+
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtraError(table, "scale") from error
+    try:
+        with fsspec.open(table, "rb") as file, pq.ParquetFile(file) as stored:
+            wanted = [name for name in stored.schema_arrow.names if name in {*_PATH, *_PROMPT, *_GENERATOR}]
+            for batch in stored.iter_batches(columns=wanted):
+                yield from batch.to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(table, f"cannot be read: {error}") from error
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> str | None:

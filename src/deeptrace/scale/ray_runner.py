@@ -46,6 +46,9 @@ _BLOCK = 16
 _BLOCKS_EACH = 4
 """Blocks for each actor at least, where there are clips enough, so that all end at about the same time."""
 
+_MOST_BLOCKS = 20_000
+"""Handing one out takes a few milliseconds of the process that began the run."""
+
 _STORE_BYTES = 200 << 20
 """Ray's shared memory on a cluster of our own: what passes is paths and verdicts."""
 
@@ -184,6 +187,7 @@ class RayRunner(Runner):
         import pyarrow as pa
 
         size = min(_BLOCK * self._at_a_time, max(1, len(paths) // (self.actors * _BLOCKS_EACH)))
+        size = max(size, len(paths) // _MOST_BLOCKS)
         names = pa.array([os.fsencode(path) for path in paths], pa.binary())  # a name need not be UTF-8
         table = pa.table({"index": pa.array(range(len(paths)), pa.int64()), "path": names})
         return [table.slice(at, size) for at in range(0, len(paths), size)]

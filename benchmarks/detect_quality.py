@@ -122,7 +122,7 @@ def table_peers(era: Path, learned: Path, out: Path) -> None:
     """Print what simple peers make of the camera footage and generated clips of an era that they did not learn from."""
     before, clips = ([c for c in read_clips(folder) if c.footage == CAMERA] for folder in (learned, era))
     labels = np.array([clip.kind is Kind.GENERATED for clip in clips], int)
-    scores = {"metadata only, as the files are": _of_metadata(before, clips)}
+    scores = {"metadata only, as the files are": of_metadata(before, clips)}
     for name in ("d3", "npr"):
         verdicts = judge(clips, load_detector(f"baseline:{name}"), out / f"{era.name}.{name}.jsonl", ONE_ENCODING)
         found = [statistic_of(verdicts[clip.name]) for clip in clips]
@@ -136,7 +136,7 @@ def table_peers(era: Path, learned: Path, out: Path) -> None:
         print(f"{name:34}{float(auroc(y, x)):6.3f}{rates[0]:8.3f}{rates[1]:8.3f}")
 
 
-def _of_metadata(learned: list[Clip], asked: list[Clip]) -> np.ndarray:
+def of_metadata(learned: list[Clip], asked: list[Clip]) -> np.ndarray:
     """What the classifier of `deeptrace audit` and `eval`, which sees file headers alone, says of clips (N,)."""
     matrix = np.concatenate(list(feature_matrix([_header(clip.path) for clip in (*learned, *asked)]).values()), axis=1)
     fake = np.array([clip.kind is Kind.GENERATED for clip in learned])
@@ -259,13 +259,13 @@ def _header(path: Path) -> FileFacts:
 
 
 def metadata_only(clips: list[Clip]) -> dict[str, float]:
-    """`_of_metadata`, held out by group."""
+    """`of_metadata`, held out by group."""
     from sklearn.model_selection import GroupKFold
 
     found: dict[str, float] = {}
     for train, test in GroupKFold(5).split(clips, groups=[clip.group for clip in clips]):
         asked = [clips[i] for i in test]
-        found |= zip((clip.name for clip in asked), _of_metadata([clips[i] for i in train], asked), strict=True)
+        found |= zip((clip.name for clip in asked), of_metadata([clips[i] for i in train], asked), strict=True)
     return found
 
 

@@ -72,15 +72,15 @@ def row(path: str, source: str, fake: bool, **fields: Any) -> dict[str, Any]:
     }
 
 
-def make_data(root: Path, generators: int = 2, sources: int = 2, each: int = 2) -> Path:
-    """A folder of RewardData with clips."""
+def make_data(root: Path, generators: int = 2, sources: int = 2, each: int = 2, names: str = "group") -> Path:
+    """A folder of RewardData with clips; `names` begins the names of generators and sources."""
     rows = []
     for group in range(generators + sources):
         fake = group < generators
         for number in range(each):
             path = f"{'generated' if fake else 'real'}/{group}_{number}.mp4"
             write_clip(root / path, 10 * group + number, flicker=fake)
-            rows.append(row(path, f"group{group}", fake, **({"box": (80, 12, 64, 48)} if fake else {})))
+            rows.append(row(path, f"{names}{group}", fake, **({"box": (80, 12, 64, 48)} if fake else {})))
     (root / "all_data.json").write_text(json.dumps(rows))
     return root
 

@@ -79,6 +79,33 @@ def test_an_era_is_judged_by_the_other_alone(tmp_path: Path) -> None:
         assert eras_of(alone) == []
 
 
+def test_a_name_that_the_judged_era_shows_teaches_nothing(tmp_path: Path) -> None:
+    clips, config = measured_eras(tmp_path)
+    old = [clip for clip in clips if clip.era == "old"]
+    # Half of the old groups, of each class, are parts of large ones that the new era shows; the rest are its own.
+    shared = {f"{kind}:old{k}": f"{kind}:new{k}/{k}" for kind in ("real", "generated") for k in range(GROUPS // 2)}
+    renamed = [replace(clip, group=shared.get(clip.group, clip.group)) for clip in clips]
+    without = [clip for clip in clips if clip.era == "new" or clip.group not in shared]
+    assert len(without) == len(clips) - len(old) // 2
+    judged, expected = (of_era(read_statistics(some, config), config, "new") for some in (renamed, without))
+    assert [clip.name for clip in judged.clips] == [clip.name for clip in expected.clips]
+    for name, values in expected.arrays.items():
+        np.testing.assert_allclose(judged.arrays[name], values)
+    unlike = of_era(read_statistics(clips, config), config, "new")
+    assert not np.allclose(unlike.in_one_encoding, judged.in_one_encoding)
+
+
+def test_an_era_that_leaves_nothing_to_learn_from_is_not_judged(tmp_path: Path) -> None:
+    clips, _ = measured_eras(tmp_path)
+    assert eras_of([replace(clip, group=clip.group.replace("old", "new")) for clip in clips]) == []
+    few = [
+        clip
+        for clip in clips
+        if clip.era == "new" or clip.group not in {"real:old2", "real:old3", "real:old4", "real:old5"}
+    ]
+    assert eras_of(few) == ["old"]  # two sources of the old one are left to judge the new one by
+
+
 def test_thresholds_come_from_the_clips_that_were_learned_from(tmp_path: Path) -> None:
     clips, config = measured_eras(tmp_path)
     folds = by_fold(read_statistics([clip for clip in clips if clip.era == "old"], config), config, seed=1)

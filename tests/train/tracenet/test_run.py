@@ -78,7 +78,7 @@ def test_a_training_ends_in_a_model_that_runs_and_resumes_where_it_was(tmp_path:
 @pytest.mark.slow
 def test_a_probability_is_learned_on_two_eras_beside_nets_that_are_kept(tmp_path: Path) -> None:
     for name in ("old", "new"):
-        make_data(tmp_path / name, generators=4, sources=4, each=1)
+        make_data(tmp_path / name, generators=4, sources=4, each=1, names=name)
     config = TraceNetConfig(
         data=(tmp_path / "old", tmp_path / "new"), edited="", nets="shipped", out=tmp_path / "out",
         variants=2, folds=2, texture_dimensions=8, appearance_dimensions=8,
@@ -109,7 +109,7 @@ def test_a_probability_is_learned_on_two_eras_beside_nets_that_are_kept(tmp_path
 @pytest.mark.slow
 def test_another_encoder_takes_the_place_of_the_shipped_one(tmp_path: Path) -> None:
     for name in ("old", "new"):
-        make_data(tmp_path / name, generators=4, sources=4, each=1)
+        make_data(tmp_path / name, generators=4, sources=4, each=1, names=name)
     encoder = write_encoder(tmp_path / "colours.onnx", output="tokens")
     config = TraceNetConfig(
         data=(tmp_path / "old", tmp_path / "new"), edited="", nets="shipped", out=tmp_path / "out",

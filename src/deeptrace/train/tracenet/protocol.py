@@ -2,8 +2,9 @@
 
 By *fold*, every clip is judged without its generator or its source, but with others of the same years and taste. By
 *era*, one data folder is judged by what was learned from another, which was gathered at another time from other places:
-the figure that says what to expect of clips from elsewhere, and the first to be looked at. Weights of the two scores
-and thresholds are always fitted without the judged clips.
+the figure that says what to expect of clips from elsewhere, and the first to be looked at. A generator or source that
+the judged folder shows teaches nothing, wherever its clips are. Weights of the two scores and thresholds are always
+fitted without the judged clips.
 """
 
 from __future__ import annotations
@@ -120,25 +121,45 @@ def read_statistics(clips: list[Clip], config: TraceNetConfig) -> Table:
 
 
 def eras_of(clips: list[Clip]) -> list[str]:
-    """The data folders that can be judged by the others, by name; none where there is one alone."""
+    """The data folders that can be judged by the others, by name; none where there is one alone.
+
+    Nor one that leaves too few generators or sources of other names for weights and thresholds to be fitted on.
+    """
     names = sorted({clip.era for clip in clips})
-    return names if len(names) > 1 else []
+    return [era for era in names if _can_teach([clips[i] for i in np.flatnonzero(_teachers(clips, era))])]
 
 
 def of_era(table: Table, config: TraceNetConfig, era: str) -> Judged:
-    """The clips of one data folder, judged by what all others teach."""
-    return _judged(table, np.array([clip.era == era for clip in _clips(table)]), config)
+    """The clips of one data folder, judged by what all others teach, but for generators and sources that it shows."""
+    clips = _clips(table)
+    return _judged(table, np.array([clip.era == era for clip in clips]), _teachers(clips, era), config)
 
 
 def by_fold(table: Table, config: TraceNetConfig, seed: int) -> Judged:
     """Every clip, judged without its generator or source; the folds are drawn by `seed`."""
     numbers = fold_numbers(_clips(table), config.folds, seed)
-    return Judged.joined([_judged(table, numbers == fold, config) for fold in range(config.folds)])
+    return Judged.joined([_judged(table, numbers == k, numbers != k, config) for k in range(config.folds)])
 
 
-def _judged(table: Table, held_out: np.ndarray, config: TraceNetConfig) -> Judged:
-    """What is learned from all other clips says of those held out (clips,) bool."""
-    learned = {trait: statistics.of(~held_out) for trait, statistics in table.items()}
+def _teachers(clips: list[Clip], era: str) -> np.ndarray:
+    """(clips,) bool: those of other data folders whose generator, source or matched pair this one does not show."""
+    shown = {_whole(clip.group) for clip in clips if clip.era == era}
+    return np.array([clip.era != era and _whole(clip.group) not in shown for clip in clips])
+
+
+def _can_teach(clips: list[Clip]) -> bool:
+    """Whether generated clips and footage both come from enough groups for the inner folds."""
+    return all(len({c.group for c in clips if c.kind is kind}) >= _INNER_FOLDS for kind in (Kind.GENERATED, Kind.REAL))
+
+
+def _whole(group: str) -> str:
+    """The group that a part of a large source is a part of, class included."""
+    return group.partition("/")[0]
+
+
+def _judged(table: Table, held_out: np.ndarray, taught: np.ndarray, config: TraceNetConfig) -> Judged:
+    """What is learned from the clips of `taught` (clips,) bool says of those of `held_out` (clips,) bool."""
+    learned = {trait: statistics.of(taught) for trait, statistics in table.items()}
     asked = {trait: statistics.of(held_out) for trait, statistics in table.items()}
     fusion, limits = _fused(learned, config)
     machines = _fit(learned, config)

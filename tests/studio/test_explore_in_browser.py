@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from tests.studio.conftest import (
 )
 from tests.studio.test_in_browser import shows_square, wrong
 
+from deeptrace.benchmark.leaderboard import read_entries
 from deeptrace.schema import Label, Media, Sample, Verdict
 
 needs_studio()
 needs_chromium()
 
+LEADERBOARD = Path(__file__).resolve().parents[2] / "docs" / "leaderboard"
 TOTAL = "(document.querySelector('.total')?.textContent ?? '')"
 
 
@@ -233,3 +236,40 @@ def test_ten_thousand_videos_stay_fluid(studio: Start, ten_thousand: Path, visit
     assert page.evaluate("document.querySelectorAll('.card').length") < 80
     page.evaluate("document.querySelector('.rows').scrollTop = 1e9")
     until(page, "[...document.querySelectorAll('.card .said')].at(-1)?.textContent.endsWith('0.00')")
+
+
+def test_the_leaderboard_is_sorted_by_what_one_clicks(studio: Start, tmp_path: Path, visit) -> None:
+    for file in LEADERBOARD.glob("*.json"):
+        shutil.copy(file, tmp_path)
+    one = studio(leaderboard=tmp_path)
+    boards = one.get("/api/leaderboard")
+    titles = [column["title"] for column in boards[0]["columns"]]
+    at, late = titles.index("acc (videos)"), titles.index("time dist")
+    stated = {f"{entry.data.name}, {entry.data.split}": [] for entry in read_entries(LEADERBOARD)}
+    for entry in read_entries(LEADERBOARD):
+        stated[f"{entry.data.name}, {entry.data.split}"].append(entry)
+    page = visit(one, "/leaderboard")
+    assert page.locator("main h2").all_text_contents() == sorted(stated)
+    for name, entries in stated.items():
+        table = page.get_by_role("region", name=name)
+        figures = {entry.name: entry.scores["per_video"]["accuracy"] for entry in entries}
+        best = sorted(figures, key=lambda one: (figures[one] is None, -(figures[one] or 0)))
+        for wanted in (
+            best,
+            [*reversed([n for n in best if figures[n] is not None]), *(n for n in best if figures[n] is None)],
+        ):
+            table.get_by_role("button", name="acc (videos) ↑").click()
+            assert table.locator("tbody th").all_text_contents() == wanted
+        cells = [row.locator("td") for row in table.locator("tbody tr").all()]
+        for method, row in zip(wanted, cells, strict=True):
+            (entry,) = (entry for entry in entries if entry.name == method)
+            said = row.nth(at).text_content()
+            assert said.startswith("–" if figures[method] is None else f"{figures[method]:.1f}")
+            if limits := entry.intervals.get("per_video.accuracy"):
+                assert said.endswith(f"{limits[0]:.1f}–{limits[1]:.1f}")
+    table.get_by_role("button", name="time dist ↓").click()  # less is better
+    assert table.locator("thead th").nth(late + 1).get_attribute("aria-sort") == "ascending"
+    axe = needs("axe_playwright_python.sync_playwright", command="make test")
+    assert wrong(axe, page, "leaderboard") == {}
+    (tmp_path / "broken.json").write_text("{}")
+    assert "broken.json" in one.get("/api/leaderboard", 422)["detail"]

@@ -25,7 +25,7 @@ from deeptrace.metrics import overall_score, row_weighted_accuracy
 from deeptrace.plural import plural
 from deeptrace.schema import DetectorInfo, Outcome
 
-__all__ = ["Entry", "add_entry", "entry_of_run", "read_entries", "render_csv", "render_markdown"]
+__all__ = ["Entry", "add_entry", "entry_of_run", "plain_tables", "read_entries", "render_csv", "render_markdown"]
 
 Score = float | None
 _TOLERANCE = 1e-3
@@ -42,6 +42,8 @@ _COLUMNS = (
     ("traces", "viou", "vIoU"),
     ("traces", "map_viou_30", "AP@.3"),
 )
+_LOWER = frozenset({"time_distance"})
+"""Of the columns those where less is better."""
 
 
 class _Fields(BaseModel):
@@ -231,23 +233,61 @@ def read_entries(folder: str | os.PathLike[str]) -> list[Entry]:
 
 def render_markdown(entries: Iterable[Entry]) -> str:
     """The leaderboard as Markdown: a table a data set and split, best first by grounded overall, then accuracy."""
-    groups: dict[tuple[str, str], list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault((entry.data.name, entry.data.split), []).append(entry)
     lines = [
         "# Leaderboard",
         "",
         "Made by `deeptrace leaderboard build` from the JSON files in this folder; do not edit. To add a run, see",
         "[the benchmark](../benchmark.md#the-leaderboard). A dash was not measured; it is not a zero.",
     ]
-    for (name, split), found in sorted(groups.items()):
+    for (name, split), found in _grouped(entries):
         data = found[0].data
         lines += ["", f"## {_cell(name)}, {_cell(split)}", ""]
         lines += [f"{plural(data.videos, 'video')}, ground truth `{data.sha256[:12]}`.", ""]
         lines.append("| method | " + " | ".join(title for *_, title in _COLUMNS) + " | failed | judge | by | made |")
         lines.append("|---|" + "---:|" * (len(_COLUMNS) + 1) + "---|---|---|")
-        lines += [_line(entry) for entry in sorted(found, key=_order)]
+        lines += [_line(entry) for entry in found]
     return "\n".join(lines) + "\n"
+
+
+def plain_tables(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """The same as data for a page that sorts them: a table a data set and split, best first.
+
+    Returns:
+        Of each `data`, `split`, `videos`, `sha256`, `columns` (`title`, and `better`: "up" or "down") and `rows`:
+        `name`, `url`, `notes`, `judge`, `by`, `made`, `failed` and `cells`, a column each: `value` (None where it was
+        not measured), its `text`, and the `interval` of 95 % as text, empty where none is known.
+    """
+    columns = [{"title": title, "better": "down" if metric in _LOWER else "up"} for _, metric, title in _COLUMNS]
+    return [
+        {
+            "data": name,
+            "split": split,
+            "videos": found[0].data.videos,
+            "sha256": found[0].data.sha256,
+            "columns": columns,
+            "rows": [_plain_row(entry) for entry in found],
+        }
+        for (name, split), found in _grouped(entries)
+    ]
+
+
+def _plain_row(entry: Entry) -> dict[str, Any]:
+    cells = []
+    for block, metric, _ in _COLUMNS:
+        limits = entry.intervals.get(f"{block}.{metric}", ())
+        interval = "–".join(_text(block, metric, limit) for limit in limits)
+        value = entry.scores[block][metric]
+        cells.append({"value": value, "text": _text(block, metric, value), "interval": interval})
+    about = {"name": entry.name, "url": entry.url, "notes": entry.notes, "judge": entry.judge, "by": entry.submitted_by}
+    return about | {"made": entry.made.isoformat(), "failed": _failed(entry), "cells": cells}
+
+
+def _grouped(entries: Iterable[Entry]) -> list[tuple[tuple[str, str], list[Entry]]]:
+    """Entries by data set and split, the best first."""
+    groups: dict[tuple[str, str], list[Entry]] = {}
+    for entry in sorted(entries, key=_order):
+        groups.setdefault((entry.data.name, entry.data.split), []).append(entry)
+    return sorted(groups.items())
 
 
 def render_csv(entries: Sequence[Entry]) -> str:
@@ -279,14 +319,15 @@ def _order(entry: Entry) -> tuple[float, float, str]:
 
 
 def _line(entry: Entry) -> str:
-    cells = []
-    for block, metric, _ in _COLUMNS:
-        value = entry.scores[block][metric]
-        digits = 3 if metric == "auroc" or block == "traces" else 1
-        cells.append("–" if value is None else f"{value:.{digits}f}")
+    cells = [_text(block, metric, entry.scores[block][metric]) for block, metric, _ in _COLUMNS]
     name = f"[{_cell(entry.name)}]({entry.url})" if entry.url else _cell(entry.name)
     about = [str(_failed(entry)), _cell(entry.judge or "–"), _cell(entry.submitted_by), entry.made.isoformat()]
     return f"| {name} | " + " | ".join([*cells, *about]) + " |"
+
+
+def _text(block: str, metric: str, value: Score) -> str:
+    digits = 3 if metric == "auroc" or block == "traces" else 1
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _failed(entry: Entry) -> int:

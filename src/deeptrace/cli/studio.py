@@ -57,6 +57,10 @@ def studio(
             metavar="NAME", help="Unit of the files' boxes: pixels, fractions, permille, ... [default: pixels]"
         ),
     ] = None,
+    leaderboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A leaderboard to show, as `deeptrace leaderboard add --dir` fills it."),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine people have to log in.")
     ] = "127.0.0.1",
@@ -149,6 +153,7 @@ def studio(
         data=None if data is None else data.absolute(),
         predictions=tuple(predictions or ()),
         answer_space=answer_space,
+        leaderboard=leaderboard,
         store=store,
         database=database,
         detector=detector,

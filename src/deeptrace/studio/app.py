@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 import deeptrace
+from deeptrace.benchmark.leaderboard import read_entries
 from deeptrace.detectors.curves import camera_range
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.schema import Category, Label, Verdict
@@ -56,7 +57,7 @@ __all__ = ["StudioApi"]
 
 log = logging.getLogger(__name__)
 
-PAGES = ("/", "/triage", "/explore", "/clip/{clip_id}", "/annotate/{clip_id}", "/people", *REVIEW_PAGES)
+PAGES = ("/", "/triage", "/explore", "/clip/{clip_id}", "/annotate/{clip_id}", "/people", "/leaderboard", *REVIEW_PAGES)
 _SORTS = {"p": clips.c.p_fake, "name": clips.c.name, "added": clips.c.id}
 _LISTED = (
     clips.c.id, clips.c.name, clips.c.state, clips.c.error, clips.c.outcome, clips.c.decision, clips.c.p_fake,
@@ -114,6 +115,8 @@ class StudioApi:
         self.accounts = _accounts(workshop)
         self._inputs = Inputs(workshop.settings.inputs)
         self._explored = read_exploration(workshop.settings)
+        if workshop.settings.leaderboard is not None:
+            read_entries(workshop.settings.leaderboard)  # what is wrong with it is said now, not in the page
         app = FastAPI(title="deeptrace studio", lifespan=self._life, docs_url=None, redoc_url=None)
         app.state.accounts = self.accounts
         api = APIRouter(prefix="/api")
@@ -177,6 +180,7 @@ class StudioApi:
                 "explore": None if self._explored is None else self._explored.name,
                 "clips": {"all": count, "analysed": done, "answered": answered},
                 "jobs": workshop.queue.counts(),
+                "leaderboard": settings.leaderboard is not None,
                 "work": open_work(workshop.database, person),
                 "kinds": [{"id": kind.value, "name": kind.display_name, "meaning": kind.meaning} for kind in Category],
             }

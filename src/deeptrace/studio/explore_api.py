@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from deeptrace.benchmark.leaderboard import plain_tables, read_entries
 from deeptrace.benchmark.tables import TABLES, Row, outcome_line
+from deeptrace.errors import DataError
 from deeptrace.io.csv_cells import csv_cell
 from deeptrace.metrics.arrays import Ints
 from deeptrace.reports.benchmark import reliability, roc, shown_table
@@ -69,9 +71,23 @@ def add_explore(api: APIRouter, workshop: Workshop, found: Exploration | None) -
             raise RequestError(404, "not_found", line)
         return found
 
+    _add_leaderboard(api, workshop)
     _add_lists(api, workshop, explored)
     _add_videos(api, workshop, explored)
     _add_figures(api, explored)
+
+
+def _add_leaderboard(api: APIRouter, workshop: Workshop) -> None:
+    @api.get("/leaderboard")
+    def leaderboard() -> list[dict[str, Any]]:
+        """The entries of a leaderboard as they are now: a table a data set and split."""
+        folder = workshop.settings.leaderboard
+        if folder is None:
+            raise RequestError(404, "not_found", "there is no leaderboard: start the studio with --leaderboard DIR")
+        try:
+            return plain_tables(read_entries(folder))
+        except (DataError, OSError) as error:
+            raise RequestError(422, "unprocessable", str(error)) from None
 
 
 def _add_lists(api: APIRouter, workshop: Workshop, explored: Callable[[], Exploration]) -> None:

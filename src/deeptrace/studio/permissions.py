@@ -40,6 +40,7 @@ ROUTES: dict[str, Rule] = {
     "GET /clip/{clip_id}": _ANYONE,
     "GET /annotate/{clip_id}": _ANYONE,
     "GET /people": _ANYONE,
+    "GET /leaderboard": _ANYONE,
     "GET /work": _ANYONE,
     "GET /review": _ANYONE,
     "GET /review/{clip_id}": _ANYONE,
@@ -75,6 +76,7 @@ ROUTES: dict[str, Rule] = {
     "GET /api/explore/counts": _VIEWER,
     "GET /api/explore/measures": _VIEWER,
     "GET /api/explore/{name}.svg": _VIEWER,
+    "GET /api/leaderboard": _VIEWER,
     # what people say: each their own
     "POST /api/clips/{clip_id}/answers": _ANNOTATOR,
     "GET /api/clips/{clip_id}/annotation": _ANNOTATOR,

@@ -53,6 +53,7 @@ class StudioSettings:
         data: annotated videos to explore, a RewardData folder or its annotation file; nothing is analysed.
         predictions: what models said of them: files of answers, and folders of runs.
         answer_space: coordinate space of the boxes in files of answers; pixels of the original video by default.
+        leaderboard: folder of the entries of a leaderboard, to be shown.
         store: folder that keeps its work; None for `STORE` inside `place`, beside `data`, or in the current folder.
         database: SQLAlchemy's URL of another database than SQLite in `store`.
         detector: its name.
@@ -71,6 +72,7 @@ class StudioSettings:
     data: Path | None = None
     predictions: tuple[Path, ...] = ()
     answer_space: str | None = None
+    leaderboard: Path | None = None
     store: Path | None = None
     database: str | None = None
     detector: str = DEFAULT_DETECTOR

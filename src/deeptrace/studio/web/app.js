@@ -8,6 +8,7 @@ import { ClipView } from "./clip.js";
 import { Explore } from "./explore.js";
 import { AccountSheet, LogInPage, LogInSheet, People } from "./login.js";
 import { Bar, Help, go, typing, useAddress, useStudio } from "./shell.js";
+import { Leaderboard } from "./figures.js";
 import { Review, ReviewOf, Work } from "./review.js";
 import { Triage } from "./triage.js";
 
@@ -45,6 +46,7 @@ function Pages() {
     <a class="skip" href="#main">Skip to the clip</a>
     <${Bar} studio=${studio} page=${page || "triage"} onAdd=${() => setSheet("add")} onHelp=${() => setSheet("help")} onAccount=${() => setSheet("account")} />
     ${page === "people" && (may("admin") ? html`<${People} />` : html`<${NotFor} role="admin" />`)}
+    ${page === "leaderboard" && html`<${Leaderboard} />`}
     ${page === "work" && html`<${Work} />`}
     ${["review", "decide"].includes(page) && !may("reviewer") && html`<${NotFor} role="reviewer" />`}
     ${page === "review" && may("reviewer") && (id ? html`<${ReviewOf} key=${id} id=${Number(id)} />` : html`<${Review} address=${address} />`)}
@@ -53,7 +55,7 @@ function Pages() {
     ${studio && page === "annotate" && may("annotator") && html`<${Annotate} key=${id} id=${Number(id)} />`}
     ${studio && page === "clip" && html`<main id="main" class="single"><${ClipView} key=${id} id=${Number(id)} /></main>`}
     ${studio && page === "explore" && html`<${Explore} address=${address} studio=${studio} />`}
-    ${studio && !["annotate", "clip", "decide", "explore", "people", "review", "work"].includes(page) && (studio.clips.all ? html`<${Triage} address=${address} studio=${studio} />` : html`<${Welcome} studio=${studio} />`)}
+    ${studio && !["annotate", "clip", "decide", "explore", "leaderboard", "people", "review", "work"].includes(page) && (studio.clips.all ? html`<${Triage} address=${address} studio=${studio} />` : html`<${Welcome} studio=${studio} />`)}
     ${sheet === "help" && html`<${Help} onClose=${() => setSheet("")} />`}
     ${sheet === "account" && html`<${AccountSheet} onClose=${() => setSheet("")} />`}
     ${sheet === "add" && html`<${AddSheet} studio=${studio} onClose=${() => setSheet("")} />`}

@@ -142,3 +142,32 @@ function Bars({ title, rows }) {
     <section><h2>${title}</h2><table class="bars"><tbody>${rows.map((row, at) => html`
       <tr key=${at}><th scope="row">${row.head}</th><td><span class="part"><i style=${{ width: `${(100 * row.count) / most}%` }}></i></span> ${row.words}</td></tr>`)}</tbody></table></section>`;
 }
+
+/** The leaderboard: a table a data set and split, sorted by what one clicks. What was not measured comes last. */
+export function Leaderboard() {
+  const { value: boards, error } = useSaid("/api/leaderboard");
+  return html`
+    <main id="main" class="figures"><h1>Leaderboard</h1>
+      <p class="muted">A dash was not measured; it is not a zero. Below each figure, where it is known: its 95 % interval.</p>
+      ${error && html`<p class="trouble" role="alert">${error}</p>`}
+      ${boards && boards.map((board) => html`<${Board} key=${`${board.data} ${board.split}`} board=${board} />`)}
+    </main>`;
+}
+
+function Board({ board }) {
+  const [by, setBy] = useState({ at: null, down: true });
+  // The first click puts the best on top.
+  const sort = (at) => setBy(by.at === at ? { at, down: !by.down } : { at, down: board.columns[at].better === "up" });
+  const value = (row) => row.cells[by.at].value;
+  const rows = by.at === null ? board.rows : [...board.rows].sort((a, b) => (value(a) === null) - (value(b) === null) || (by.down ? -1 : 1) * (value(a) - value(b)));
+  const name = `${board.data}, ${board.split}`;
+  return html`
+    <section><h2>${name}</h2><p class="muted">${board.videos} video${board.videos === 1 ? "" : "s"}, ground truth ${board.sha256.slice(0, 12)}</p>
+      <${Scroll} label=${name}><table class="measures">
+        <thead><tr><th scope="col">Method</th>${board.columns.map((column, at) => html`<th scope="col" key=${at} aria-sort=${by.at === at ? (by.down ? "descending" : "ascending") : undefined}>
+          <button type="button" class="quiet" onClick=${() => sort(at)}>${column.title} ${column.better === "up" ? "↑" : "↓"}</button></th>`)}
+          <th scope="col">Failed</th><th scope="col" class="text">Judge</th><th scope="col" class="text">By</th><th scope="col">Made</th></tr></thead>
+        <tbody>${rows.map((row) => html`<tr key=${`${row.name} ${row.made}`}><th scope="row" title=${row.notes}>${row.url ? html`<a href=${row.url} rel="noreferrer noopener" target="_blank">${row.name}</a>` : row.name}</th>
+          ${row.cells.map((cell, at) => html`<td key=${at}>${cell.text}${cell.interval && html`<small>${cell.interval}</small>`}</td>`)}
+          <td>${row.failed}</td><td class="text">${row.judge || "–"}</td><td class="text">${row.by}</td><td>${row.made}</td></tr>`)}</tbody></table></${Scroll}></section>`;
+}

@@ -72,6 +72,7 @@ export function Bar({ studio, page, onAdd, onHelp, onAccount }) {
       <nav aria-label="Pages">
         <${Link} href="/triage" aria-current=${page === "triage" ? "page" : undefined}>Clips</${Link}>
         ${studio && studio.explore && html`<${Link} href="/explore" aria-current=${page === "explore" ? "page" : undefined}>Explore</${Link}>`}
+        ${studio && studio.leaderboard && html`<${Link} href="/leaderboard" aria-current=${page === "leaderboard" ? "page" : undefined}>Leaderboard</${Link}>`}
         ${studio && studio.work !== null && html`<${Link} href="/work" aria-current=${page === "work" ? "page" : undefined}>My clips${studio.work ? ` (${studio.work})` : ""}</${Link}>`}
         ${may("reviewer") && session.accounts && html`<${Link} href="/review" aria-current=${page === "review" ? "page" : undefined}>Review</${Link}>`}
         ${may("admin") && session.accounts && html`<${Link} href="/people" aria-current=${page === "people" ? "page" : undefined}>People</${Link}>`}

@@ -249,16 +249,16 @@ def test_the_leaderboard_is_sorted_by_what_one_clicks(studio: Start, tmp_path: P
     for entry in read_entries(LEADERBOARD):
         stated[f"{entry.data.name}, {entry.data.split}"].append(entry)
     page = visit(one, "/leaderboard")
+    page.locator("main h2").first.wait_for()
     assert page.locator("main h2").all_text_contents() == sorted(stated)
     for name, entries in stated.items():
         table = page.get_by_role("region", name=name)
         figures = {entry.name: entry.scores["per_video"]["accuracy"] for entry in entries}
         best = sorted(figures, key=lambda one: (figures[one] is None, -(figures[one] or 0)))
-        for wanted in (
-            best,
-            [*reversed([n for n in best if figures[n] is not None]), *(n for n in best if figures[n] is None)],
-        ):
+        worst = sorted(figures, key=lambda one: (figures[one] is None, figures[one] or 0))
+        for wanted, order in ((best, "descending"), (worst, "ascending")):
             table.get_by_role("button", name="acc (videos) ↑").click()
+            table.locator(f"th[aria-sort={order}]").wait_for()
             assert table.locator("tbody th").all_text_contents() == wanted
         cells = [row.locator("td") for row in table.locator("tbody tr").all()]
         for method, row in zip(wanted, cells, strict=True):
@@ -268,6 +268,7 @@ def test_the_leaderboard_is_sorted_by_what_one_clicks(studio: Start, tmp_path: P
             if limits := entry.intervals.get("per_video.accuracy"):
                 assert said.endswith(f"{limits[0]:.1f}–{limits[1]:.1f}")
     table.get_by_role("button", name="time dist ↓").click()  # less is better
+    table.locator("th[aria-sort]", has_text="time dist").wait_for()
     assert table.locator("thead th").nth(late + 1).get_attribute("aria-sort") == "ascending"
     axe = needs("axe_playwright_python.sync_playwright", command="make test")
     assert wrong(axe, page, "leaderboard") == {}

@@ -72,6 +72,25 @@ def test_split_by_source_never_parts_a_source() -> None:
             assert {sample.split for sample in parts if sample.label is label} == {"train", "val", "test"}
 
 
+def test_sources_that_share_a_group_stay_together_across_classes() -> None:
+    def sample(label: Label, source: str, number: int, pair: str | None) -> Sample:
+        return Sample(video_id=f"{source}{number}", path="", label=label, source=source, extra={"pair": pair})
+
+    samples = [
+        sample(label, f"{name}{source}", number, f"p{source}" if number == 0 and source < 3 else None)
+        for label, name in ((Label.FAKE, "g"), (Label.REAL, "r"))
+        for source in range(8)
+        for number in range(4)
+    ]
+    pair = lambda one: one.extra["pair"]  # noqa: E731
+    alone = split_by_source(samples)
+    split = split_by_source(samples, group_of=pair)
+    assert find_leaks(apply_split(samples, split), group_of=pair, sources=True) == []
+    assert {split[f"g{i}0"] == split[f"r{i}0"] for i in range(3)} == {True}
+    assert len(set(split.values())) == 3
+    assert split_by_source(samples, group_of=lambda one: None) == alone
+
+
 def test_leave_one_generator_out_tests_each_generator_once_and_each_real_once() -> None:
     folds = list(leave_one_generator_out(SAMPLES, seed=0))
     assert [fold.held_out for fold in folds] == sorted(GENERATORS)

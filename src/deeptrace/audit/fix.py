@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -37,7 +37,7 @@ from deeptrace.io.run_store import RunStore, key_of
 from deeptrace.schema import Label, Media, Sample
 from deeptrace.video import Video, open_video
 
-__all__ = ["Fixed", "fix_dataset"]
+__all__ = ["FOLDER", "Fixed", "fix_dataset", "write_clips"]
 
 PLAN_NAME, FOLDER, ROWS = "fix.json", "clips", "all_data.json"
 
@@ -162,7 +162,7 @@ def fix_dataset(
     with RunStore(target, "audit --fix", settings, resume=resume, files=(FOLDER, ROWS, PLAN_NAME)) as store:
         plan = _planned(store, samples, join.found, asked, workers, on_file)
         chosen = [sample for sample in samples if sample.video_id in plan.frames]
-        made = _fix_clips(chosen, join.found, store, plan, workers, on_file)
+        made = write_clips(chosen, join.found, store, plan, workers=workers, on_file=on_file)
         write_reward_data((sample for sample, _ in made), target / ROWS)
     before = sum(len(sample.traces) for sample in chosen)
     after = sum(len(sample.traces) for sample, _ in made)
@@ -216,20 +216,39 @@ def _planned(
     return plan
 
 
-def _fix_clips(
-    samples: list[Sample],
-    found: dict[str, Path],
+def write_clips(
+    samples: Sequence[Sample],
+    found: Mapping[str, Path],
     store: RunStore,
     plan: FixPlan,
-    workers: int,
-    on_file: Callable[[str, int, int], None] | None,
+    *,
+    starts_s: Mapping[str, float] | None = None,
+    workers: int = 1,
+    on_file: Callable[[str, int, int], None] | None = None,
 ) -> list[tuple[Sample, bool]]:
-    """`_fix_clip` of each sample, `workers` at a time."""
+    """Write each clip as the plan says into the folder `FOLDER` of a run; what is there already is kept.
+
+    Args:
+        samples: those that the plan has frames for.
+        found: file of each, by video id.
+        store: of the run.
+        plan: what every clip is made to be.
+        starts_s: where in its file a clip begins, by video id; at its start where it is not named.
+        workers: clips at a time.
+        on_file: called with ("written", files done, files in all).
+
+    Returns:
+        Each sample as it is in the copy, its traces moved along, and whether its file was written now.
+
+    Raises:
+        DataError: a clip cannot be read.
+    """
     done = 0
 
     def make(sample: Sample) -> tuple[Sample, bool]:
         nonlocal done
-        made = _fix_clip(sample, found[sample.video_id], store, plan)
+        start_s = (starts_s or {}).get(sample.video_id, 0.0)
+        made = _write_clip(sample, found[sample.video_id], store, plan, start_s)
         done += 1
         if on_file is not None:
             on_file("written", done, len(samples))
@@ -239,18 +258,20 @@ def _fix_clips(
         return list(pool.map(make, samples))
 
 
-def _fix_clip(sample: Sample, source: Path, store: RunStore, plan: FixPlan) -> tuple[Sample, bool]:
+def _write_clip(sample: Sample, source: Path, store: RunStore, plan: FixPlan, start_s: float) -> tuple[Sample, bool]:
     """The sample as it is in the copy, and whether its file was written now."""
     relative = f"{FOLDER}/{_file_name(sample.video_id)}"
     path = store.path / relative
     count = plan.frames[sample.video_id]
-    key = key_of(store.content(str(source)), relative)
+    how = f"{plan.width}x{plan.height} {plan.fps} fps {plan.bit_rate} bit/s, {count} frames from {start_s!r} s"
+    key = key_of(store.content(str(source)), relative, how)
     try:
         with open_video(source) as video:
             crop = Crop.cover(video.media.width, video.media.height, (plan.width, plan.height))
             new = store.find(key) is None or not path.is_file()
             if new:
-                write_constant(path, _images(video, crop, plan.fps, count), fps=plan.fps, bit_rate=plan.bit_rate)
+                images = _images(video, crop, plan.fps, count, start_s)
+                write_constant(path, images, fps=plan.fps, bit_rate=plan.bit_rate)
                 store.add(key, {"frames": count}, name=relative)
     except VideoError as error:
         raise DataError(f"video {sample.video_id}", f"could be read before and cannot now: {error}") from error
@@ -264,11 +285,13 @@ def _fix_clip(sample: Sample, source: Path, store: RunStore, plan: FixPlan) -> t
     )
 
 
-def _images(video: Video, crop: Crop, fps: int, count: int) -> Iterator[NDArray[np.uint8]]:
-    """The picture on screen at 0, 1/fps, 2/fps ..., `count` of them; the last one is held if the clip ends early."""
+def _images(video: Video, crop: Crop, fps: int, count: int, start_s: float) -> Iterator[NDArray[np.uint8]]:
+    """The picture on screen at 0, 1/fps, 2/fps ... after `start_s`, `count` of them; the last one is held if the clip
+    ends early.
+    """
     given, last = 0, None
-    for frame in video.frames(size=crop.scaled):
-        while last is not None and given < count and given / fps < frame.time_s - 1e-6:
+    for frame in video.frames(size=crop.scaled, start_s=start_s):
+        while last is not None and given < count and given / fps < frame.time_s - start_s - 1e-6:
             yield last
             given += 1
         if given == count:

@@ -17,11 +17,18 @@ from scipy.fft import dctn
 
 from deeptrace.video import Frame
 
-__all__ = ["PLACES", "ClipHasher", "near_duplicates", "perceptual_hash"]
+__all__ = [
+    "PLACES",
+    "ClipHasher",
+    "groups_of_pairs",
+    "hashes_of_segment",
+    "near_duplicates",
+    "perceptual_hash",
+]
 
 PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)
 SIDE = 32
-MIN_CONTRAST = 4.0  # standard deviation in grey levels; flatter pictures hash to noise
+HASH_MIN_CONTRAST = 4.0  # standard deviation in grey levels; flatter pictures hash to noise
 MAX_BITS = 6  # of 64, as for the near-duplicate filters of image datasets
 _STEP_S = 0.2
 
@@ -29,7 +36,7 @@ _STEP_S = 0.2
 def perceptual_hash(gray: NDArray[np.uint8]) -> int | None:
     """64-bit hash of a picture (H, W) uint8; None when it is too flat to tell from another flat one."""
     small = cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float64)
-    if small.std() < MIN_CONTRAST:
+    if small.std() < HASH_MIN_CONTRAST:
         return None
     low = dctn(small, type=2)[:8, :8]
     bits = (low > np.median(low)).ravel()
@@ -48,12 +55,29 @@ class ClipHasher:
         if not self._found or frame.time_s - self._found[-1][0] >= _STEP_S:
             self._found.append((frame.time_s, perceptual_hash(frame.image)))
 
+    @property
+    def found(self) -> list[tuple[float, int | None]]:
+        """Time in seconds and hash of each frame that was hashed, in order."""
+        return list(self._found)
+
     def result(self, duration_s: float) -> tuple[int | None, ...]:
         """A hash for each of `PLACES`; empty when there was no frame."""
-        if not self._found:
-            return ()
-        times = np.array([time for time, _ in self._found])
-        return tuple(self._found[int(np.abs(times - place * duration_s).argmin())][1] for place in PLACES)
+        return hashes_of_segment(self._found, 0.0, duration_s)
+
+
+def hashes_of_segment(
+    found: Sequence[tuple[float, int | None]], start_s: float, duration_s: float
+) -> tuple[int | None, ...]:
+    """A hash for each of `PLACES` in a segment of a clip; empty when no frame was hashed.
+
+    Args:
+        found: time in seconds and hash of frames of the clip, see `ClipHasher.found`.
+        start_s, duration_s: of the segment.
+    """
+    if not found:
+        return ()
+    times = np.array([time for time, _ in found])
+    return tuple(found[int(np.abs(times - start_s - place * duration_s).argmin())][1] for place in PLACES)
 
 
 def near_duplicates(

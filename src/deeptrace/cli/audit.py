@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deeptrace.audit import Audit
     from deeptrace.audit.fix import Fixed
 
-__all__ = ["audit"]
+__all__ = ["audit", "picture_size", "show_audit"]
 
 SHOWN = 5
 
@@ -67,7 +67,7 @@ def audit(
         raise SettingsError("--size, --fps and --resume", "apply only to the copy that --fix writes")
     count = workers or os.cpu_count() or 1
     if fix and out is not None:
-        _tell(_fix(path, out, root=root, size=_size(size), fps=fps, resume=resume, workers=count))
+        _tell(_fix(path, out, root=root, size=picture_size(size), fps=fps, resume=resume, workers=count))
         path, root = str(out), None
     asked = {"root": root, "split": split, "decode": decode, "shuffles": shuffles, "seed": seed}
     result = _audit(path, workers=count, kept=out if fix else None, **asked)
@@ -79,7 +79,7 @@ def audit(
     if json_output:
         typer.echo(json.dumps(found))
     else:
-        _show(result)
+        show_audit(result)
     if result.errors or (strict and result.shortcuts.found):
         raise typer.Exit(EXIT_FAILED_INPUTS)
 
@@ -115,7 +115,12 @@ def _fix(path: str, out: Path, **asked: Any) -> Fixed:
             interrupted("the clips written are kept in ", out, "; go on with --resume")
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
+def picture_size(text: str | None) -> tuple[int, int] | None:
+    """ "512x288" as two numbers.
+
+    Raises:
+        SettingsError: it is not of that form.
+    """
     if text is None:
         return None
     width, _, height = text.lower().partition("x")
@@ -140,7 +145,8 @@ def _tell(fixed: Fixed) -> None:
         )
 
 
-def _show(result: Audit) -> None:
+def show_audit(result: Audit) -> None:
+    """What an audit found, for people, on stdout."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -93,20 +93,37 @@ def split_by_video(
 
 
 def split_by_source(
-    samples: Iterable[Sample], *, ratios: Mapping[str, float] = DEFAULT_RATIOS, seed: int = 0
+    samples: Iterable[Sample],
+    *,
+    ratios: Mapping[str, float] = DEFAULT_RATIOS,
+    seed: int = 0,
+    group_of: Callable[[Sample], str | None] | None = None,
 ) -> dict[str, str]:
     """Split whole generators and real sources, never clips of one: the test side's sources are all unseen.
 
     The largest sources are placed first, each where most is missing, separately for each class; ratios are met only
     as well as the sources' sizes allow, and every split gets a source of each class as long as there are enough.
 
+    Args:
+        samples: one a video.
+        ratios: share of each split, in any unit; 8:1:1 by default.
+        seed: another seed, another split.
+        group_of: sources of which two videos have an equal group stay together (a clip and its edit); such sources
+            are placed as one, beside those of their classes. None for a video without a group.
+
     Raises:
         SettingsError: ratios that are invalid, or one video given twice.
     """
     shares = _shares(ratios)
     assignment: dict[str, str] = {}
-    for name, members in sorted(_by_class(_unique(samples)).items()):
-        sources = _groups(members, _source)
+    unique = _unique(samples)
+    unit_of = _joined_sources(unique, group_of)
+    units = _groups(unique, lambda sample: unit_of[_class(sample), _source(sample)])
+    strata: dict[str, list[Sample]] = defaultdict(list)
+    for members in units.values():
+        strata["+".join(sorted({_class(sample) for sample in members}))] += members
+    for name, members in sorted(strata.items()):
+        sources = _groups(members, lambda sample: unit_of[_class(sample), _source(sample)])
         rng = np.random.default_rng([seed, *name.encode()])
         # sizes are drawn a little apart, so that seeds differ even where all sizes are equal
         weight = {source: len(sources[source]) * rng.uniform(0.75, 1.25) for source in sorted(sources)}
@@ -232,16 +249,25 @@ def _groups(samples: Iterable[Sample], key: Callable[[Sample], str]) -> dict[str
     return dict(groups)
 
 
-def _by_class(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
-    classes: dict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        classes[_class(sample)].append(sample)
-    return dict(classes)
-
-
 def _class(sample: Sample) -> str:
     return UNKNOWN if sample.label is None else sample.label.value
 
 
 def _source(sample: Sample) -> str:
     return sample.source or UNKNOWN
+
+
+def _joined_sources(
+    samples: Sequence[Sample], group_of: Callable[[Sample], str | None] | None
+) -> dict[tuple[str, str], str]:
+    """The unit that each (class, source) belongs to: named as the source, and as all that hang together by groups."""
+    joined = {(_class(sample), _source(sample)): {(_class(sample), _source(sample))} for sample in samples}
+    first: dict[str, tuple[str, str]] = {}
+    for sample in samples:
+        group = group_of(sample) if group_of is not None else None
+        if group is None:
+            continue
+        mine = (_class(sample), _source(sample))
+        whole = joined[mine] | joined[first.setdefault(group, mine)]
+        joined.update(dict.fromkeys(whole, whole))
+    return {one: " + ".join(sorted(map("/".join, whole))) for one, whole in joined.items()}

@@ -22,7 +22,7 @@ FLOORS = [
     {"video", "prompts", "metrics"},
     {"data"},
     {"synth", "detectors", "audit"},
-    {"inference"},
+    {"inference", "collect"},
     {"benchmark", "reward"},
     {"train", "reports", "server"},
     {"studio", "scale"},

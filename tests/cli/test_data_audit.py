@@ -145,7 +145,7 @@ def test_audit_without_its_extra_says_so_before_the_work(data: Path, monkeypatch
     [
         ("run.gather", (), "stopped: half an audit says nothing, so nothing of it is kept; run the same command again"),
         ("run.gather", ("--fix",), "the copy in copy is complete; run the same command with --resume"),
-        ("fix._fix_clip", ("--fix",), "stopped: the clips written are kept in copy; go on with --resume"),
+        ("fix._write_clip", ("--fix",), "stopped: the clips written are kept in copy; go on with --resume"),
     ],
 )
 def test_ctrl_c_says_what_is_kept(

@@ -53,13 +53,10 @@ def own_routes(service: Service) -> APIRouter:
         """Score uploaded files: videos, or arrays (T, H, W, 3) uint8 in .npy files with `fps`."""
         async with _form(request, service) as form:
             files = form.files
-            return json_reply(
-                ScoreReply(
-                    results=await service.score(
-                        request, len(files), lambda folder: _saved(service, files, form.fps, folder), form.deadline_s
-                    )
-                )
+            results = await service.score(
+                request, len(files), lambda folder: _saved(service, files, form.fps, folder), form.deadline_s
             )
+            return json_reply(ScoreReply(results=results))
 
     @router.post("/dense", response_class=Response, responses=ERRORS | _MAP | _NO_MAP, openapi_extra=body_of(DenseBody))
     async def dense(request: Request) -> Response:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Each of pytest's workers, and each command that it runs, has its share of the cores. With a thread a core in each,
+# torch's threads wait for one another: a training of a minute took more than five.
+if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 # The examples of a property are the same in every run, so that a change fails for what it changed; `make properties`
 # looks for new ones. Times of single examples say nothing on a machine that others use too.

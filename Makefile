@@ -97,7 +97,7 @@ cover: $(VENV)/.dev-torch
 # The rest of the suite after `make test PYTEST="$(PYTEST) --cov --cov-report= --cov-fail-under=0 --passed-to=.passed"` in a smaller
 # environment, and the coverage of the two.
 cover-rest: $(VENV)/.dev-torch
-	@$(BIN)/python -m pytest $(PYTEST) --cov --cov-append --cov-report= --but-for=.passed
+	@$(BIN)/python -m pytest $(PYTEST) -m 'not slow' --cov --cov-append --cov-report= --but-for=.passed
 	@$(COVERAGE)
 
 COVERAGE = $(BIN)/coverage report --skip-covered --sort=cover | tail -n 40 && $(BIN)/coverage xml --quiet

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deeptrace.data.exporters.parquet import iter_parquet_rows
 from deeptrace.data.media_join import VIDEO_SUFFIXES
+from deeptrace.data.tables import iter_table_rows
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.io.folders import walk_once
-from deeptrace.io.jsonl import iter_objects, open_text
 from deeptrace.schema import Label
 
 __all__ = ["Candidate", "read_candidates"]
@@ -104,7 +102,7 @@ def _prompt_beside(path: Path) -> str | None:
 
 
 def _from_table(table: Path, label: Label) -> Iterator[Candidate]:
-    for number, row in _rows(table):
+    for number, row in iter_table_rows(table):
         where = f"{table.name}, row {number}"
         stated = _text(row, ("path",), where)
         source = _text(row, _SOURCES[label], where)
@@ -115,18 +113,7 @@ def _from_table(table: Path, label: Label) -> Iterator[Candidate]:
         yield Candidate("", table.parent / stated, stated, label, source, prompt, pair)
 
 
-def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    suffix = table.suffix.lower()
-    if suffix == ".parquet":
-        yield from iter_parquet_rows(table)
-    elif suffix == ".csv":
-        with open_text(table, newline="") as file:
-            yield from enumerate(csv.DictReader(file), 1)
-    else:
-        yield from iter_objects(table)
-
-
-def _text(row: dict[str, Any], names: Iterable[str], where: str) -> str | None:
+def _text(row: Mapping[str, Any], names: Iterable[str], where: str) -> str | None:
     """The first of the columns that is not blank."""
     for name in names:
         value = row.get(name)

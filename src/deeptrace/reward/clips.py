@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deeptrace.data.rewarddata import annotations_path
-from deeptrace.errors import DataError, MissingExtraError
-from deeptrace.io.jsonl import iter_objects, open_text
+from deeptrace.data.tables import iter_table_rows
+from deeptrace.errors import DataError
 from deeptrace.reward.result import RewardResult
 
 __all__ = ["ClipInfo", "ScoredClip", "by_prompt", "clips_of_paths", "read_clips"]
@@ -66,7 +65,7 @@ def read_clips(path: str | os.PathLike[str]) -> list[ClipInfo]:
     table = annotations_path(path)
     base = table.rpartition("/")[0] if "://" in table else os.path.dirname(table)
     found: dict[str, ClipInfo] = {}
-    for number, row in _rows(table):
+    for number, row in iter_table_rows(table, columns={*_PATH, *_PROMPT, *_GENERATOR}):
         name = _first(row, _PATH)
         if name is None:
             raise DataError(f"{table}, row {number}", f"names no video: expected a column {' or '.join(_PATH)}")
@@ -114,35 +113,6 @@ def by_prompt(clips: Sequence[ScoredClip]) -> dict[str, list[ScoredClip]]:
         if clip.info.prompt is not None:
             groups.setdefault(clip.info.prompt, []).append(clip)
     return groups
-
-
-def _rows(table: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if table.lower().endswith(".parquet"):
-        yield from enumerate(_parquet_rows(table), 1)
-        return
-    if not table.lower().endswith(".csv"):
-        yield from iter_objects(table)
-        return
-    with open_text(table, newline="") as file:
-        yield from enumerate(csv.DictReader(file), 1)
-
-
-def _parquet_rows(table: str) -> Iterator[Mapping[str, Any]]:
-    """The rows of a Parquet file or URL (fsspec), of the columns that are of use alone."""
-    import fsspec
-
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtraError(table, "scale") from error
-    try:
-        with fsspec.open(table, "rb") as file, pq.ParquetFile(file) as stored:
-            wanted = [name for name in stored.schema_arrow.names if name in {*_PATH, *_PROMPT, *_GENERATOR}]
-            for batch in stored.iter_batches(columns=wanted):
-                yield from batch.to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(table, f"cannot be read: {error}") from error
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> str | None:

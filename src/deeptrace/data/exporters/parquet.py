@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
@@ -68,10 +68,16 @@ def write_parquet_rows(rows: Iterable[Mapping[str, Any]], path: str | os.PathLik
     return count
 
 
-def iter_parquet_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def iter_parquet_rows(
+    path: str | os.PathLike[str], *, columns: Collection[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a Parquet file with their number, counted from 1: `row_json` where there, else the columns.
 
     From columns alone, a null is taken for a missing field.
+
+    Args:
+        path: of the file; URLs work (fsspec).
+        columns: the columns to read, of those that there are; None for `row_json` or all.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -81,17 +87,18 @@ def iter_parquet_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[
 
     arrow, parquet = _pyarrow()
     try:
-        with fsspec.open(str(path), "rb") as file:
+        with fsspec.open(str(path), "rb") as file, parquet.ParquetFile(file) as stored:
+            wanted = None if columns is None else [name for name in stored.schema_arrow.names if name in columns]
             number = 0
-            for batch in parquet.ParquetFile(file).iter_batches(batch_size=BATCH_ROWS):
+            for batch in stored.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
                 for row in batch.to_pylist():
                     number += 1
                     text = row.get(ROW_JSON)
                     yield number, json.loads(text) if text else {k: v for k, v in row.items() if v is not None}
     except FileNotFoundError as error:
         raise DataError(str(path), "no such file") from error
-    except (arrow.ArrowInvalid, OSError) as error:
-        raise DataError(str(path), f"no readable Parquet file: {error}") from error
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(str(path), f"cannot be read: no readable Parquet file: {error}") from error
 
 
 def _pyarrow() -> tuple[Any, Any]:

@@ -103,7 +103,9 @@ def assert_calibrated(model: Path, config: GrpoConfig, stated: dict[str, Any]) -
     rows = {row["video_id"]: row for row in list_of(config.out / "validation" / "step-16.jsonl")}
     assert {row["detector"]["settings"]["calibration"] for row in rows.values()} == {None}
     clips = [str(path) for path in sorted((config.out.parent / "clips").glob("*.mp4"))]
-    asked = ["detect", *clips, "--detector", f"hf:{model}", "--set", "threshold=balanced", "--json"]
+    # As long as those answers might be: a model so small does not always come to an end by itself.
+    as_then = ("--set", f"max_new_tokens={config.learn.max_tokens}")
+    asked = ["detect", *clips, "--detector", f"hf:{model}", "--set", "threshold=balanced", *as_then, "--json"]
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     for verdict in map(Verdict.model_validate_json, done.stdout.splitlines()):

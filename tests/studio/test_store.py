@@ -62,6 +62,15 @@ def test_a_database_that_is_not_there_is_one_line(tmp_path) -> None:
         Database(f"sqlite:///{tmp_path / 'text.sqlite'}")
 
 
+def test_no_thread_waits_for_a_second_connection_while_it_holds_one(database: Database) -> None:
+    for first in (database.reading, database.writing):
+        for second in (database.reading, database.writing):
+            with first(), pytest.raises(RuntimeError, match="hand that one on"), second():
+                pass
+    with database.writing() as connection:  # and after all of that there is one to be had
+        assert connection.scalar(sa.select(sa.func.count()).select_from(clips)) == 0
+
+
 def test_each_job_is_leased_once_however_many_ask(database: Database) -> None:
     ids = [add_clip(database, f"{number}.mp4") for number in range(12)]
     queues = [Queue(database) for _ in range(4)]

@@ -7,9 +7,10 @@ last one. An `author` is the name of an account where there are accounts; names 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ try:
     import sqlalchemy as sa
     from alembic import command
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
     from sqlalchemy.engine import Connection
 except ImportError as error:
     raise MissingExtraError("deeptrace studio", "studio") from error
@@ -34,6 +36,7 @@ __all__ = [
     "clips",
     "edits",
     "jobs",
+    "known_revisions",
     "metadata",
     "now",
     "people",
@@ -205,11 +208,15 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._here = threading.local()
         try:
             self.engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
             if self.engine.dialect.name == "sqlite":
                 Path(str(self.engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
                 _prepare_sqlite(self.engine)
+            # SQLite lets one write at a time and has the others look again and again; here they stand in a row.
+            one_at_a_time = self.engine.dialect.name == "sqlite"
+            self._writes: AbstractContextManager[Any] = threading.Lock() if one_at_a_time else nullcontext()
             self.migrate("head")
         except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
             why = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
@@ -217,8 +224,7 @@ class Database:
 
     def migrate(self, revision: str) -> None:
         """Bring the schema up to this version's ("head"), or back to an older revision, or to none at all ("base")."""
-        config = Config()
-        config.set_main_option("script_location", str(files("deeptrace.studio") / "migrations"))
+        config = _config()
         with self.engine.connect() as connection:
             config.attributes["connection"] = connection
             (command.upgrade if revision == "head" else command.downgrade)(config, revision)
@@ -226,20 +232,46 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one state of the tables."""
-        with self.engine.connect() as connection, connection.begin():
+        with self._connected(nullcontext()) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A connection whose changes are on the disk when the block ends well, and none of them when not."""
-        with self.engine.connect() as connection:
+        with self._connected(self._writes) as connection:
             connection = connection.execution_options(studio_writes=True)
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def _connected(self, turn: AbstractContextManager[Any]) -> Iterator[Connection]:
+        """The one connection of this thread, once it is its turn.
+
+        Connections are few. Were each of many threads to hold one while it waits for a second, none would ever get it.
+        """
+        if getattr(self._here, "connected", False):
+            raise RuntimeError("this thread has a connection to the studio's database already: hand that one on")
+        self._here.connected = True
+        try:
+            with turn, self.engine.connect() as connection:
+                yield connection
+        finally:
+            self._here.connected = False
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def known_revisions() -> list[str]:
+    """Revisions of the schema that this version can bring up to its own, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("deeptrace.studio") / "migrations"))
+    return config
 
 
 def _prepare_sqlite(engine: Any) -> None:

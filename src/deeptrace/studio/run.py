@@ -90,6 +90,8 @@ def run_studio(
             access_log=False,
             lifespan="on",
             timeout_graceful_shutdown=2,
+            # Pages ask every five seconds; a connection that ended just then would lose what was sent on it.
+            timeout_keep_alive=75,
             # What others say of a caller's address and scheme is believed of named proxies only.
             proxy_headers=bool(reach.proxies),
             forwarded_allow_ips=list(reach.proxies),

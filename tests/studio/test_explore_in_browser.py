@@ -24,7 +24,9 @@ from tests.studio.conftest import (
 )
 from tests.studio.test_in_browser import shows_square, wrong
 
-from deeptrace.benchmark.leaderboard import read_entries
+from deeptrace.benchmark.folder import read_run
+from deeptrace.benchmark.leaderboard import add_entry, entry_of_run, read_entries
+from deeptrace.benchmark.run import evaluate
 from deeptrace.schema import Label, Media, Sample, Verdict
 
 needs_studio()
@@ -277,3 +279,33 @@ def test_the_leaderboard_is_sorted_by_what_one_clicks(studio: Start, tmp_path: P
     assert wrong(axe, page, "leaderboard") == {}
     (tmp_path / "broken.json").write_text("{}")
     assert "broken.json" in one.get("/api/leaderboard", 422)["detail"]
+
+
+def test_a_figure_of_the_leaderboard_leads_to_the_videos_behind_it(
+    studio: Start, reward_data: Path, tmp_path: Path, visit
+) -> None:
+    board = tmp_path / "board"
+    for path in answers_on(reward_data):
+        run = tmp_path / path.stem
+        evaluate(reward_data, split="test", predictions=path, out=run, bootstrap=0)
+        add_entry(entry_of_run(read_run(run), name=path.stem, submitted_by="me"), board)
+    # "good" is known to Explore as a file of answers only, and a file is no run
+    one = studio(data=reward_data, predictions=(answers_on(reward_data)[0], tmp_path / "bad"), leaderboard=board)
+    page = visit(one, "/leaderboard")
+    good, bad = (page.locator("tbody tr", has=page.locator("th", has_text=name)) for name in ("good", "bad"))
+    bad.wait_for()
+    assert good.get_by_role("link").count() == 0
+    heads = page.locator("thead th").all_text_contents()
+
+    def behind(title: str) -> list[str]:
+        (at,) = (at for at, head in enumerate(heads) if head.startswith(title))
+        bad.locator("td").nth(at - 1).get_by_role("link").click()
+        page.locator(".card .name").first.wait_for()
+        found = page.locator(".card .name").all_text_contents()
+        page.go_back()
+        bad.wait_for()
+        return found
+
+    assert behind("acc (videos)") == ["real", "variable", "spoilt"]  # 0.95 for a real one, 0.2 for a generated one
+    assert behind("vIoU") == ["constant", "variable", "spoilt"]  # and not "lost", which is in another split
+    assert behind("Failed") == ["spoilt"]

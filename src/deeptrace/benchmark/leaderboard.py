@@ -253,11 +253,15 @@ def plain_tables(entries: Iterable[Entry]) -> list[dict[str, Any]]:
     """The same as data for a page that sorts them: a table a data set and split, best first.
 
     Returns:
-        Of each `data`, `split`, `videos`, `sha256`, `columns` (`title`, and `better`: "up" or "down") and `rows`:
-        `name`, `url`, `notes`, `judge`, `by`, `made`, `failed` and `cells`, a column each: `value` (None where it was
-        not measured), its `text`, and the `interval` of 95 % as text, empty where none is known.
+        Of each `data`, `split`, `videos`, `sha256`, `columns` (`metric` as "block.metric", `title`, and `better`: "up"
+        or "down") and `rows`: `name`, `run`, `url`, `notes`, `judge`, `by`, `made`, `failed` and `cells`, a column
+        each: `value` (None where it was not measured), its `text`, and the `interval` of 95 % as text, empty where none
+        is known.
     """
-    columns = [{"title": title, "better": "down" if metric in _LOWER else "up"} for _, metric, title in _COLUMNS]
+    columns = [
+        {"metric": f"{block}.{metric}", "title": title, "better": "down" if metric in _LOWER else "up"}
+        for block, metric, title in _COLUMNS
+    ]
     return [
         {
             "data": name,
@@ -278,8 +282,13 @@ def _plain_row(entry: Entry) -> dict[str, Any]:
         interval = "–".join(_text(block, metric, limit) for limit in limits)
         value = entry.scores[block][metric]
         cells.append({"value": value, "text": _text(block, metric, value), "interval": interval})
-    about = {"name": entry.name, "url": entry.url, "notes": entry.notes, "judge": entry.judge, "by": entry.submitted_by}
-    return about | {"made": entry.made.isoformat(), "failed": _failed(entry), "cells": cells}
+    about = {"name": entry.name, "run": entry.run, "url": entry.url, "notes": entry.notes, "judge": entry.judge}
+    return about | {
+        "by": entry.submitted_by,
+        "made": entry.made.isoformat(),
+        "failed": _failed(entry),
+        "cells": cells,
+    }
 
 
 def _grouped(entries: Iterable[Entry]) -> list[tuple[tuple[str, str], list[Entry]]]:

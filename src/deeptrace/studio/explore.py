@@ -82,6 +82,7 @@ class Model:
         viou: mean vIoU of each video's true traces, (N,); NaN where there is none.
         box_iou: the paper's box IoU, mean over the video's rows, (N,); NaN where there is none.
         unmatched: number of answers that belong to no video.
+        run: key of the run of `deeptrace eval` that it is; empty for a file of answers.
     """
 
     title: str
@@ -94,6 +95,7 @@ class Model:
     viou: Floats
     box_iou: Floats
     unmatched: int
+    run: str
 
     @property
     def answered(self) -> Bools:
@@ -357,8 +359,8 @@ def read_exploration(settings: StudioSettings) -> Exploration | None:
             read.append((title, joined.verdicts, {}, len(joined.unmatched)))
     titles = unique_titles([title for title, *_ in read], [place.resolve().name for place in places])
     models = [
-        _model(title, samples, verdicts, scores, unmatched)
-        for title, (_, verdicts, scores, unmatched) in zip(titles, read, strict=True)
+        _model(title, samples, verdicts, scores, unmatched, runs[place].manifest.run if place in runs else "")
+        for title, place, (_, verdicts, scores, unmatched) in zip(titles, places, read, strict=True)
     ]
     return Exploration(name, root, samples, models)
 
@@ -405,6 +407,7 @@ def _model(
     verdicts: list[Verdict | None],
     scores: dict[tuple[str, int], float | None],
     unmatched: int,
+    run: str,
 ) -> Model:
     columns = columns_of(samples, verdicts)
     sums = metric_sums(samples, verdicts, explanation_scores=scores)
@@ -416,7 +419,7 @@ def _model(
     right = np.where(columns.truth < 0, -1, (columns.said == columns.truth).astype(np.int64))
     worst = np.array([np.nan if place is None else _worst(*place) for place in placed], dtype=float)
     groups = ["" if place is None else place[0] for place in placed]
-    return Model(title, verdicts, scores, columns, right, groups, worst, viou, iou, unmatched)
+    return Model(title, verdicts, scores, columns, right, groups, worst, viou, iou, unmatched, run)
 
 
 def _worst(group: str, rank: float) -> float:

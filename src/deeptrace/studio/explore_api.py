@@ -71,23 +71,35 @@ def add_explore(api: APIRouter, workshop: Workshop, found: Exploration | None) -
             raise RequestError(404, "not_found", line)
         return found
 
-    _add_leaderboard(api, workshop)
+    _add_leaderboard(api, workshop, found)
     _add_lists(api, workshop, explored)
     _add_videos(api, workshop, explored)
     _add_figures(api, explored)
 
 
-def _add_leaderboard(api: APIRouter, workshop: Workshop) -> None:
+def _add_leaderboard(api: APIRouter, workshop: Workshop, found: Exploration | None) -> None:
     @api.get("/leaderboard")
     def leaderboard() -> list[dict[str, Any]]:
-        """The entries of a leaderboard as they are now: a table a data set and split."""
+        """The entries of a leaderboard as they are now: a table a data set and split.
+
+        `explore` says where the videos behind a row are: which model it is in Explore, and the split; None where its
+        run is not among those that the studio was started with.
+        """
         folder = workshop.settings.leaderboard
         if folder is None:
             raise RequestError(404, "not_found", "there is no leaderboard: start the studio with --leaderboard DIR")
         try:
-            return plain_tables(read_entries(folder))
+            boards = plain_tables(read_entries(folder))
         except (DataError, OSError) as error:
             raise RequestError(422, "unprocessable", str(error)) from None
+        models = {} if found is None else {model.run: at for at, model in enumerate(found.models) if model.run}
+        splits = () if found is None else found.splits
+        for board in boards:
+            split = board["split"] if board["split"] in splits else ""
+            for row in board["rows"]:
+                at = models.get(row["run"])
+                row["explore"] = None if at is None else {"model": str(at), "split": split}
+        return boards
 
 
 def _add_lists(api: APIRouter, workshop: Workshop, explored: Callable[[], Exploration]) -> None:

@@ -148,10 +148,22 @@ export function Leaderboard() {
   const { value: boards, error } = useSaid("/api/leaderboard");
   return html`
     <main id="main" class="figures"><h1>Leaderboard</h1>
-      <p class="muted">A dash was not measured; it is not a zero. Below each figure, where it is known: its 95 % interval.</p>
+      <p class="muted">A dash was not measured; it is not a zero. Below each figure, where it is known: its 95 % interval.
+        A figure of a run that this studio explores leads to the videos behind it, the worst first.</p>
       ${error && html`<p class="trouble" role="alert">${error}</p>`}
       ${boards && boards.map((board) => html`<${Board} key=${`${board.data} ${board.split}`} board=${board} />`)}
     </main>`;
+}
+
+const WRONG = { result: "wrong", sort: "worst", order: "up" }, MISPLACED = { label: "FAKE", sort: "viou", order: "up" };
+/** What a figure is about, the worst videos first: where the box lies, or what the verdict is. */
+const behind = (metric) => (/bbox_iou|time_distance|^traces|^grounded/.test(metric) ? MISPLACED : WRONG);
+const BEHIND = new Map([[WRONG, "the wrong verdicts, the most confident first"], [MISPLACED, "the generated videos, the least overlap with the truth first"]]);
+
+/** A figure, as the way to the videos behind it where the studio has them. */
+function Figure({ row, filter, title, children }) {
+  if (!row.explore) return children;
+  return html`<${Link} href=${`/explore?${queryOf({ ...row.explore, ...filter })}`} title=${title}>${children}</${Link}>`;
 }
 
 function Board({ board }) {
@@ -168,6 +180,6 @@ function Board({ board }) {
           <button type="button" class="quiet" onClick=${() => sort(at)}>${column.title} ${column.better === "up" ? "↑" : "↓"}</button></th>`)}
           <th scope="col">Failed</th><th scope="col" class="text">Judge</th><th scope="col" class="text">By</th><th scope="col">Made</th></tr></thead>
         <tbody>${rows.map((row) => html`<tr key=${`${row.name} ${row.made}`}><th scope="row" title=${row.notes}>${row.url ? html`<a href=${row.url} rel="noreferrer noopener" target="_blank">${row.name}</a>` : row.name}</th>
-          ${row.cells.map((cell, at) => html`<td key=${at}>${cell.text}${cell.interval && html`<small>${cell.interval}</small>`}</td>`)}
-          <td>${row.failed}</td><td class="text">${row.judge || "–"}</td><td class="text">${row.by}</td><td>${row.made}</td></tr>`)}</tbody></table></${Scroll}></section>`;
+          ${row.cells.map((cell, at) => html`<td key=${at}><${Figure} row=${row} filter=${behind(board.columns[at].metric)} title=${BEHIND.get(behind(board.columns[at].metric))}>${cell.text}</${Figure}>${cell.interval && html`<small>${cell.interval}</small>`}</td>`)}
+          <td><${Figure} row=${row} filter=${{ result: "failed" }} title="the failed answers">${row.failed}</${Figure}></td><td class="text">${row.judge || "–"}</td><td class="text">${row.by}</td><td>${row.made}</td></tr>`)}</tbody></table></${Scroll}></section>`;
 }

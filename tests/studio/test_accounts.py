@@ -296,6 +296,33 @@ def test_a_log_in_over_http(studio: Start, tmp_path: Path) -> None:
     assert http.get("/api/studio").status_code == 401
 
 
+def test_metrics_are_for_admins_and_where_it_is_said_for_this_machine(studio: Start, tmp_path: Path) -> None:
+    settings = team(tmp_path)
+    closed, open_ = studio(**settings), studio(**settings, open_metrics=True, names=("studio.example",))
+    for role, status in ((None, 401), ("reviewer", 403), ("admin", 200)):
+        cookie = {} if role is None else {"Cookie": f"deeptrace-studio={session_of(closed, role)}"}
+        assert closed.http.get("/metrics", headers=cookie).status_code == status
+    assert open_.http.get("/metrics").status_code == 200
+    # what comes through a proxy on this machine is somebody else's
+    for through in ({"X-Forwarded-For": "203.0.113.9"}, {"Host": "studio.example"}, {"Forwarded": "for=127.0.0.1"}):
+        assert open_.http.get("/metrics", headers=through).status_code == 401, through
+    assert open_.http.get("/api/studio").status_code == 401
+
+
+def test_everybody_opens_the_list_at_one_moment(studio: Start, tmp_path: Path, database_url: str) -> None:
+    """More people than there are connections to the database, and each request needs several of them."""
+    one = studio(**team(tmp_path, database_url))
+    crowd = 60
+    cookie = {"Cookie": f"deeptrace-studio={session_of(one, 'viewer')}"}
+    limits = httpx.Limits(max_connections=crowd)
+    with (
+        httpx.Client(base_url=one.url, trust_env=False, timeout=20, limits=limits) as http,
+        ThreadPoolExecutor(crowd) as threads,
+    ):
+        said = list(threads.map(lambda _: http.get("/api/clips", headers=cookie).status_code, range(3 * crowd)))
+    assert said == [200] * 3 * crowd
+
+
 def test_a_studio_for_a_team_needs_an_admin_and_once_it_has_accounts_asks_for_them(tmp_path: Path) -> None:
     from deeptrace.studio import StudioSettings
     from deeptrace.studio.app import StudioApi

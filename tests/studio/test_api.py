@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.needs import needs
 from tests.reports.detection_page.conftest import COUNT, FPS, HOSTILE_TEXT, moving_square, verdict_on
 from tests.studio.conftest import OURS, Start, needs_studio, write_run, write_square
 
@@ -19,6 +20,8 @@ from deeptrace.schema import Label, Verdict
 from deeptrace.video import open_video, write_video
 
 needs_studio()
+
+from deeptrace.studio.permissions import ROUTES  # noqa: E402
 
 
 def test_a_folder_is_prepared_and_analysed(studio: Start, tmp_path: Path) -> None:
@@ -315,3 +318,39 @@ def test_work_survives_a_restart(studio: Start, tmp_path: Path) -> None:
         assert again.clip("a.mp4")["note"] == "sure"
         assert again.get("/api/studio")["clips"] == {"all": 2, "analysed": 2, "answered": 1}
     assert settings.home == place / ".deeptrace-studio"
+
+
+def test_metrics_count_by_our_own_routes_and_never_by_what_callers_write(studio: Start, tmp_path: Path) -> None:
+    parser = needs("prometheus_client.parser")
+    write_square(tmp_path / "clips" / "square.mp4")
+    (tmp_path / "clips" / "spoilt.mp4").write_bytes(b"no video at all")
+    one = studio(place=tmp_path / "clips")
+    one.settle()
+    number = one.clip("square.mp4")["id"]
+    for path in ("/api/clips/77", "/api/clips/78", "/made/up", "/api/clips?q=made-up", "/static/made-up.js"):
+        one.http.get(path)
+    one.http.request("MADEUP", "/api/clips")
+    trace = {"id": "made-up", "object": "o", "after": {"type": "trace", "onset_s": 0.0, "offset_s": 1.0}}
+    for version in (0, 5):  # the second one is kept already
+        one.post(f"/api/clips/{number}/annotation/edits", {"version": version, "edits": [trace]})
+    said = one.http.get("/metrics")
+    assert said.headers["content-type"].startswith("text/plain")
+    assert "made" not in said.text
+    samples = [sample for family in parser.text_string_to_metric_families(said.text) for sample in family.samples]
+    value = {(sample.name, *sorted(sample.labels.items())): sample.value for sample in samples}
+    assert {sample.labels["route"] for sample in samples if "route" in sample.labels} <= {*ROUTES, "other"}
+    for route, status, count in (
+        ("GET /api/clips/{clip_id}", "404", 2),
+        ("POST /api/clips/{clip_id}/annotation/edits", "200", 2),
+        ("GET /static/{path:path}", "404", 1),
+        ("other", "404", 1),
+        ("other", "403", 1),  # what is no GET has to come from our own page
+    ):
+        key = ("route", route), ("status", status)
+        assert value["deeptrace_studio_requests_total", *key] == count, route
+        answered = [found for name, found in value.items() if name[0].endswith("requests_total") and key[0] in name]
+        assert value["deeptrace_studio_request_seconds_count", key[0]] == sum(answered)
+    assert value["deeptrace_studio_edits",] == 1
+    assert [value[f"deeptrace_studio_jobs_{state}",] for state in ("queued", "running")] == [0, 0]
+    failed = one.workshop.queue.counts()["failed"]
+    assert value["deeptrace_studio_jobs_failed",] == failed > 0

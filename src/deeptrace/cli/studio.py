@@ -12,13 +12,14 @@ import typer
 from deeptrace.cli.console import note, parse_settings
 from deeptrace.cli.options import DetectorName, DetectorSettings, Workers
 from deeptrace.errors import SettingsError
+from deeptrace.plural import plural
 
 if TYPE_CHECKING:
     from deeptrace.studio import StudioSettings
 
 __all__ = ["studio"]
 
-_TEAM = "For a team"
+_TEAM, _BACKUP = "For a team", "Backup"
 
 
 class RoleName(StrEnum):
@@ -140,6 +141,28 @@ def studio(
         bool,
         typer.Option("--plain-http", help="Listen elsewhere without TLS all the same.", rich_help_panel=_TEAM),
     ] = False,
+    open_metrics: Annotated[
+        bool,
+        typer.Option(
+            "--open-metrics",
+            help="Let programs of this machine read /metrics without a log-in.",
+            rich_help_panel=_TEAM,
+        ),
+    ] = False,
+    backup: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Copy all work of the studio, which may go on running, into a file; end.",
+            rich_help_panel=_BACKUP,
+        ),
+    ] = None,
+    restore: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Make a studio of such a file, where none is yet; end.", rich_help_panel=_BACKUP
+        ),
+    ] = None,
     browser: Annotated[bool, typer.Option("--browser", help="Open the page in a browser.")] = False,
 ) -> None:
     """Inspect, triage, explore and annotate clips in a browser, alone or as a team; nothing leaves this machine."""
@@ -165,11 +188,15 @@ def studio(
         author=_user(),
         accounts=accounts,
         names=tuple(name or ()),
+        open_metrics=open_metrics,
         limits=studio_limits(max_mb=max_mb, max_seconds=max_seconds),
     )
 
     if add_person is not None or set_password is not None:
         _account(chosen, add_person, set_password, role)
+        return
+    if backup is not None or restore is not None:
+        _copy(chosen, backup, restore)
         return
     reach = Reach(tls_cert, tls_key, tuple(proxy or ()), plain_http)
 
@@ -209,6 +236,23 @@ def _account(chosen: StudioSettings, added: str | None, changed: str | None, rol
         raise SettingsError(subject, str(error)) from None
     finally:
         database.close()
+
+
+def _copy(chosen: StudioSettings, target: Path | None, source: Path | None) -> None:
+    """Make a backup, or a studio of one."""
+    from deeptrace.studio.backup import back_up, restore
+
+    if target is not None and source is not None:
+        raise SettingsError("--backup and --restore", "are two things: one at a time")
+    if target is not None:
+        back_up(chosen, target)
+        note("the studio's work is copied into ", target)
+    if source is not None:
+        found = restore(chosen, source)
+        counts = (
+            f"{plural(found['clips'], 'clip')}, {plural(found['edits'], 'edit')}, {plural(found['people'], 'account')}"
+        )
+        note(f"a studio with {counts} is in ", chosen.home)
 
 
 def _password(name: str) -> str:

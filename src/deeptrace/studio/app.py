@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
+import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
@@ -18,15 +20,18 @@ from starlette.exceptions import HTTPException
 from deeptrace.benchmark.leaderboard import read_entries
 from deeptrace.errors import SettingsError
 from deeptrace.server.inputs import Inputs
+from deeptrace.server.metrics import RequestMetrics
 from deeptrace.server.responses import RequestError, declined, error_reply, http_error
 from deeptrace.studio.accounts import AccountError, Accounts
 from deeptrace.studio.annotations import ConflictError, ForeignIdError
 from deeptrace.studio.answers_api import add_answers
 from deeptrace.studio.clips_api import ClipsApi
+from deeptrace.studio.database import edits
 from deeptrace.studio.explore import read_exploration
 from deeptrace.studio.explore_api import add_explore
 from deeptrace.studio.guard import Guard
 from deeptrace.studio.people_api import account_trouble, add_people
+from deeptrace.studio.permissions import METRICS
 from deeptrace.studio.review_api import REVIEW_PAGES, add_review
 from deeptrace.studio.workshop import Workshop
 
@@ -69,6 +74,8 @@ class StudioApi:
         add_people(api)
         add_review(api, workshop)
         app.include_router(api)
+        metrics = RequestMetrics("deeptrace_studio")
+        _add_metrics(app, metrics, workshop)
         web = Path(str(files("deeptrace.studio") / "web"))
         app.mount("/static", StaticFiles(directory=web))
         for path in PAGES:
@@ -81,7 +88,15 @@ class StudioApi:
         app.add_exception_handler(AccountError, account_trouble)
         app.add_exception_handler(Exception, _unforeseen)
         self.app, settings = app, workshop.settings
-        self.asgi = Guard(app, settings.limits, accounts=self.accounts, author=settings.author, names=settings.names)
+        self.asgi = Guard(
+            app,
+            settings.limits,
+            accounts=self.accounts,
+            author=settings.author,
+            metrics=metrics,
+            names=settings.names,
+            open_metrics=settings.open_metrics,
+        )
 
     @asynccontextmanager
     async def _life(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -104,6 +119,27 @@ def _accounts(workshop: Workshop) -> Accounts | None:
         mend = "Make an account for one: the same command with --add-person NAME --role admin."
         raise SettingsError("accounts", str(error), mend) from None
     return accounts
+
+
+def _add_metrics(app: FastAPI, metrics: RequestMetrics, workshop: Workshop) -> None:
+    """The route that Prometheus reads; jobs and edits are counted in the database when it does."""
+
+    def jobs(state: str) -> float:
+        return workshop.queue.counts().get(state, 0)
+
+    def kept() -> float:
+        with workshop.database.reading() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(edits)) or 0
+
+    metrics.watch("jobs_queued", "Background jobs that wait.", partial(jobs, "queued"))
+    metrics.watch("jobs_running", "Background jobs in work.", partial(jobs, "running"))
+    metrics.watch("jobs_failed", "Background jobs that failed, ever.", partial(jobs, "failed"))
+    metrics.watch("edits", "Edits of annotations that are kept.", kept)
+
+    @app.get(METRICS)
+    def read() -> Response:
+        """For Prometheus."""
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -20,10 +21,11 @@ from urllib.parse import SplitResult, urlsplit
 from fastapi.responses import JSONResponse
 from starlette.requests import cookie_parser
 
+from deeptrace.server.metrics import RequestMetrics
 from deeptrace.server.responses import RequestError, error_reply
 from deeptrace.server.settings import Limits, is_loopback
 from deeptrace.studio.accounts import Accounts, Person, Role
-from deeptrace.studio.permissions import Rule, rule_for
+from deeptrace.studio.permissions import METRICS, ROUTES, Rule, route_of
 
 __all__ = ["HEADER", "POLICY", "Guard", "address_of", "cookie_name", "refusal", "token_of"]
 
@@ -61,12 +63,23 @@ class Guard:
         accounts: who may ask; None for everybody who can reach it, under the name `author`.
         author: name that answers and annotations carry without accounts.
         names: host names that people reach it by, beyond those of this machine.
+        metrics: which count what is answered.
+        open_metrics: whether programs of this machine may read them without a log-in.
     """
 
     def __init__(
-        self, app: Any, limits: Limits, *, accounts: Accounts | None, author: str, names: Collection[str] = ()
+        self,
+        app: Any,
+        limits: Limits,
+        *,
+        accounts: Accounts | None,
+        author: str,
+        metrics: RequestMetrics,
+        names: Collection[str] = (),
+        open_metrics: bool = False,
     ) -> None:
         self._app, self._limits, self._accounts = app, limits, accounts
+        self._metrics, self._open_metrics = metrics, open_metrics
         self._everybody = Person(author, Role.ADMIN)
         self._names = frozenset(name.lower() for name in names)
 
@@ -76,6 +89,22 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
+        route = route_of(scope["method"], scope["path"])
+        began, status = time.monotonic(), 0
+
+        async def heard(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._guarded(scope, receive, heard, route)
+        finally:
+            self._metrics.request(route or "other", status, time.monotonic() - began)
+
+    async def _guarded(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, route: str | None) -> None:
+        """Answer, or decline to."""
         status = 0
 
         async def secured(message: Message) -> None:
@@ -100,7 +129,7 @@ class Guard:
             state["person"] = self._everybody
             await self._app(scope, body, secured)
             return
-        rule = rule_for(scope["method"], scope["path"])
+        rule = None if route is None else ROUTES[route]
         refused = await self._refused(self._accounts, rule, scope)
         if refused is not None:
             await refused(scope, receive, secured)
@@ -116,7 +145,7 @@ class Guard:
         """The answer to somebody who may not ask this; None for everybody else, whom it finds."""
         if rule is None:
             return refusal(404, "not_found", f"{scope['method']} {scope['path']}: Not Found")
-        if rule.least is None:
+        if rule.least is None or (scope["path"] == METRICS and self._open_metrics and _is_of_this_machine(scope)):
             return None
         token = token_of(scope)
         person = await asyncio.to_thread(accounts.person_of, token) if token else None
@@ -169,6 +198,14 @@ def token_of(scope: MutableMapping[str, Any]) -> str | None:
 def address_of(scope: MutableMapping[str, Any]) -> str:
     """Of the caller."""
     return scope["client"][0] if scope.get("client") else ""
+
+
+def _is_of_this_machine(scope: MutableMapping[str, Any]) -> bool:
+    """Whether a program here asks, and not somebody else's through a proxy that stands here."""
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    proxied = {"forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"} & headers.keys()
+    here = is_loopback(address_of(scope)) and is_loopback(_split(f"//{headers.get('host', '')}").hostname or "")
+    return here and not proxied
 
 
 def refusal(status: int, code: str, line: str, *, wait_s: int = 0) -> JSONResponse:

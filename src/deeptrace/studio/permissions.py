@@ -12,7 +12,10 @@ from starlette.routing import compile_path
 
 from deeptrace.studio.accounts import Role
 
-__all__ = ["ROUTES", "Rule", "rule_for"]
+__all__ = ["METRICS", "ROUTES", "Rule", "route_of", "rule_for"]
+
+METRICS = "/metrics"
+"""What Prometheus reads."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +103,24 @@ ROUTES: dict[str, Rule] = {
     "POST /api/people": _ADMIN,
     "PATCH /api/people/{name}": _ADMIN,
     "GET /api/audit": _ADMIN,
+    f"GET {METRICS}": _ADMIN,  # or, where the studio is told so, whoever is on this machine
 }
 
-_PATTERNS = [
-    (route.partition(" ")[0], compile_path(route.partition(" ")[2])[0], rule) for route, rule in ROUTES.items()
-]
+_PATTERNS = [(route, route.partition(" ")[0], compile_path(route.partition(" ")[2])[0]) for route in ROUTES]
+
+
+def route_of(method: str, path: str) -> str | None:
+    """The route of the table that a call is for; None for one that is not in it. Of several that fit the strictest."""
+    wanted = "GET" if method == "HEAD" else method
+    found = [route for route, name, pattern in _PATTERNS if name == wanted and pattern.match(path)]
+    return max(found, key=lambda route: _height(ROUTES[route].least), default=None)
 
 
 def rule_for(method: str, path: str) -> Rule | None:
-    """What a call asks for; None for one that is not in the table. Of several that fit the strictest."""
-    wanted = "GET" if method == "HEAD" else method
-    found = [rule for name, pattern, rule in _PATTERNS if name == wanted and pattern.match(path)]
-    return max(found, key=lambda rule: -1 if rule.least is None else list(Role).index(rule.least), default=None)
+    """What a call asks for; None for one that is not in the table."""
+    route = route_of(method, path)
+    return None if route is None else ROUTES[route]
+
+
+def _height(least: Role | None) -> int:
+    return -1 if least is None else list(Role).index(least)

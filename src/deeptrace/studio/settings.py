@@ -65,6 +65,7 @@ class StudioSettings:
         author: name that answers and annotations carry where there are no accounts.
         accounts: whether people have to log in; they have to, too, once there is an account.
         names: host names that people reach a studio with accounts by, beside addresses and those of this machine.
+        open_metrics: whether programs of this machine may read the metrics without a log-in; admins always may.
         limits: what a clip may cost.
     """
 
@@ -84,6 +85,7 @@ class StudioSettings:
     author: str = "me"
     accounts: bool = False
     names: tuple[str, ...] = ()
+    open_metrics: bool = False
     limits: Limits = field(default_factory=studio_limits)
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from deeptrace.data import read_reward_data, resolve_path
 from deeptrace.detectors import Detector, load_detector
+from deeptrace.detectors.tracenet.flaw_measures import MEASURES
 from deeptrace.errors import DeeptraceError
 from deeptrace.io.journal import Journal, read_lines
 from deeptrace.metrics.intervals import bootstrap_weights, percentile_interval
@@ -34,7 +35,7 @@ from evidence import values_of
 MARKS = ("area x time", "number")
 SHOWN = (
     "reward", "reward, every trace", "flaws", "flaws and traces", "trace factor", "authenticity", "baseline:d3",
-    "baseline:npr", "sharpness", "stillness",
+    "baseline:npr", "sharpness", "stillness", *MEASURES,
 )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ def fill(journal: Journal, folder: Path, samples: Sequence[Sample], detector: De
         if parts.flaw_severity is not None:
             values["flaws"] = parts.flaw_factor
             values["flaws and traces"] = parts.flaw_factor * parts.trace_factor
+        values |= {name: -beyond for name, beyond in parts.measures.items()}
         journal.add(key, {"values": values})
 
 

@@ -354,10 +354,13 @@ class Flaws(_Record):
     Attributes:
         severity: in standard deviations of camera footage, of which the median has 0; higher is worse.
         parts: name of each kind of evidence to its share of the severity; they add up to it. A share may be negative.
+        measures: name of each measure that is shown beside and has no share, in standard deviations of camera footage
+            that moves as much; higher is worse.
     """
 
     severity: float
     parts: dict[str, float] = {}
+    measures: dict[str, float] = {}
 
 
 class CredentialsState(StrEnum):

@@ -78,6 +78,7 @@ class ScalarReward:
         flaw_factor: in [0, 1]; 1 where flaws are not measured.
         flaw_severity: see `Flaws.severity`; None where flaws are not measured.
         flaws: each kind of evidence to its share of the severity, see `Flaws.parts`.
+        measures: what was measured beside, and counts for nothing in the reward, see `Flaws.measures`.
     """
 
     reward: float
@@ -89,6 +90,7 @@ class ScalarReward:
     flaw_factor: float = 1.0
     flaw_severity: float | None = None
     flaws: dict[str, float] = field(default_factory=dict)
+    measures: dict[str, float] = field(default_factory=dict)
 
     def with_costs(self, cost: float) -> float:
         """What the reward would be if traces cost `cost` in all."""
@@ -196,6 +198,7 @@ def explain_reward(
         flaw_factor=1.0 if flaws is None else float(expit(FLAW_MIDPOINT - flaws.severity)),
         flaw_severity=None if flaws is None else flaws.severity,
         flaws={} if flaws is None else dict(flaws.parts),
+        measures={} if flaws is None else dict(flaws.measures),
     )
     return replace(parts, reward=parts.with_costs(cost))
 

@@ -130,6 +130,7 @@ class Parts(_Body):
     flaw_factor: float
     flaw_severity: float | None
     flaws: dict[str, float]
+    measures: dict[str, float]
 
 
 class ClipResult(Verdict):

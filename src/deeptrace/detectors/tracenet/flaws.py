@@ -4,8 +4,8 @@ Whether a clip was generated is a question with one answer for all clips of a ge
 flicker or smear is not. So the evidence maps and the nets' heat are summed up in statistics of each window, and a
 linear ranker, fitted on clips with synthetic traces of growing severity and on nobody's marks, turns them into a
 severity. It is linear so that its parts add up and can be shown, and it was fitted to take no notice of how much moves
-in camera
-footage: else the least flawed clip would be one in which nothing happens (see `deeptrace.train.tracenet.flaws`).
+in camera footage: else the least flawed clip would be one in which nothing happens (see
+`deeptrace.train.tracenet.flaws`). What `flaw_measures` says is shown beside and has no share.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS
+from deeptrace.detectors.tracenet.flaw_measures import MEASURES, Expected, measured
 from deeptrace.schema import Category, Flaws
 
-__all__ = ["PARTS", "STATISTICS", "FlawRanker", "flaw_statistics"]
+__all__ = ["MEASURED", "PARTS", "STATISTICS", "FlawRanker", "flaw_statistics"]
 
 _QUANTILES = (50.0, 90.0, 97.0, 99.5)
 _HIGH = 97.0
@@ -52,20 +53,25 @@ STATISTICS: dict[str, str] = _names()
 
 PARTS: tuple[str, ...] = (*_OF_CHANNEL, *_NETS)
 
+MEASURED = len(MEASURES) + 1
+"""Numbers behind the statistics, of which none has a share in the severity."""
+
 
 def flaw_statistics(
     evidence: NDArray[np.float32],
+    times_s: NDArray[np.float64],
     *,
     clip: float,
     present: NDArray[np.float32],
     where: NDArray[np.float32],
     kinds: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """The statistics (len(STATISTICS),) of one window.
+    """The statistics of one window, and what `flaw_measures.measured` says of it: (len(STATISTICS) + MEASURED,).
 
     Args:
         evidence: (T, channels, G, G) maps of the window, T at least 2. The first frame's are left out: nothing came
             before it.
+        times_s: (T,).
         clip, present, where, kinds: what the nets say of the window, see `WindowScores`.
     """
     cells = evidence[1:].reshape(len(evidence) - 1, len(CHANNELS), -1)
@@ -93,7 +99,8 @@ def flaw_statistics(
         np.percentile(where, 99),
         *kinds.max(axis=(0, 2, 3)),
     ]
-    return np.concatenate([of_maps.ravel(), [clip], np.log(np.array(chances, np.float64) + _FLOOR)])
+    nets = np.log(np.array(chances, np.float64) + _FLOOR)
+    return np.concatenate([of_maps.ravel(), [clip], nets, measured(evidence, times_s)])
 
 
 def _quantiles(values: NDArray[np.float32], percent: tuple[float, ...]) -> list[NDArray[np.float32]]:
@@ -108,6 +115,7 @@ class FlawRanker(BaseModel):
     Attributes:
         weights: of each statistic; severities are in standard deviations of camera footage.
         typical: median of each statistic over camera footage, which has severity 0.
+        expected: what each measure is in camera footage; those that are not named are not shown.
         fitted_on: what it was fitted on and how well it orders what it never saw, for the reader.
     """
 
@@ -115,18 +123,28 @@ class FlawRanker(BaseModel):
 
     weights: tuple[float, ...]
     typical: tuple[float, ...]
+    expected: dict[str, Expected] = {}
     fitted_on: dict[str, float] = {}
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
         if not len(self.weights) == len(self.typical) == len(STATISTICS):
             raise ValueError(f"expected {len(STATISTICS)} weights and typical values: other flaws than this version's")
+        if strange := self.expected.keys() - MEASURES.keys():
+            raise ValueError(f"no measures of this version: {', '.join(sorted(strange))}")
         return self
 
     def flaws(self, statistics: NDArray[np.float64]) -> Flaws:
-        """The severity and its parts for the statistics (len(STATISTICS),) of a clip, the mean over its windows."""
-        shares = np.array(self.weights) * (statistics - np.array(self.typical))
+        """The severity, its parts, and the measures beside them.
+
+        Args:
+            statistics: see `flaw_statistics`, the mean over a clip's windows.
+        """
+        shares = np.array(self.weights) * (statistics[: len(STATISTICS)] - np.array(self.typical))
+        *values, motion = statistics[len(STATISTICS) :].tolist()
+        known = dict(zip(MEASURES, values, strict=True))
         sums = dict.fromkeys(PARTS, 0.0)
         for part, share in zip(STATISTICS.values(), shares.tolist(), strict=True):
             sums[part] += share
-        return Flaws(severity=float(shares.sum()), parts=sums)
+        measures = {name: one.beyond(known[name], motion) for name, one in self.expected.items()}
+        return Flaws(severity=float(shares.sum()), parts=sums, measures=measures)

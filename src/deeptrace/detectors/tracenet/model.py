@@ -264,7 +264,9 @@ class TraceNetModel:
             where=where,
             present=present,
             kinds=kinds,
-            flaws=flaw_statistics(window.evidence, clip=float(clip), present=present, where=where, kinds=kinds)
+            flaws=flaw_statistics(
+                window.evidence, window.times_s, clip=float(clip), present=present, where=where, kinds=kinds
+            )
             if known and self.flaws is not None
             else None,
         )

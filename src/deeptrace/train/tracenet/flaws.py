@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptrace.detectors.tracenet.flaws import STATISTICS, FlawRanker, flaw_statistics
+from deeptrace.detectors.tracenet.flaw_measures import expected_of
+from deeptrace.detectors.tracenet.flaws import MEASURED, STATISTICS, FlawRanker, flaw_statistics
 from deeptrace.detectors.tracenet.model import FLAWS_NAME, TraceNetModel
 from deeptrace.detectors.tracenet.windows import read_windows
 from deeptrace.errors import DataError, SynthError, VideoError
@@ -36,6 +37,7 @@ __all__ = [
     "LEVELS",
     "FlawExamples",
     "benign_edits",
+    "clip_statistics",
     "fit_flaws",
     "flaw_examples",
     "held_out_figures",
@@ -55,7 +57,7 @@ _MOTION = tuple(f"{channel}.{name}" for channel in ("motion", "camera_motion") f
 
 @dataclass(frozen=True)
 class FlawExamples(KeptArrays):
-    """What clips teach of severity.
+    """What clips teach of severity; F numbers of each, see `flaw_statistics`.
 
     Attributes:
         severity: (N,) of each rung of each ladder.
@@ -133,18 +135,18 @@ def flaw_examples(
     """
     frames, times = short_segment(clip)
     scene = Scene.of(frames, times)
-    clean = _statistics(model, _as_it_is(frames, times))
+    clean = clip_statistics(model, _as_it_is(frames, times))
     severity, change = [], []
     for number, category in enumerate(kinds):
         rungs = list(ladder(scene, category, (*seed, number), _LEARNED_LEVELS))
         if len(rungs) < len(_LEARNED_LEVELS):
             continue
         severity += list(_LEARNED_LEVELS)
-        change += [_statistics(model, _as_it_is(rung, times)) - clean for rung in rungs]
+        change += [clip_statistics(model, _as_it_is(rung, times)) - clean for rung in rungs]
     own, own_times = short_segment(clip, None)
-    at_own_size = _statistics(model, _as_it_is(own, own_times))
-    benign = [_statistics(model, edited) - at_own_size for _, edited in benign_edits(own, own_times)]
-    features = len(STATISTICS)
+    at_own_size = clip_statistics(model, _as_it_is(own, own_times))
+    benign = [clip_statistics(model, edited) - at_own_size for _, edited in benign_edits(own, own_times)]
+    features = len(STATISTICS) + MEASURED
     return FlawExamples(
         np.array(severity), np.array(change).reshape(-1, features), np.array(benign), at_own_size.reshape(1, features)
     )
@@ -154,7 +156,7 @@ def _as_it_is(frames: NDArray[np.uint8], times_s: NDArray[np.float64]) -> Video:
     return video_from_array(frames, times_s=list(times_s), as_is=True)
 
 
-def _statistics(model: TraceNetModel, video: Video) -> NDArray[np.float64]:
+def clip_statistics(model: TraceNetModel, video: Video) -> NDArray[np.float64]:
     """The statistics (F,) of a clip, the mean over its windows.
 
     Raises:
@@ -166,7 +168,12 @@ def _statistics(model: TraceNetModel, video: Video) -> NDArray[np.float64]:
         if len(window.times_s) > 1:
             found.append(
                 flaw_statistics(
-                    window.evidence, clip=scores.clip, present=scores.present, where=scores.where, kinds=scores.kinds
+                    window.evidence,
+                    window.times_s,
+                    clip=scores.clip,
+                    present=scores.present,
+                    where=scores.where,
+                    kinds=scores.kinds,
                 )
             )
             frames.append(len(window.times_s))
@@ -230,8 +237,9 @@ def held_out_figures(parts: Sequence[FlawExamples]) -> dict[str, float]:
             weights = np.array(fit_flaws(FlawExamples.joined(learned)).weights)
         except (DataError, ValueError):
             return {}
-        gross.append(left.change[left.severity == LEVELS[-1]] @ weights)
-        benign.append(np.abs(left.benign @ weights))
+        known = len(STATISTICS)
+        gross.append(left.change[left.severity == LEVELS[-1], :known] @ weights)
+        benign.append(np.abs(left.benign[:, :known] @ weights))
     rungs, edits = np.concatenate(gross), np.concatenate(benign)
     if not len(rungs) or not len(edits):
         return {}
@@ -280,9 +288,10 @@ def fit_flaws(
             f"{plural(len(examples.camera), 'clip')} and {plural(len(examples.severity), 'rung')} are too few to learn",
         )
     names = list(STATISTICS)
-    unit = examples.camera.std(axis=0) + 1e-6
-    change, edited = examples.change / unit, examples.benign / unit
-    camera = examples.camera / unit
+    change, edited, camera = (part[:, : len(names)] for part in (examples.change, examples.benign, examples.camera))
+    typical = np.median(camera, axis=0)
+    unit = camera.std(axis=0) + 1e-6
+    change, edited, camera = change / unit, edited / unit, camera / unit
     centred = camera - camera.mean(axis=0)
     moving = centred[:, [names.index(name) for name in _MOTION]]
     with_motion = centred.T @ (moving / (moving.std(axis=0) + 1e-6)) / len(centred)
@@ -297,10 +306,11 @@ def fit_flaws(
     weights = learned / scale / unit
     return FlawRanker(
         weights=tuple(weights.tolist()),
-        typical=tuple(np.median(examples.camera, axis=0).tolist()),
+        typical=tuple(typical.tolist()),
+        expected=expected_of(examples.camera[:, len(names) :]),
         fitted_on={
             "camera_clips": len(examples.camera),
             "rungs": len(examples.severity),
-            "rung_above_clean": float((examples.change @ weights > 0).mean()),
+            "rung_above_clean": float((change * unit @ weights > 0).mean()),
         },
     )

@@ -9,7 +9,7 @@ marginals (Flow-GRPO, Liu et al. 2025, arXiv 2505.05470), whose steps have a lik
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,9 +18,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from closing_the_loop.world import FRAMES, SIDE, Prompt, Render
+from closing_the_loop.world import FRAMES, SIDE, Prompt, Render, draw_prompt, render
 
-__all__ = ["CELLS", "PATCH", "Condition", "Generator", "Path", "condition_of", "flow_loss", "sample", "sample_sde"]
+__all__ = [
+    "CELLS",
+    "PATCH",
+    "Condition",
+    "Draw",
+    "Generator",
+    "Path",
+    "Scenes",
+    "condition_of",
+    "flow_loss",
+    "regenerated",
+    "sample",
+    "sample_sde",
+    "sprites",
+    "to_clips",
+    "to_data",
+]
 
 PATCH = 4
 CELLS = SIDE // PATCH
@@ -54,6 +70,30 @@ class Condition:
     def part(self, chosen: Tensor) -> Condition:
         """Some of the clips."""
         return Condition(*(part[chosen] for part in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """What a generator is asked for, and how it came out in its world.
+
+    Attributes:
+        condition: of each clip.
+        clips: (B, FRAMES, SIDE, SIDE, 3) uint8, renders or footage.
+    """
+
+    condition: Condition
+    clips: np.ndarray
+
+
+Draw = Callable[[np.random.Generator, int], Scenes]
+"""So many random scenes of a world."""
+
+
+def sprites(rng: np.random.Generator, count: int) -> Scenes:
+    """Training prompts of moving things, and their renders."""
+    prompts = [draw_prompt(rng, "train") for _ in range(count)]
+    renders = [render(prompt) for prompt in prompts]
+    return Scenes(condition_of(prompts, renders), np.stack([right.frames for right in renders]))
 
 
 def condition_of(prompts: Sequence[Prompt], renders: Sequence[Render]) -> Condition:
@@ -197,11 +237,21 @@ def flow_loss(net: Generator, data: Tensor, condition: Condition, noise: Tensor,
     return (said - data).square().mean(2)
 
 
-@torch.no_grad()
 def sample(net: Generator, condition: Condition, seed: int, steps: int = 8) -> Tensor:
     """Euler's steps of the ODE from noise drawn by `seed`, (B, FRAMES, 48, CELLS, CELLS)."""
-    x = _noise(len(condition.first), seed)
-    for step in range(steps):
+    return _flowed(net, _noise(len(condition.first), seed), condition, 0, steps)
+
+
+def regenerated(net: Generator, data: Tensor, condition: Condition, seed: int, redone: int, steps: int = 8) -> Tensor:
+    """Data made noisy as the flow is `redone` of its `steps` before the end, and finished by the net (SDEdit)."""
+    start = steps - redone
+    x = data * (start / steps) + _noise(len(data), seed) * (redone / steps)
+    return _flowed(net, x, condition, start, steps)
+
+
+@torch.no_grad()
+def _flowed(net: Generator, x: Tensor, condition: Condition, start: int, steps: int) -> Tensor:
+    for step in range(start, steps):
         t = torch.full((len(x),), step / steps)
         x = x + net(x, t, condition) / steps
     return x

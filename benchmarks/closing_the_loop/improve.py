@@ -12,22 +12,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from closing_the_loop.generator import (
-    Condition,
+    Draw,
     Generator,
-    condition_of,
     flow_loss,
     sample,
     sample_sde,
     sde_step,
+    sprites,
     to_clips,
 )
 from closing_the_loop.judge import Judged, judge
-from closing_the_loop.world import draw_prompt, render
+from closing_the_loop.pretrain import pretraining_step
 from deeptrace.reward import Reward
 from deeptrace.reward.clips import ClipInfo, ScoredClip
 from deeptrace.reward.preference_pairs import Pair, make_pairs
 
-__all__ = ["Dpo", "Grpo", "advantages_of", "train_dpo", "train_grpo"]
+__all__ = ["Dpo", "Grpo", "advantages_of", "train_dpo", "train_grpo", "train_on"]
 
 See = Callable[[int, Generator, dict[str, float]], None]
 """Called with the number of updates so far, the generator, and what the training saw."""
@@ -82,18 +82,20 @@ class Grpo:
     rate: float = 2e-4
 
 
-def train_dpo(net: Generator, reward: Reward, how: Dpo, see: See, every: int) -> Generator:
+def train_dpo(
+    net: Generator, reward: Reward, how: Dpo, see: See, every: int, *, draw: Draw = sprites, seed: int = 0
+) -> Generator:
     """The generator after DPO on pairs of its own samples; `net` stays as it is."""
-    rng = np.random.default_rng(21)
-    wide = _training_prompts(rng, how.prompts).repeated(how.samples)
-    data = sample(net, wide, seed=22)
+    rng = np.random.default_rng([21, seed] if seed else 21)
+    wide = draw(rng, how.prompts).condition.repeated(how.samples)
+    data = sample(net, wide, seed=22 + 100 * seed)
     pairs = _pairs(judge(reward, to_clips(data, wide)), how)
     ours = copy.deepcopy(net).train()
     if not pairs:  # a reward that tells no two samples apart teaches nothing
         see(how.steps, ours.eval(), {"pairs": 0})
         return ours
     optimizer = torch.optim.AdamW(ours.parameters(), lr=how.rate, weight_decay=0.0)
-    random = torch.Generator().manual_seed(23)
+    random = torch.Generator().manual_seed(23 + 100 * seed)
     for step in range(1, how.steps + 1):
         chosen = rng.choice(len(pairs), size=min(how.batch, len(pairs)), replace=False)
         rows = torch.tensor([[_index(pairs[i].chosen), _index(pairs[i].rejected)] for i in chosen]).flatten()
@@ -113,14 +115,16 @@ def train_dpo(net: Generator, reward: Reward, how: Dpo, see: See, every: int) ->
     return ours.eval()
 
 
-def train_grpo(net: Generator, reward: Reward, how: Grpo, see: See, every: int) -> Generator:
+def train_grpo(
+    net: Generator, reward: Reward, how: Grpo, see: See, every: int, *, draw: Draw = sprites, seed: int = 0
+) -> Generator:
     """The generator after GRPO; `net` stays as it is."""
     ours = copy.deepcopy(net)
     optimizer = torch.optim.AdamW(ours.parameters(), lr=how.rate, weight_decay=0.0)
-    rng = np.random.default_rng(31)
+    rng = np.random.default_rng([31, seed] if seed else 31)
     for step in range(1, how.steps + 1):
-        wide = _training_prompts(rng, how.prompts).repeated(how.samples)
-        path = sample_sde(ours.eval(), wide, 1000 + step, how.walk, how.noise)
+        wide = draw(rng, how.prompts).condition.repeated(how.samples)
+        path = sample_sde(ours.eval(), wide, 1000 * (1 + seed) + step, how.walk, how.noise)
         judged = judge(reward, to_clips(path.data, wide))
         credit = torch.from_numpy(advantages_of(judged, how.samples, dense=how.dense)).float()
         ours.train()
@@ -140,6 +144,20 @@ def train_grpo(net: Generator, reward: Reward, how: Grpo, see: See, every: int) 
     return ours.eval()
 
 
+def train_on(
+    net: Generator, draw: Draw, steps: int, see: See, every: int, *, seed: int, rate: float = 2e-4
+) -> Generator:
+    """The generator after more of what it was pretrained with, at a low rate; `net` stays as it is."""
+    ours = copy.deepcopy(net).train()
+    optimizer = torch.optim.AdamW(ours.parameters(), lr=rate, weight_decay=0.0)
+    for step in range(1, steps + 1):
+        loss = pretraining_step(ours, optimizer, np.random.default_rng([41, seed, step]), draw, batch=16)
+        if step % every == 0 or step == steps:
+            see(step, ours.eval(), {"loss": loss})
+            ours.train()
+    return ours.eval()
+
+
 def advantages_of(judged: Judged, samples: int, *, dense: bool) -> np.ndarray:
     """What each patch is credited with, (B, FRAMES, CELLS, CELLS): above its prompt's mean, in spreads over all.
 
@@ -151,11 +169,6 @@ def advantages_of(judged: Judged, samples: int, *, dense: bool) -> np.ndarray:
     apart = (groups - groups.mean(axis=1, keepdims=True)).reshape(values.shape)
     spread = float(apart.std())
     return np.broadcast_to(apart / (spread + 1e-8) if spread > 1e-8 else 0.0 * apart, judged.maps.shape).copy()
-
-
-def _training_prompts(rng: np.random.Generator, count: int) -> Condition:
-    prompts = [draw_prompt(rng, "train") for _ in range(count)]
-    return condition_of(prompts, [render(prompt) for prompt in prompts])
 
 
 def _pairs(judged: Judged, how: Dpo) -> Sequence[Pair]:

@@ -1,4 +1,4 @@
-"""Pretraining: flow matching on renders, kept as checkpoints, resumable."""
+"""Pretraining: flow matching on clips of a world, kept as checkpoints, resumable."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from closing_the_loop.generator import Generator, condition_of, flow_loss, to_data
-from closing_the_loop.world import draw_prompt, render
+from closing_the_loop.generator import Draw, Generator, flow_loss, sprites, to_data
 
-__all__ = ["load_generator", "pretrain", "save_state"]
+__all__ = ["load_generator", "pretrain", "pretraining_step", "save_state"]
 
 _SAVE_EVERY = 50
 _AVERAGE = 0.99  # of the moving average of the weights, which is what is kept for sampling
@@ -21,15 +20,24 @@ _RATE = 2e-3
 
 
 def pretrain(
-    folder: Path, steps: int, *, batch: int = 16, keep: tuple[int, ...] = (), log: Callable[[str], None] = print
+    folder: Path,
+    steps: int,
+    *,
+    draw: Draw = sprites,
+    batch: int = 16,
+    keep: tuple[int, ...] = (),
+    over: int | None = None,
+    log: Callable[[str], None] = print,
 ) -> Path:
     """Train to `steps` and return the checkpoint; goes on from where an earlier call stopped.
 
     Args:
         folder: for checkpoints `step{n}.pt` and the state `last.pt`.
         steps: optimizer steps.
-        batch: renders a step.
+        draw: what it learns from.
+        batch: clips a step.
         keep: earlier steps whose weights are kept, too.
+        over: steps over which the rate falls, for a training that stops before; None: `steps`.
         log: gets a line now and then.
     """
     done = folder / f"step{steps}.pt"
@@ -50,8 +58,8 @@ def pretrain(
     began, total = time.monotonic(), 0.0
     for step in range(start + 1, steps + 1):
         for group in optimizer.param_groups:
-            group["lr"] = _RATE * min(step / 50, 1.0) * (0.05 + 0.95 * (1 - step / steps))
-        total += _step(net, optimizer, np.random.default_rng([1, step]), batch)
+            group["lr"] = _RATE * min(step / 50, 1.0) * (0.05 + 0.95 * (1 - step / (over or steps)))
+        total += pretraining_step(net, optimizer, np.random.default_rng([1, step]), draw, batch)
         with torch.no_grad():
             for mean, now in zip(average.parameters(), net.parameters(), strict=True):
                 mean.lerp_(now, 1 - min(_AVERAGE, step / (step + 9)))
@@ -80,12 +88,13 @@ def save_state(state: object, path: Path) -> None:
     part.replace(path)
 
 
-def _step(net: Generator, optimizer: torch.optim.Optimizer, rng: np.random.Generator, batch: int) -> float:
-    prompts = [draw_prompt(rng, "train") for _ in range(batch)]
-    renders = [render(prompt) for prompt in prompts]
-    clips = torch.from_numpy(np.stack([r.frames for r in renders])).permute(0, 1, 4, 2, 3).float() / 255
-    condition = condition_of(prompts, renders)
-    data = to_data(clips)
+def pretraining_step(
+    net: Generator, optimizer: torch.optim.Optimizer, rng: np.random.Generator, draw: Draw, batch: int
+) -> float:
+    """One update; returns its loss."""
+    scenes = draw(rng, batch)
+    condition = scenes.condition
+    data = to_data(torch.from_numpy(scenes.clips).permute(0, 1, 4, 2, 3).float() / 255)
     random = torch.Generator().manual_seed(int(rng.integers(2**31)))
     t = torch.sigmoid(1.3 * torch.randn(batch, generator=random) - 0.5)
     noise = torch.randn(data.shape, generator=random)

@@ -1,0 +1,158 @@
+"""What the study on footage prints and draws; intervals draw seeds and prompts, both anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from closing_the_loop.footage_study import MARKS
+from closing_the_loop.tables import shown_gain
+from closing_the_loop.unseen import frechet_of
+from curves import Series, chart
+
+__all__ = ["curves", "stop_at", "table_of_best", "table_of_quality", "table_of_stops", "table_of_ways"]
+
+Record = Mapping[str, Any]
+Runs = Sequence[Record]
+"""The same exam after trainings with different seeds."""
+
+_DRAWN = 1000
+_WIDTH = 27
+
+
+def table_of_quality(rows: Mapping[str, Runs], reference: np.ndarray) -> None:
+    """Generators of rising quality, what training made, and footage: means over test prompts and seeds."""
+    print("\nOne sample of each test prompt: the reward, and measures that it does not see\n")
+    print(f"{'':14}" + "".join(f"{name:>10}" for name in MARKS) + f"{'Fréchet':>10}")
+    for name, runs in rows.items():
+        cells = "".join(f"{_table(runs, column).mean():10.3f}" for column in MARKS)
+        apart = np.mean([frechet_of(features, reference) for features in _features(runs)])
+        print(f"{name:14}{cells}{apart:10.3f}")
+
+
+def table_of_best(many: Record, samples: int, reference: np.ndarray) -> dict[str, Any]:
+    """Best of N by the reward against a random pick; the best by realness is the limit of what can be picked."""
+    print(f"\nBest of {samples}, change from a random pick [95 %, drawing prompts]\n")
+    values = {name: np.array(many["marks"][name]).reshape(-1, samples) for name in MARKS}
+    features = np.array(many["features"]).reshape(*values["reward"].shape, -1)
+    found: dict[str, Any] = {}
+    _heading()
+    for label, by in {"the reward": values["reward"], "realness": values["realness"]}.items():
+        pick, rows = by.argmax(axis=1), np.arange(len(by))
+
+        def changed(
+            _: np.ndarray, prompts: np.ndarray, column: str, pick: np.ndarray = pick, rows: np.ndarray = rows
+        ) -> float:
+            if column == "Fréchet":
+                others = [frechet_of(features[prompts, k], reference) for k in range(samples)]
+                return frechet_of(features[rows, pick][prompts], reference) - float(np.mean(others))
+            table = values[column][prompts]
+            return float((values[column][rows, pick][prompts] - table.mean(axis=1)).mean())
+
+        found[label] = _row(f"by {label}", changed, 1, len(by))
+    return found
+
+
+def table_of_ways(bases: Runs, ends: Mapping[str, Runs], reference: np.ndarray) -> dict[str, Any]:
+    """Each way's last generator against the first, on the same test prompts and noise."""
+    print("\nAfter training, change on the same test prompts and noise [95 %, drawing seeds and prompts]\n")
+    _heading()
+    return {way: _change(way, bases, runs, reference) for way, runs in ends.items()}
+
+
+def table_of_stops(bases: Runs, courses: Mapping[str, Sequence[Runs]], reference: np.ndarray) -> dict[str, Any]:
+    """The same where each training is stopped by the rule, see `stop_at`."""
+    print("\nThe same, each run stopped by the rule on the validation prompts\n")
+    _heading()
+    found = {}
+    for way, runs in courses.items():
+        whole = [[base, *course] for base, course in zip(bases, runs, strict=True)]
+        stops = [stop_at([np.array(record["validation"]) for record in course]) for course in whole]
+        found[way] = _change(way, bases, [course[at] for course, at in zip(whole, stops, strict=True)], reference)
+        found[way]["stops"] = [course[at].get("step", 0) for course, at in zip(whole, stops, strict=True)]
+        print(f"{'':14}stopped after updates {', '.join(map(str, found[way]['stops']))}")
+    return found
+
+
+def stop_at(validation: Sequence[np.ndarray]) -> int:
+    """The rule: go on while the unseen realness of validation prompts is not worse than its best so far.
+
+    Args:
+        validation: (P,) realness of the same prompts, at the start and at each exam.
+
+    Returns:
+        The index of the best exam before the first that is worse than it by more than the standard error of their
+        difference.
+    """
+    best = 0
+    for index in range(1, len(validation)):
+        change = validation[index] - validation[best]
+        if change.mean() < -change.std(ddof=1) / np.sqrt(len(change)):
+            break
+        if change.mean() > 0:
+            best = index
+    return best
+
+
+def curves(bases: Runs, courses: Mapping[str, Sequence[Runs]], out: Path) -> list[Path]:
+    """Reward, and the unseen measures, over the share of a training that is done: one line a way, mean of seeds."""
+    paths = []
+    for column in MARKS:
+        series = []
+        for way, runs in courses.items():
+            exams = [bases, *([course[k] for course in runs] for k in range(min(map(len, runs))))]
+            steps = [0.0, *(float(exam[0]["step"]) for exam in exams[1:])]
+            means = [float(_table(exam, column).mean()) for exam in exams]
+            series.append(Series(way, [step / steps[-1] for step in steps], means))
+        paths.append(out / f"curve_{column}.svg")
+        paths[-1].write_text(chart(f"{column}, test prompts", series, x="share of the training", y=column))
+    return paths
+
+
+def _change(way: str, bases: Runs, runs: Runs, reference: np.ndarray) -> dict[str, Any]:
+    tables = {name: _table(runs, name) - _table(bases, name) for name in MARKS}
+    before, after = _features(bases), _features(runs)
+
+    def changed(seeds: np.ndarray, prompts: np.ndarray, column: str) -> float:
+        if column == "Fréchet":
+            apart = [
+                frechet_of(after[s][prompts], reference) - frechet_of(before[s][prompts], reference) for s in seeds
+            ]
+            return float(np.mean(apart))
+        return float(tables[column][np.ix_(seeds, prompts)].mean())
+
+    return _row(way, changed, len(bases), before.shape[1])
+
+
+def _row(
+    name: str, changed: Callable[[np.ndarray, np.ndarray, str], float], seeds: int, prompts: int
+) -> dict[str, Any]:
+    """Print a row of changes with intervals."""
+    found: dict[str, Any] = {}
+    for column in (*MARKS, "Fréchet"):
+        rng = np.random.default_rng(0)
+        draws = 200 if column == "Fréchet" else _DRAWN
+        drawn = [
+            changed(rng.integers(seeds, size=seeds), rng.integers(prompts, size=prompts), column) for _ in range(draws)
+        ]
+        low, high = np.percentile(drawn, (2.5, 97.5))
+        found[column] = (changed(np.arange(seeds), np.arange(prompts), column), float(low), float(high))
+    print(f"{name:14}" + "".join(shown_gain(value).rjust(_WIDTH) for value in found.values()))
+    return found
+
+
+def _heading() -> None:
+    print(f"{'':14}" + "".join(f"{name:>{_WIDTH}}" for name in (*MARKS, "Fréchet")))
+
+
+def _table(runs: Runs, column: str) -> np.ndarray:
+    """(seeds, prompts)."""
+    return np.array([run["marks"][column] for run in runs])
+
+
+def _features(runs: Runs) -> np.ndarray:
+    """(seeds, prompts, D)."""
+    return np.array([run["features"] for run in runs])

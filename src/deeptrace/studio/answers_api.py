@@ -18,6 +18,7 @@ from deeptrace.studio.annotations import EditBody, ForeignIdError, ObjectId, add
 from deeptrace.studio.clips_api import ClipsApi, download
 from deeptrace.studio.database import answers, clips, now
 from deeptrace.studio.people_api import Who
+from deeptrace.studio.projects import check_kinds, task_of
 from deeptrace.studio.review import may_annotate
 
 __all__ = ["add_answers"]
@@ -74,12 +75,19 @@ def _add_annotations(api: APIRouter, all_clips: ClipsApi) -> None:
         with workshop.database.reading() as connection:
             return annotation_of(connection, clip_id, person.name)
 
+    @api.get("/clips/{clip_id}/task")
+    def task(clip_id: int, person: Who) -> dict[str, Any] | None:
+        """What one is to know of a clip that is one's own to annotate in a project; null for none."""
+        all_clips.row(clip_id)
+        return task_of(workshop.database, clip_id, person)
+
     @api.post("/clips/{clip_id}/annotation/edits")
     def edit(clip_id: int, body: EditBody, person: Who) -> dict[str, Any]:
         """Keep edits; 409 with both versions where others came first."""
         all_clips.row(clip_id)
         if all_clips.accounts is not None:
             may_annotate(workshop.database, clip_id, person)
+            check_kinds(task_of(workshop.database, clip_id, person), body)
         return add_edits(workshop.database, clip_id, person.name, body)
 
     @api.get("/clips/{clip_id}/annotation/edits")

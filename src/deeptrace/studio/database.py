@@ -35,11 +35,13 @@ __all__ = [
     "audit",
     "clips",
     "edits",
+    "honeypots",
     "jobs",
     "known_revisions",
     "metadata",
     "now",
     "people",
+    "projects",
     "sessions",
     "verdicts",
 ]
@@ -159,6 +161,24 @@ people = sa.Table(
     sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("made_at", sa.Float, nullable=False),
 )
+projects = sa.Table(
+    "projects",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(200), nullable=False, unique=True),
+    sa.Column("guidelines", sa.Text, nullable=False, server_default=""),
+    sa.Column("kinds", sa.JSON, nullable=False),  # that may be marked; empty for all
+    sa.Column("prefilled_percent", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("made_by", sa.String(64), nullable=False),
+    sa.Column("made_at", sa.Float, nullable=False),
+)
+honeypots = sa.Table(
+    "honeypots",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("project_id", sa.Integer, sa.ForeignKey("projects.id"), nullable=False, index=True),
+    sa.Column("clip_id", sa.Integer, sa.ForeignKey("clips.id"), nullable=False, unique=True),
+)
 assignments = sa.Table(
     "assignments",
     metadata,
@@ -168,6 +188,11 @@ assignments = sa.Table(
     sa.Column("round", sa.Integer, nullable=False),
     sa.Column("assigned_by", sa.String(64), nullable=False),
     sa.Column("assigned_at", sa.Float, nullable=False),
+    sa.Column("project_id", sa.Integer, sa.ForeignKey("projects.id")),
+    # whether it begins with what the detector found
+    sa.Column("prefilled", sa.Boolean, nullable=False, server_default=sa.false()),
+    # whether its answer is known: a decision that the person does not know of
+    sa.Column("honeypot", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("clip_id", "person_id"),
     sa.UniqueConstraint("clip_id", "round", name="uq_assignments_clip_id_round"),
 )

@@ -85,6 +85,7 @@ ROUTES: dict[str, Rule] = {
     "GET /api/clips/{clip_id}/annotation": _ANNOTATOR,
     "POST /api/clips/{clip_id}/annotation/edits": _ANNOTATOR,
     "GET /api/clips/{clip_id}/annotation/edits": _ANNOTATOR,
+    "GET /api/clips/{clip_id}/task": _ANNOTATOR,
     "GET /api/work": _ANNOTATOR,
     # what others say, which annotators are not to be led by
     "GET /api/export/all_data.json": Rule(Role.REVIEWER, "took away the labels"),
@@ -93,6 +94,10 @@ ROUTES: dict[str, Rule] = {
     "GET /api/people": _REVIEWER,
     "GET /api/review": _REVIEWER,
     "GET /api/review/agreement": _REVIEWER,
+    "GET /api/projects": _REVIEWER,
+    "POST /api/projects": Rule(Role.REVIEWER, "made a project"),
+    "GET /api/projects/{project_id}/honeypots": _REVIEWER,
+    "POST /api/projects/{project_id}/honeypots": Rule(Role.REVIEWER, "made honeypots"),
     "POST /api/assignments": Rule(Role.REVIEWER, "assigned clips"),
     "DELETE /api/assignments/{assignment_id}": Rule(Role.REVIEWER, "took an assignment back"),
     "GET /api/review/{clip_id}": _REVIEWER,

@@ -19,12 +19,14 @@ from deeptrace.studio.accounts import AccountError, Person, Role
 from deeptrace.studio.annotations import CONSENSUS, ClipFacts, TraceObject, read_object
 from deeptrace.studio.database import Database, annotated, assignments, clips, now, people
 from deeptrace.studio.labels import trace_of
+from deeptrace.studio.projects import drawn, project_of
 from deeptrace.studio.workshop import DATA
 
 __all__ = [
     "State",
     "agreement",
     "assign",
+    "honeypot_agreement",
     "may_annotate",
     "may_review",
     "open_work",
@@ -41,7 +43,17 @@ State = Literal["open", "ready", "decided"]
 # -- whose is what -----------------------------------------------------------------------------------------------------
 
 
-def assign(database: Database, *, first: str, second: str | None, q: str, most: int, by: str) -> int:
+def assign(
+    database: Database,
+    *,
+    first: str,
+    second: str | None,
+    q: str,
+    most: int,
+    by: str,
+    project: int | None = None,
+    honeypots: int = 0,
+) -> int:
     """Give clips that nobody has yet to one person, or to two for two rounds; returns how many.
 
     Args:
@@ -51,9 +63,11 @@ def assign(database: Database, *, first: str, second: str | None, q: str, most: 
         q: part of the clips' names.
         most: how many at most, by name.
         by: name of who assigns them.
+        project: number of the project that they belong to; None for none.
+        honeypots: of the project, mixed in for each of both people; they are not counted.
 
     Raises:
-        AccountError: no such person may annotate, or both are the same.
+        AccountError: no such person may annotate, both are the same, or there is no such project.
     """
     names = [first, *([second] if second else [])]
     if len(set(names)) < len(names):
@@ -74,6 +88,8 @@ def assign(database: Database, *, first: str, second: str | None, q: str, most: 
             for clip_id in found
             for number, name in enumerate(names, 1)
         ]
+        if project is not None:
+            drawn(connection, rows, project, [known[name] for name in names], honeypots)
         if rows:
             connection.execute(sa.insert(assignments), rows)
     return len(found)
@@ -99,15 +115,18 @@ def unassign(database: Database, assignment_id: int) -> None:
 def may_annotate(database: Database, clip_id: int, person: Person) -> None:
     """Nothing; a clip that is assigned is for those alone whom it is assigned to, and one that is decided for nobody.
 
+    A honeypot is decided, and who it was given to is not to know.
+
     Raises:
         RequestError: this person may not.
     """
     with database.reading() as connection:
-        whose = set(connection.scalars(sa.select(assignments.c.person_id).where(assignments.c.clip_id == clip_id)))
+        given = sa.select(assignments.c.person_id, assignments.c.honeypot).where(assignments.c.clip_id == clip_id)
+        whose = {row.person_id: row.honeypot for row in connection.execute(given)}
         decided = _consensus(connection, [clip_id]).get(clip_id)
     if whose and person.id not in whose:
         raise RequestError(403, "unprocessable", "this clip is assigned to others")
-    if decided is not None and decided.done:
+    if decided is not None and decided.done and not whose.get(person.id):
         raise RequestError(
             403, "unprocessable", "a reviewer has decided on this clip: what was annotated stays as it is"
         )
@@ -159,14 +178,16 @@ def rounds_of(connection: Any, clip_ids: Sequence[int]) -> dict[int, list[dict[s
     Rounds that were assigned come in their order, then those of people who did it unasked, in the order of their work.
     """
     query = sa.select(assignments, people.c.name).join(people, people.c.id == assignments.c.person_id)
-    given = connection.execute(query.where(_among(assignments.c.clip_id, clip_ids)).order_by(assignments.c.round)).all()
+    rows = connection.execute(query.where(_among(assignments.c.clip_id, clip_ids)).order_by(assignments.c.round)).all()
+    tried = {(row.clip_id, row.name) for row in rows if row.honeypot}  # which is no round of the clip
+    given = [row for row in rows if not row.honeypot]
     columns = (annotated.c.clip_id, annotated.c.author, annotated.c.done, annotated.c.traces)
     made = sa.select(*columns).where(_among(annotated.c.clip_id, clip_ids), annotated.c.version > 0)
     work = {(row.clip_id, row.author): row for row in connection.execute(made.order_by(annotated.c.id))}
     numbers = {(row.clip_id, row.name): row.id for row in given}
     found: dict[int, list[dict[str, Any]]] = {}
     for clip_id, name in dict.fromkeys([*numbers, *work]):
-        if name != CONSENSUS:
+        if name != CONSENSUS and (clip_id, name) not in tried:
             row, rounds = work.get((clip_id, name)), found.setdefault(clip_id, [])
             said = {"done": row is not None and row.done, "traces": 0 if row is None else row.traces}
             rounds.append({"name": name, "round": len(rounds) + 1, **said, "assignment": numbers.get((clip_id, name))})
@@ -234,6 +255,49 @@ def agreement(connection: Any, wanted: Iterable[tuple[int, str, str]]) -> dict[s
         "same_label": sum(a == b for a, b in zip(*labels, strict=True)),
         **grounding_agreement(first, second),
     }
+
+
+def honeypot_agreement(database: Database, project_id: int) -> list[dict[str, Any]]:
+    """How far each annotator agrees with what is known of a project's honeypots, by name.
+
+    Returns:
+        Of each `name`, how many were `given` and are handed in (`done`), and the `agreement` (see there) over those;
+        `prefilled` and `blank` are the same over those that began with the detector's traces and over the others, so
+        that one sees how far these lead. None where nothing is handed in.
+
+    Raises:
+        AccountError: there is no such project.
+    """
+    mine = (annotated.c.clip_id == assignments.c.clip_id) & (annotated.c.author == people.c.name)
+    known = sa.select(annotated.c.clip_id).where(annotated.c.author == CONSENSUS, annotated.c.done)
+    query = (
+        sa.select(people.c.name, assignments.c.clip_id, assignments.c.prefilled, annotated.c.done)
+        .join(people, people.c.id == assignments.c.person_id)
+        .outerjoin(annotated, mine)
+        .where(assignments.c.project_id == project_id, assignments.c.honeypot, assignments.c.clip_id.in_(known))
+        .order_by(people.c.name)
+    )
+    with database.reading() as connection:
+        project_of(connection, project_id)
+        by_name: dict[str, list[Any]] = {}
+        for row in connection.execute(query):
+            by_name.setdefault(row.name, []).append(row)
+
+        def agreed(rows: Iterable[Any]) -> dict[str, Any] | None:
+            pairs = [(row.clip_id, CONSENSUS, row.name) for row in rows if row.done]
+            return agreement(connection, pairs) if pairs else None
+
+        return [
+            {
+                "name": name,
+                "given": len(rows),
+                "done": sum(bool(row.done) for row in rows),
+                "agreement": agreed(rows),
+                "prefilled": agreed(row for row in rows if row.prefilled),
+                "blank": agreed(row for row in rows if not row.prefilled),
+            }
+            for name, rows in by_name.items()
+        ]
 
 
 def _round(clip: Any, objects: dict[str, Any]) -> Sample:

@@ -7,12 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from deeptrace.schema import Category
 from deeptrace.studio.annotations import CONSENSUS, MOST, EditBody, add_edits, annotation_of, history_of
 from deeptrace.studio.people_api import Name, Who
+from deeptrace.studio.projects import add_honeypots, add_project, projects_of
 from deeptrace.studio.review import (
     State,
     agreement,
     assign,
+    honeypot_agreement,
     may_review,
     reviewed,
     rounds_of,
@@ -36,11 +39,34 @@ class Assignment(BaseModel):
     second: Name | None = None
     q: Annotated[str, Field(max_length=200)] = ""
     most: Annotated[int, Field(ge=1, le=10_000)] = 50
+    project: ClipId | None = None
+    honeypots: Annotated[int, Field(ge=0, le=1000)] = 0
+
+
+class Project(BaseModel):
+    """What assigned clips have in common."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    guidelines: Annotated[str, Field(max_length=20_000)] = ""
+    kinds: Annotated[list[Category], Field(max_length=9)] = []
+    prefilled_percent: Annotated[int, Field(ge=0, le=100)] = 0
+
+
+class Honeypots(BaseModel):
+    """Clips that are decided on, to be mixed in blindly."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    q: Annotated[str, Field(max_length=200)] = ""
+    most: Annotated[int, Field(ge=1, le=1000)] = 10
 
 
 def add_review(api: APIRouter, workshop: Workshop) -> None:
     """Add the routes."""
     _add_assignments(api, workshop)
+    _add_projects(api, workshop)
     _add_reviews(api, workshop)
 
 
@@ -66,6 +92,35 @@ def _add_assignments(api: APIRouter, workshop: Workshop) -> None:
         unassign(database, assignment_id)
         request.state.detail = str(assignment_id)
         return {"taken_back": assignment_id}
+
+
+def _add_projects(api: APIRouter, workshop: Workshop) -> None:
+    database = workshop.database
+
+    @api.get("/projects")
+    def all_projects() -> list[dict[str, Any]]:
+        """All projects, by name."""
+        with database.reading() as connection:
+            return projects_of(connection)
+
+    @api.post("/projects", status_code=201)
+    def make(request: Request, body: Project, person: Who) -> dict[str, int]:
+        """Make a project."""
+        number = add_project(database, **dict(body), by=person.name)
+        request.state.detail = body.name
+        return {"id": number}
+
+    @api.get("/projects/{project_id}/honeypots")
+    def answers(project_id: ClipId) -> list[dict[str, Any]]:
+        """How far each annotator agrees with what is known of the honeypots."""
+        return honeypot_agreement(database, project_id)
+
+    @api.post("/projects/{project_id}/honeypots", status_code=201)
+    def known(request: Request, project_id: ClipId, body: Honeypots) -> dict[str, int]:
+        """Make honeypots of clips that are decided on."""
+        added = add_honeypots(database, project_id, q=body.q, most=body.most)
+        request.state.detail = f"{added} into project {project_id}"
+        return {"added": added}
 
 
 def _add_reviews(api: APIRouter, workshop: Workshop) -> None:

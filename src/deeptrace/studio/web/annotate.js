@@ -1,6 +1,6 @@
 // Marking traces: one object is an interval and a box over time; everything by mouse and everything by keyboard.
 import { html, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./vendor/htm-preact.js";
-import { newId, session } from "./api.js";
+import { ask, newId, session } from "./api.js";
 import { changed, useClip, usePlayerKeys } from "./clip.js";
 import { allKinds, boxAt, colourOf, drawn, interpolated, nameOf } from "./kinds.js";
 import { Sheet } from "./sheet.js";
@@ -25,9 +25,24 @@ function moved(box, dx, dy) {
 
 export function Annotate({ id, of = "clips" }) {
   const { clip, player, error } = useClip(id);
+  const task = useTask(id, of);
   if (error && !clip) return html`<main id="main" class="single"><p class="trouble" role="alert">${error}</p></main>`;
-  if (!clip || !player) return html`<main id="main" class="single" aria-busy="true"><p class="muted waiting">${clip && clip.state === "failed" ? clip.error : "Reading the clip…"}</p></main>`;
-  return html`<${Desk} clip=${clip} player=${player} of=${of} />`;
+  if (!clip || !player || task === undefined) return html`<main id="main" class="single" aria-busy="true"><p class="muted waiting">${clip && clip.state === "failed" ? clip.error : "Reading the clip…"}</p></main>`;
+  return html`<${Desk} clip=${clip} player=${player} of=${of} task=${task} />`;
+}
+
+/** What the project of one's own clip asks for; null without one, undefined until that is known. */
+function useTask(id, of) {
+  const own = of === "clips" && session.accounts;
+  const [task, setTask] = useState(own ? undefined : null);
+  useEffect(() => {
+    if (!own) return undefined;
+    let timer = 0, alive = true;
+    const load = () => ask(`/api/clips/${id}/task`).then((said) => alive && setTask(said), () => { if (alive) timer = setTimeout(load, 1500); });
+    load();
+    return () => { alive = false; clearTimeout(timer); };
+  }, [id, of]);
+  return task;
 }
 
 export function useSheet(id, of) {
@@ -44,7 +59,7 @@ export function useSheet(id, of) {
   return sheet;
 }
 
-function Desk({ clip, player, of }) {
+function Desk({ clip, player, of, task }) {
   const sheet = useSheet(clip.id, of), deciding = of === "review";
   const [selected, setSelected] = useState(null), [draft, setDraft] = useState(null), [moving, setMoving] = useState({});
   useFrame(player);
@@ -52,7 +67,7 @@ function Desk({ clip, player, of }) {
   const traces = useMemo(() => Object.entries(objects).filter(([, object]) => object.type === "trace").map(([id, object]) => drawn(object, id))
     .sort((a, b) => (a.onset_s ?? 0) - (b.onset_s ?? 0) || a.id.localeCompare(b.id)), [objects]);
   const facts = objects.clip || EMPTY, trace = selected && objects[selected] ? objects[selected] : null;
-  const ready = sheet.ready;
+  const ready = sheet.ready, kinds = allKinds().filter((one) => !task || task.kinds.includes(one.id));
 
   const set = (changes) => trace && sheet.change(selected, { ...sheet.objects[selected], ...changes });
   const say = (changes) => sheet.change("clip", { ...facts, ...changes });
@@ -116,10 +131,14 @@ function Desk({ clip, player, of }) {
   const takeOver = () => {
     for (const found of clip.verdict.traces) {
       const one = drawn(found, "");
-      sheet.change(newId(), { type: "trace", kinds: one.kinds, onset_s: one.onset_s ?? null, offset_s: one.offset_s ?? null, keys: one.keys, explanation: one.explanation, by: "detector" });
+      sheet.change(newId(), { type: "trace", kinds: one.kinds.filter((id) => kinds.some((kind) => kind.id === id)), onset_s: one.onset_s ?? null, offset_s: one.offset_s ?? null, keys: one.keys, explanation: one.explanation, by: "detector" });
     }
     if (facts.label === null) say({ label: "FAKE" });
   };
+  const offered = clip.verdict ? clip.verdict.traces.length : 0;
+  // Once, on what nobody has touched yet; who undoes it has said so.
+  const untouched = ready && sheet.version === 0 && sheet.waiting === 0;
+  useEffect(() => { if (task && task.prefilled && untouched && offered) takeOver(); }, [untouched, offered]);
 
   useLayoutEffect(() => {
     const heard = (event) => {
@@ -131,7 +150,7 @@ function Desk({ clip, player, of }) {
     addEventListener("keydown", heard);
     return () => removeEventListener("keydown", heard);
   });
-  const kinds = allKinds(), STEP = 0.01;
+  const STEP = 0.01;
   usePlayerKeys(ready ? player : null, {
     t: () => add(), i: () => onset(), o: () => offset(), f: keyframe, p: loop, ",": () => next(-1), ".": () => next(1), Delete: remove, Backspace: remove,
     x: () => { const field = document.getElementById("explanation"); if (field) field.focus(); },
@@ -146,7 +165,7 @@ function Desk({ clip, player, of }) {
       <article class="clip">
         <div class="show">
           <header class="title"><h1 title=${clip.name}>${deciding ? `Decision: ${clip.name}` : clip.name}</h1><${Saved} sheet=${sheet} />
-            ${deciding ? html`<${Link} class="button" href=${`/review/${clip.id}`}>Both rounds</${Link}>` : html`<${Link} class="button" href=${`/clip/${clip.id}`}>Verdict</${Link}>`}</header>
+            ${deciding ? html`<${Link} class="button" href=${`/review/${clip.id}`}>Both rounds</${Link}>` : !task && html`<${Link} class="button" href=${`/clip/${clip.id}`}>Verdict</${Link}>`}</header>
           <${Stage} clip=${clip} player=${player} traces=${traces} selected=${selected} still=${true}>
             ${ready && html`<${Editor} player=${player} traces=${traces} selected=${selected} onChoose=${choose} onNew=${(box) => (trace && !trace.keys.length ? set({ keys: withBox(trace, selected, tidy(box)).keys }) : add(box))}
               onDraft=${(box) => setDraft(box && { id: selected, object: withBox(sheet.objects[selected], selected, box) })}
@@ -159,6 +178,7 @@ function Desk({ clip, player, of }) {
           <${Timeline} player=${player} traces=${traces} selected=${selected} onPick=${(one) => choose(one.id)} onEdge=${edge} />
         </div>
         <aside aria-label="Annotation">
+          ${task && html`<section aria-label="Guidelines"><details><summary>${task.project}: guidelines</summary><p class="guidelines">${task.guidelines || "None are written."}</p></details></section>`}
           <section aria-label="The clip">
             <div class="row label" role="group" aria-label="The clip is">
               ${[["FAKE", "AI-generated", "G"], ["REAL", "real", "R"], [null, "cannot tell", "C"]].map(([value, name, key]) => html`
@@ -168,7 +188,7 @@ function Desk({ clip, player, of }) {
           </section>
           <section aria-label="Traces">
             <header class="row"><h2>Traces</h2><span class="push"></span>
-              ${clip.verdict && clip.verdict.traces.length > 0 && !traces.length && html`<button type="button" disabled=${!ready} onClick=${takeOver}>Start from the detector's</button>`}
+              ${offered > 0 && !traces.length && (!task || task.prefilled) && html`<button type="button" disabled=${!ready} onClick=${takeOver}>Start from the detector's</button>`}
               <button type="button" class="main" disabled=${!ready} onClick=${() => add()}>New trace <kbd>T</kbd></button></header>
             ${traces.length === 0 && html`<p class="muted">Draw a box on the picture where a trace is, or press T.</p>`}
             <ol class="traces">${traces.map((one) => html`

@@ -3,7 +3,7 @@ import { html, useEffect, useMemo, useState } from "./vendor/htm-preact.js";
 import { ask, post } from "./api.js";
 import { Conflict, Done, Saved, useSheet } from "./annotate.js";
 import { useClip, usePlayerKeys } from "./clip.js";
-import { drawn } from "./kinds.js";
+import { allKinds, drawn } from "./kinds.js";
 import { Form } from "./login.js";
 import { Link, go } from "./shell.js";
 import { Controls, Stage, Timeline, traceLine } from "./stage.js";
@@ -42,18 +42,58 @@ function Agreement({ found, videos = true }) {
   return html`<dl class="facts agreement">${said.filter((_, at) => videos || at > 1).map(([name, value, title]) => html`<dt key=${name} title=${title}>${name}</dt><dd>${value}</dd>`)}</dl>`;
 }
 
+/** Projects, and how far each annotator agrees with what is known of their honeypots. */
+function Projects({ projects, load }) {
+  const [kinds, setKinds] = useState([]), [shown, setShown] = useState(null), [found, setFound] = useState([]);
+  const toggle = (id) => setKinds(kinds.includes(id) ? kinds.filter((one) => one !== id) : [...kinds, id]);
+  const make = async ({ name, guidelines, percent }) => {
+    await post("/api/projects", { name, guidelines, kinds, prefilled_percent: Number(percent) });
+    setKinds([]);
+    await load();
+    return `${name} is made.`;
+  };
+  const add = async ({ project, q, most }) => {
+    const { added } = await post(`/api/projects/${project}/honeypots`, { q, most: Number(most) });
+    await load();
+    return `${added} honeypot${added === 1 ? "" : "s"} added.`;
+  };
+  const look = async (project) => { setFound(await ask(`/api/projects/${project.id}/honeypots`)); setShown(project); };
+  const part = (one) => (one ? `${one.same_label} of ${one.videos}, vIoU ${number(one.viou)}` : "–");
+  return html`
+    <section><h2>Projects</h2>
+      ${projects.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Projects"><table class="measures"><thead><tr><th scope="col">Project</th><th scope="col">Assigned</th><th scope="col">Honeypots</th><th scope="col">Pre-filled</th></tr></thead>
+        <tbody>${projects.map((one) => html`<tr key=${one.id}><th scope="row">${one.name}</th><td>${one.tasks}</td><td>${one.honeypots ? html`<button type="button" class="quiet" aria-label=${`Agreement with the honeypots of ${one.name}`} onClick=${() => look(one)}>${one.honeypots}</button>` : 0}</td><td>${one.prefilled_percent} %</td></tr>`)}</tbody></table></div>`}
+      ${shown && html`<h3>Honeypots of ${shown.name}: right labels, overlap with what is known</h3>
+        ${found.length ? html`<div class="scroll" tabindex="0" role="region" aria-label=${`Honeypots of ${shown.name}`}><table class="measures"><thead><tr><th scope="col">Annotator</th><th scope="col">Handed in</th><th scope="col">All</th><th scope="col">Begun from the detector's</th><th scope="col">Begun blank</th></tr></thead>
+          <tbody>${found.map((one) => html`<tr key=${one.name}><th scope="row">${one.name}</th><td>${one.done} of ${one.given}</td><td>${part(one.agreement)}</td><td>${part(one.prefilled)}</td><td>${part(one.blank)}</td></tr>`)}</tbody></table></div>`
+        : html`<p class="muted">Given to nobody yet.</p>`}`}
+      <details class="narrowed"><summary>New project</summary><${Form} action=${make} button="Make" label="New project">
+        <label class="wide"><span>Name</span><input name="name" required maxlength="200" autocomplete="off" /></label>
+        <label class="wide"><span>Guidelines</span><textarea name="guidelines" rows="4" maxlength="20000"></textarea></label>
+        <fieldset><legend>Kinds that may be marked; none chosen: all</legend>${allKinds().map((kind) => html`<label class="check" key=${kind.id}><input type="checkbox" checked=${kinds.includes(kind.id)} onChange=${() => toggle(kind.id)} /> ${kind.name}</label>`)}</fieldset>
+        <label class="wide"><span>Tasks that begin with the detector's traces, %</span><input name="percent" type="number" min="0" max="100" value="0" required /></label>
+      </${Form}></details>
+      ${projects.length > 0 && html`<details class="narrowed"><summary>Add honeypots</summary><${Form} action=${add} button="Add" label="Add honeypots">
+        <label class="wide"><span>Project</span><select name="project">${projects.map((one) => html`<option value=${one.id}>${one.name}</option>`)}</select></label>
+        <div class="row"><label class="wide"><span>Name of a decided clip contains</span><input name="q" maxlength="200" autocomplete="off" /></label><label class="wide"><span>At most</span><input name="most" type="number" min="1" max="1000" value="10" required /></label></div>
+      </${Form}></details>`}
+    </section>`;
+}
+
 export function Review({ address }) {
   const parameters = new URLSearchParams(address.split("?")[1] || "");
   const state = STATES[parameters.get("state")] ? parameters.get("state") : "ready", offset = Number(parameters.get("from")) || 0;
-  const [list, setList] = useState(null), [agreed, setAgreed] = useState(null), [people, setPeople] = useState([]), [trouble, setTrouble] = useState("");
+  const [list, setList] = useState(null), [agreed, setAgreed] = useState(null), [people, setPeople] = useState([]), [projects, setProjects] = useState([]), [trouble, setTrouble] = useState("");
   const load = async () => {
     setList(await ask(`/api/review?state=${state}&offset=${offset}&limit=${PAGE}`));
     setAgreed(await ask("/api/review/agreement"));
+    setProjects(await ask("/api/projects"));
     setPeople((await ask("/api/people")).filter((one) => one.active && one.role !== "viewer"));
   };
   useEffect(() => { load().catch((error) => setTrouble(error.message)); }, [state, offset]);
-  const assign = async ({ first, second, q, most }) => {
-    const { assigned } = await post("/api/assignments", { first, second: second || null, q, most: Number(most) });
+  const assign = async ({ first, second, q, most, project, honeypots }) => {
+    const given = { first, second: second || null, q, most: Number(most) };
+    const { assigned } = await post("/api/assignments", project ? { ...given, project: Number(project), honeypots: Number(honeypots) } : given);
     await load();
     return `${assigned} clip${assigned === 1 ? "" : "s"} assigned.`;
   };
@@ -74,7 +114,10 @@ export function Review({ address }) {
         <${Form} action=${assign} button="Assign" label="Assign">
           <div class="row"><label class="wide"><span>First round</span>${who("first")}</label><label class="wide"><span>Second round, blind</span>${who("second", true)}</label></div>
           <div class="row"><label class="wide"><span>Name contains</span><input name="q" maxlength="200" autocomplete="off" /></label><label class="wide"><span>At most</span><input name="most" type="number" min="1" max="10000" value="50" required /></label></div>
+          ${projects.length > 0 && html`<div class="row"><label class="wide"><span>Project</span><select name="project"><option value="">none</option>${projects.map((one) => html`<option value=${one.id}>${one.name}</option>`)}</select></label>
+            <label class="wide"><span>Honeypots mixed in for each</span><input name="honeypots" type="number" min="0" max="1000" value="0" required /></label></div>`}
         </${Form}></section>
+      <${Projects} projects=${projects} load=${load} />
     </main>`;
 }
 

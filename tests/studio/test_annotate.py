@@ -112,6 +112,37 @@ def test_a_moving_trace_is_marked_with_the_mouse(studio: Start, place: Path, tmp
     assert again.get("/api/export/all_data.json") == exported
 
 
+COUNT_EVENTS = """() => {
+    window.counted = { pointer: 0, keys: 0, frames: 0 };
+    addEventListener("pointerdown", () => { counted.pointer += 1; }, true);
+    addEventListener("keydown", (event) => { counted[event.key.startsWith("Arrow") ? "frames" : "keys"] += 1; }, true);
+}"""
+
+
+def test_a_moving_trace_takes_two_drags_and_three_keys(studio: Start, place: Path, visit) -> None:
+    """The figure in docs/studio.md, beside what other tools' manuals ask for: the events that the page really gets."""
+    one = studio(place=place)
+    page, number, times = open_desk(one, visit)
+    first, last = box_of(times[6]).as_tuple(), box_of(times[14]).as_tuple()
+    page.evaluate(COUNT_EVENTS)
+    forward(page, 6)
+    drag(page, first[:2], first[2:])
+    page.keyboard.press(str(list(Category).index(Category.UNEXPECTED_MOVE) + 1))
+    forward(page, 14)
+    page.keyboard.press("o")
+    page.keyboard.press("f")
+    middle = [(first[side] + first[side + 2]) / 2 for side in (0, 1)]
+    drag(page, (middle[0], middle[1]), (middle[0] + last[0] - first[0], middle[1] + last[1] - first[1]))
+    saved(page)
+    trace = only_trace(one, number)
+    assert trace["kinds"] == ["unexpected_move"]
+    assert (trace["onset_s"], trace["offset_s"]) == (times[6], pytest.approx(times[15]))
+    assert [key["time_s"] for key in trace["keys"]] == [times[6], times[14]]
+    for key, wanted in zip(trace["keys"], (first, last), strict=True):
+        assert key["box"] == pytest.approx(wanted, abs=4 / HEIGHT)
+    assert page.evaluate("counted") == {"pointer": 2, "keys": 3, "frames": 14}
+
+
 def test_a_trace_is_marked_by_keyboard_alone(studio: Start, place: Path, visit) -> None:
     one = studio(place=place)
     page, number, times = open_desk(one, visit)

@@ -251,6 +251,25 @@ def test_passwords_cannot_be_tried_by_the_thousand(tmp_path: Path) -> None:
     assert said.count(0) == 100
 
 
+def test_a_restart_forgets_no_guess(database: Database) -> None:
+    first = Accounts(database, hasher=cheap_hasher())
+    first.add("ann", Role.ADMIN, PASSWORD, by="test")
+    for at in range(10):
+        with pytest.raises(NotAdmittedError):
+            first.log_in("ann" if at % 2 else "nobody", "wrong", address="10.0.0.1")
+    again = Accounts(database, hasher=cheap_hasher())
+    again.prepare()
+    with pytest.raises(NotAdmittedError, match=r"try again in \d+ s"):
+        again.log_in("ann", PASSWORD, address="10.0.0.1")
+    assert again.log_in("ann", PASSWORD, address="10.0.0.2")[0].name == "ann"
+    # and those of long ago are forgotten, by the clock that the log goes by
+    clock = Clock()
+    clock.now += 61
+    later = Accounts(database, clock=clock, hasher=cheap_hasher())
+    later.prepare()
+    assert later.log_in("ann", PASSWORD, address="10.0.0.1")[0].name == "ann"
+
+
 # -- over HTTP ---------------------------------------------------------------------------------------------------------
 
 

@@ -37,7 +37,10 @@ LONGEST_S = 7 * 86400.0
 LEAST_PASSWORD, MOST_PASSWORD = 12, 1000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SEEN_EVERY_S = 60.0
+_LONG_S = 3600.0
+"""Over which wrong passwords for one name are counted."""
 _WRONG = "the name or the password is wrong"
+_REFUSED = "was refused at the log-in"
 
 
 class Role(StrEnum):
@@ -104,7 +107,7 @@ class Accounts:
         # Each takes 64 MiB and a core; a crowd at the door must not take them all.
         self._hashing = threading.BoundedSemaphore(2)
         self._guessing = threading.Lock()
-        self._by_address, self._by_name = GuessLimit(10, 60.0), GuessLimit(100, 3600.0)
+        self._by_address, self._by_name = GuessLimit(10, 60.0), GuessLimit(100, _LONG_S)
         self._nobodys = ""
 
     # -- people --------------------------------------------------------------------------------------------------------
@@ -115,7 +118,7 @@ class Accounts:
             return connection.scalar(sa.select(people.c.id).limit(1)) is not None
 
     def prepare(self) -> None:
-        """Make ready to let people in.
+        """Make ready to let people in. What was guessed before a restart counts still: the log has it.
 
         Raises:
             AccountError: nobody is an admin.
@@ -124,6 +127,13 @@ class Accounts:
         with self._database.reading() as connection:
             if connection.scalar(sa.select(people.c.id).where(leads).limit(1)) is None:
                 raise AccountError("nobody is an admin")
+            since = audit.c.at > self._clock() - _LONG_S
+            refused = sa.select(audit).where(audit.c.did == _REFUSED, since).order_by(audit.c.at, audit.c.id)
+            for row in connection.execute(refused):
+                ago_s = max(self._clock() - row.at, 0.0)
+                self._by_address.wrong(_neighbourhood(row.address), ago_s=ago_s)
+                if row.name:
+                    self._by_name.wrong(row.name, ago_s=ago_s)
         self._nobodys = self._hasher.hash(secrets.token_hex())
 
     def listed(self) -> list[dict[str, Any]]:
@@ -289,7 +299,7 @@ class Accounts:
         if not right or hashed == self._nobodys:
             with self._database.writing() as connection:
                 # A name that nobody has may be a password in the wrong field.
-                self._note(connection, name if row is not None else "", "was refused at the log-in", address)
+                self._note(connection, name if row is not None else "", _REFUSED, address)
             raise NotAdmittedError
         with self._guessing:
             self._by_address.right(address_key)

@@ -22,6 +22,7 @@ from deeptrace.cli.audit import audit
 from deeptrace.cli.calibrate import calibrate
 from deeptrace.cli.collect import collect
 from deeptrace.cli.compare import compare
+from deeptrace.cli.compare_detectors import compare_detectors
 from deeptrace.cli.console import fail, wrapped
 from deeptrace.cli.data import data
 from deeptrace.cli.detect import detect
@@ -55,6 +56,7 @@ app.command()(collect)
 app.command()(audit)
 app.command("eval")(evaluate)
 app.command()(compare)
+app.command("compare-detectors")(compare_detectors)
 app.command()(calibrate)
 app.command()(score)
 app.command()(serve)

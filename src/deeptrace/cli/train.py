@@ -79,6 +79,40 @@ def tracenet(
 
 
 @train.command()
+def baseline(
+    data: Annotated[list[Path], typer.Option(metavar="DIR", help="RewardData folder to learn from; may be repeated.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Baselines, as npr or stall; all when none is named."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Write the weights and what was measured here.")] = Path(
+        "deeptrace-out/baselines"
+    ),
+    edited: Annotated[
+        str, typer.Option(metavar="NAME", help="Folder of matched pairs below each DIR; '' for none.")
+    ] = "matched",
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that measure.")] = 1,
+) -> None:
+    """Train baselines of the field on the same clips as TraceNet: each small, after its paper.
+
+    Example: `deeptrace train baseline npr stall --data corpus`.
+
+    Clips are decoded once for all of them. Run it again after an interruption: what is measured is kept.
+    `deeptrace compare-detectors` says what they are worth on clips that they did not learn from.
+    """
+    _check_installed("train baseline", "train", "sklearn")
+    with _training() as show:
+        from deeptrace.train.baselines.run import train_baselines
+
+        found = train_baselines(names or [], data, out, show, edited=edited, seed=seed, workers=workers)
+    for line in found.problems:
+        note("left out: ", Whole(line))
+    for name, path in found.files.items():
+        note("use it with: deeptrace detect --detector ", Whole(f"baseline:{name} --set weights={path}"), " CLIP")
+
+
+@train.command()
 def sft(
     config: SftFile = None,
     out: Out = None,

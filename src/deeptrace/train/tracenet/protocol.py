@@ -26,7 +26,7 @@ from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.feature_cache import AS_IS, ONE_ENCODING, save_arrays
 from deeptrace.train.tracenet.kernel_machine import KernelMachine, Statistics, Trait, fit_kernel_machine
 
-__all__ = ["Figures", "Judged", "by_fold", "eras_of", "figures_of_judged", "of_era", "read_statistics"]
+__all__ = ["Figures", "Judged", "by_fold", "eras_of", "figures_of_judged", "of_era", "read_statistics", "teachers"]
 
 Table = dict[Trait, Statistics]
 
@@ -126,13 +126,13 @@ def eras_of(clips: list[Clip]) -> list[str]:
     Nor one that leaves too few generators or sources of other names for weights and thresholds to be fitted on.
     """
     names = sorted({clip.era for clip in clips})
-    return [era for era in names if _can_teach([clips[i] for i in np.flatnonzero(_teachers(clips, era))])]
+    return [era for era in names if _can_teach([clips[i] for i in np.flatnonzero(teachers(clips, era))])]
 
 
 def of_era(table: Table, config: TraceNetConfig, era: str) -> Judged:
     """The clips of one data folder, judged by what all others teach, but for generators and sources that it shows."""
     clips = _clips(table)
-    return _judged(table, np.array([clip.era == era for clip in clips]), _teachers(clips, era), config)
+    return _judged(table, np.array([clip.era == era for clip in clips]), teachers(clips, era), config)
 
 
 def by_fold(table: Table, config: TraceNetConfig, seed: int) -> Judged:
@@ -141,7 +141,7 @@ def by_fold(table: Table, config: TraceNetConfig, seed: int) -> Judged:
     return Judged.joined([_judged(table, numbers == k, numbers != k, config) for k in range(config.folds)])
 
 
-def _teachers(clips: list[Clip], era: str) -> np.ndarray:
+def teachers(clips: list[Clip], era: str) -> np.ndarray:
     """(clips,) bool: those of other data folders whose generator, source or matched pair this one does not show."""
     shown = {_whole(clip.group) for clip in clips if clip.era == era}
     return np.array([clip.era != era and _whole(clip.group) not in shown for clip in clips])

@@ -1,19 +1,10 @@
-"""Simple peers and constant answers: what any detector has to beat.
-
-| name | says |
-|---|---|
-| `baseline:all-real`, `baseline:all-fake` | always the same label, no trace |
-| `baseline:full-frame` | FAKE, one trace: the whole frame, from the first moment to the last |
-| `baseline:center-box` | FAKE, one trace: a box in the middle, from the first moment to the last |
-| `baseline:d3` | FAKE when motion is too even: spread of second-order temporal differences |
-| `baseline:npr` | FAKE when neighbouring pixels are too alike: neighbouring-pixel relations |
+"""Constant answers, and one number that a threshold turns into a label; nothing is learned.
 
 None of them gives a probability, so `p_fake` is None. `d3` and `npr` put their statistic into `raw` as
 `{"statistic": ..., "threshold": ...}` with fake as the positive direction (higher means more likely generated);
 `statistic_of` reads it back, for ranking metrics. Both are the *idea* of the published method without its trained
-parts, and are no substitute for the original when that is what you want to compare with. Both are weak: on 232 clips of
-24 generators and 175 of camera footage, ROC AUC 0.57 (`d3`) and 0.54 (`npr`); the default thresholds are those with the
-best balanced accuracy there (0.57 both).
+parts. Both are weak: on 232 clips of 24 generators and 175 of camera footage, ROC AUC 0.57 (`d3`) and 0.54 (`npr`);
+the default thresholds are those with the best balanced accuracy there (0.57 both).
 """
 
 from __future__ import annotations
@@ -27,34 +18,25 @@ import cv2
 import numpy as np
 
 from deeptrace.detectors.base import Analysis, Detector
-from deeptrace.detectors.registry import check_settings
-from deeptrace.errors import ModelError, SettingsError, UndecidableError, UnknownDetectorError
+from deeptrace.errors import ModelError, SettingsError, UndecidableError
 from deeptrace.geometry import Box, Interval, Tube
 from deeptrace.schema import DetectorInfo, Label, Media, Outcome, Trace, Verdict
 from deeptrace.video import Video
 
-__all__ = ["ConstantBaseline", "PixelRelationBaseline", "SecondOrderBaseline", "load", "pixel_relation", "statistic_of"]
+__all__ = [
+    "UNTRAINED",
+    "ConstantBaseline",
+    "PixelRelationBaseline",
+    "SecondOrderBaseline",
+    "pixel_relation",
+    "statistic_of",
+]
 
 VERSION = "1"
 
 
-def load(rest: str, **settings: float) -> Detector:
-    """The baseline called `rest`.
-
-    Raises:
-        UnknownDetectorError: no baseline has that name.
-        SettingsError: the baseline does not take these settings.
-    """
-    maker = _MAKERS.get(rest)
-    if maker is None:
-        known = ", ".join(sorted(_MAKERS))
-        raise UnknownDetectorError(f"'baseline:{rest}'", "no baseline has that name", f"Known: {known}.")
-    check_settings(f"baseline:{rest}", maker, (), settings)
-    return maker(**settings)
-
-
 def statistic_of(verdict: Verdict) -> float | None:
-    """The statistic of a `d3` or `npr` verdict, higher means more likely generated; None for any other verdict."""
+    """The statistic that a baseline's verdict rests on, higher is more likely generated; None for any other verdict."""
     if verdict.raw is None or verdict.detector is None or not verdict.detector.name.startswith("baseline:"):
         return None
     return float(json.loads(verdict.raw)["statistic"])
@@ -255,7 +237,7 @@ def _with_times(media: Media, times: list[float]) -> Media:
     return media.model_copy(update={"sampled_times_s": tuple(times)})
 
 
-_MAKERS: dict[str, Callable[..., Detector]] = {
+UNTRAINED: dict[str, Callable[..., Detector]] = {
     "all-fake": lambda: ConstantBaseline("all-fake", Label.FAKE),
     "all-real": lambda: ConstantBaseline("all-real", Label.REAL),
     "center-box": _center_box,
@@ -263,3 +245,4 @@ _MAKERS: dict[str, Callable[..., Detector]] = {
     "full-frame": lambda: ConstantBaseline("full-frame", Label.FAKE, Box(x0=0, y0=0, x1=1, y1=1)),
     "npr": PixelRelationBaseline,
 }
+"""What makes each, by the name after "baseline:"."""

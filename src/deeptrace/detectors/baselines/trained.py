@@ -1,0 +1,169 @@
+"""A baseline that was trained: `baseline:NAME` with `weights=FILE`, as `deeptrace train baseline NAME` made it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deeptrace.detectors.baselines.footage import FOOTAGE_VERSION, read_footage
+from deeptrace.detectors.baselines.measures import REGIONS, measure
+from deeptrace.detectors.baselines.models import Model, Regions, chances, model_of
+from deeptrace.detectors.baselines.recipes import RECIPES, Recipe
+from deeptrace.detectors.tracenet.texture import central_square
+from deeptrace.detectors.tracenet.windows import analysis_size
+from deeptrace.errors import ModelError, SettingsError
+from deeptrace.geometry import Box, Interval, Tube
+from deeptrace.io.atomic import atomic_path
+from deeptrace.io.fingerprint import sha256_of
+from deeptrace.schema import DetectorInfo, Label, Media, Outcome, Trace, Verdict
+from deeptrace.video import Video
+
+__all__ = ["BaselineCard", "TrainedBaseline"]
+
+FORMAT = 1
+_CARD = "card"
+_DIGITS = 12
+
+
+class BaselineCard(BaseModel):
+    """What must be known of a trained baseline beside its arrays.
+
+    Attributes:
+        name: of its recipe.
+        kind: of its model.
+        slope, bias: the probability is sigmoid(slope * score + bias).
+        thresholds: probability that counts as generated, by name: "balanced", "fpr_5", "fpr_1".
+        trained_on: clips by class, and what else says where the weights come from.
+        footage: version of what clips are brought into.
+        form: of the file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kind: str
+    slope: float
+    bias: float
+    thresholds: dict[str, float]
+    trained_on: dict[str, Any]
+    footage: str = FOOTAGE_VERSION
+    form: int = FORMAT
+
+
+@dataclass(frozen=True)
+class TrainedBaseline:
+    """A recipe, its model, and what makes a probability of the model's score.
+
+    Attributes:
+        recipe: what is measured.
+        model: what scores it.
+        card: what else must be known.
+        threshold: "balanced", "fpr_5" or "fpr_1"; or a probability.
+        weights: digits of the file's SHA-256; "" before it is written.
+    """
+
+    recipe: Recipe
+    model: Model
+    card: BaselineCard
+    threshold: str | float = "balanced"
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        known = isinstance(self.threshold, str) and self.threshold in self.card.thresholds
+        if not known and not (isinstance(self.threshold, (int, float)) and 0 <= self.threshold <= 1):
+            names = ", ".join(self.card.thresholds)
+            raise SettingsError("threshold", f"expected {names} or a probability but got {self.threshold!r}")
+
+    @classmethod
+    def load(cls, name: str, path: str | Path, *, threshold: str | float = "balanced") -> TrainedBaseline:
+        """The baseline in a file.
+
+        Raises:
+            ModelError: the file cannot be read, or holds no baseline of that name that this version can run.
+            SettingsError: no such threshold.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                arrays = dict(data)
+            card = BaselineCard.model_validate_json(arrays.pop(_CARD).item())
+            model = model_of(card.kind, arrays)
+        except (OSError, KeyError, TypeError, ValueError, ValidationError, zipfile.BadZipFile) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else "not a baseline's weights"
+            mend = f"Make it with: deeptrace train baseline {name}."
+            raise ModelError(str(path), f"cannot be read: {why}", mend) from None
+        if card.name != name:
+            raise ModelError(str(path), f"holds baseline:{card.name}, not baseline:{name}")
+        if card.footage != FOOTAGE_VERSION or card.form != FORMAT:
+            raise ModelError(str(path), "was made by another version", "Train it again; it takes minutes.")
+        return cls(RECIPES[name], model, card, threshold, sha256_of(Path(path))[:_DIGITS])
+
+    def save(self, path: Path) -> None:
+        """Write the file that `load` reads, whole or not at all."""
+        with atomic_path(path) as scratch:
+            np.savez_compressed(scratch, **{_CARD: np.array(self.card.model_dump_json())}, **vars(self.model))
+
+    @property
+    def info(self) -> DetectorInfo:
+        """Name, version and settings."""
+        settings = {"weights": self.weights, "threshold": self.threshold, "at": self._limit}
+        return DetectorInfo(name=f"baseline:{self.recipe.name}", version=str(FORMAT), settings=settings)
+
+    def detect(self, video: Video) -> Verdict:
+        """The verdict: a label, a calibrated probability, and one trace where the model tells regions apart.
+
+        Raises:
+            UndecidableError: fewer than four frames.
+            VideoError: the clip cannot be decoded.
+        """
+        footage = read_footage(video)
+        features = self.recipe.features(measure(footage, self.recipe.measures))
+        score = self.model.score(features)
+        p_fake = float(chances([score], self.card.slope, self.card.bias)[0])
+        label = Label.FAKE if p_fake >= self._limit else Label.REAL
+        traced = isinstance(self.model, Regions) and label is Label.FAKE
+        return Verdict(
+            video=video.path,
+            outcome=Outcome.SCORED,
+            label=label,
+            p_fake=p_fake,
+            traces=(self._trace(features, video.media),) if traced else (),
+            media=video.media.model_copy(update={"sampled_times_s": tuple(footage.times_s.tolist())}),
+            detector=self.info,
+            raw=json.dumps({"statistic": score, "threshold": self._limit}),
+        )
+
+    @property
+    def _limit(self) -> float:
+        return self.card.thresholds[self.threshold] if isinstance(self.threshold, str) else float(self.threshold)
+
+    def _trace(self, features: np.ndarray, media: Media) -> Trace:
+        """The region that looks most generated, over the whole clip."""
+        assert isinstance(self.model, Regions)
+        scores = self.model.scores(features).reshape(-1, REGIONS, REGIONS).mean(axis=0)
+        likely = chances(scores, self.card.slope, self.card.bias)
+        row, column = np.unravel_index(int(likely.argmax()), likely.shape)
+        tube = Tube.constant(
+            _region_box(int(row), int(column), media), Interval(onset_s=0.0, offset_s=media.duration_s)
+        )
+        return Trace.from_tube(
+            tube, score=float(likely.max()), explanation="Of nine regions, the one whose pixels look most generated."
+        )
+
+
+def _region_box(row: int, column: int, media: Media) -> Box:
+    """Where a region of the central square lies in the frame."""
+    width, height = analysis_size(media)
+    side = central_square(np.zeros((height, width, 3), np.uint8)).shape[0]
+    left, top, part = (width - side) // 2, (height - side) // 2, side / REGIONS
+    return Box(
+        x0=(left + column * part) / width,
+        y0=(top + row * part) / height,
+        x1=(left + (column + 1) * part) / width,
+        y1=(top + (row + 1) * part) / height,
+    )

@@ -28,7 +28,7 @@ def compare_detectors(
     ],
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Baselines, as npr or stall; all when none is named."),
+        typer.Argument(metavar="NAME", help="Baselines, as npr or stall; all when none is named."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Keep what was measured, and the figures, here.")] = Path(
         "deeptrace-out/baselines"

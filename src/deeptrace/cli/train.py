@@ -83,7 +83,7 @@ def baseline(
     data: Annotated[list[Path], typer.Option(metavar="DIR", help="RewardData folder to learn from; may be repeated.")],
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Baselines, as npr or stall; all when none is named."),
+        typer.Argument(metavar="NAME", help="Baselines, as npr or stall; all when none is named."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Write the weights and what was measured here.")] = Path(
         "deeptrace-out/baselines"

@@ -65,7 +65,7 @@ class Footage:
 
     def some(self, count: int) -> np.ndarray:
         """(count, S, S, 3): frames spread evenly over all; all where there are fewer."""
-        return self.frames[np.unique(np.linspace(0, len(self.frames) - 1, count).round().astype(int))]
+        return np.asarray(self.frames[np.unique(np.linspace(0, len(self.frames) - 1, count).round().astype(int))])
 
 
 def read_footage(video: Video) -> Footage:
@@ -115,7 +115,7 @@ def _vectors_of(frame: av.VideoFrame) -> np.ndarray:
     found = frame.side_data.get("MOTION_VECTORS")
     if found is None:
         return np.zeros((0, 5), np.float32)
-    rows = found.to_ndarray()  # type: ignore[attr-defined]
+    rows = found.to_ndarray()
     scale = np.maximum(rows["motion_scale"].astype(np.float32), 1.0)
     # FFmpeg points to where the block came from; the block's own motion is the other way
     across, down = -rows["motion_x"] / scale, -rows["motion_y"] / scale

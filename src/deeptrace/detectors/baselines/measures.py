@@ -67,7 +67,7 @@ def relations(footage: Footage) -> np.ndarray:
             others = _neighbours(plane.astype(np.float32))
             for step in steps:
                 tally.joint(f"{name}{step}", [other / step for other in others], 2)
-    return np.sqrt(np.concatenate(list(tally.frequencies().values()))).astype(np.float32)
+    return np.asarray(np.sqrt(np.concatenate(list(tally.frequencies().values()))), np.float32)
 
 
 def local_relations(footage: Footage) -> np.ndarray:
@@ -86,7 +86,7 @@ def _regions_of(frame: np.ndarray) -> Iterator[np.ndarray]:
 def _relations_of(luma: np.ndarray) -> np.ndarray:
     tally = Tally()
     tally.joint("luma", _neighbours(luma), 2)
-    return np.sqrt(tally.frequencies()["luma"]).astype(np.float32)
+    return np.asarray(np.sqrt(tally.frequencies()["luma"]), np.float32)
 
 
 def _neighbours(pixels: np.ndarray) -> list[np.ndarray]:

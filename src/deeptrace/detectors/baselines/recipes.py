@@ -71,11 +71,11 @@ def _trajectory(measured: Measured) -> np.ndarray:
     distances = np.linalg.norm(steps, axis=1)
     cosines = (steps[1:] * steps[:-1]).sum(axis=1) / np.maximum(distances[1:] * distances[:-1], 1e-6)
     turns = np.arccos(np.clip(cosines, -1.0, 1.0))
-    parts = []
+    parts: list[np.ndarray] = []
     for series, count in ((np.log1p(distances), _FIRST), (turns, _FIRST - 1)):
         first = np.full(count, series.mean())
         first[: len(series)] = series[:count]
-        parts += [first, [series.mean(), series.std(), series.min(), series.max()]]
+        parts += [first, np.array([series.mean(), series.std(), series.min(), series.max()])]
     return np.concatenate(parts)
 
 

@@ -106,7 +106,9 @@ class TrainedBaseline:
     def save(self, path: Path) -> None:
         """Write the file that `load` reads, whole or not at all."""
         with atomic_path(path) as scratch:
-            np.savez_compressed(scratch, **{_CARD: np.array(self.card.model_dump_json())}, **vars(self.model))
+            np.savez_compressed(
+                scratch, allow_pickle=False, **{_CARD: np.array(self.card.model_dump_json())}, **vars(self.model)
+            )
 
     @property
     def info(self) -> DetectorInfo:

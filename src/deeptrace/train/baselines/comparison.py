@@ -120,7 +120,7 @@ def compare_detectors(
         kept = measure_clips(clips, measures_of(chosen), out / MEASURED, progress, workers=workers)
         worse = _degraded(kept, chosen, out, progress, degraded_clips, seed, workers)
         rows = [
-            _row(name, kept, worse, out, seed, lambda what, n=number: progress(what, n, len(chosen)))
+            _row(name, kept, worse, out, seed, _telling(progress, number, len(chosen)))
             for number, name in enumerate(chosen)
         ]
         notes = list(kept.problems)
@@ -136,6 +136,10 @@ def compare_detectors(
         )
         write_json(found.model_dump(mode="json"), out / "comparison.json")
     return found
+
+
+def _telling(progress: Progress, done: int, total: int) -> Callable[[str], None]:
+    return lambda what: progress(what, done, total)
 
 
 def _worth(row: Row) -> float:

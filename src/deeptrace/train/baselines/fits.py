@@ -71,7 +71,7 @@ class Examples:
 
     def of(self, chosen: np.ndarray) -> Examples:
         """Those of (N,) bool alone."""
-        at = np.flatnonzero(chosen)
+        at = np.flatnonzero(chosen).tolist()
         return Examples([self.clips[i] for i in at], [self.measured[i] for i in at], self.recipe, self.seed)
 
 

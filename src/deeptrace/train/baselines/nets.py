@@ -6,7 +6,7 @@ A net is trained on all clips at once, for a fixed number of steps, and handed o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ def _train(module: nn.Module, loss: Callable[[], Tensor], steps: int = _STEPS) -
     module.train()
     for _ in range(steps):
         optimizer.zero_grad()
-        loss().backward()
+        loss().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     module.eval()
@@ -148,8 +148,10 @@ def qad(examples: Examples) -> Perceptron:
     high, low = batch.scaling(pairs[:, 0]), batch.scaling(pairs[:, 1])
     net = _Net(batch.x.shape[1])
 
-    def loss(weights: dict[str, Tensor]) -> Tensor:
-        (_, _), (_, above), (_, below) = said = [functional_call(net, weights, (x, True)) for x in (batch.x, high, low)]
+    def loss(weights: Mapping[str, Tensor]) -> Tensor:
+        (_, _), (_, above), (_, below) = said = [
+            functional_call(net, dict(weights), (x, True)) for x in (batch.x, high, low)
+        ]
         told = torch.stack([batch.loss(scores) for scores, _ in said]).mean()
         return told - 0.1 * _dependence(above, below)
 
@@ -173,7 +175,9 @@ def _dependence(a: Tensor, b: Tensor) -> Tensor:
         distance = torch.cdist(latents, latents) ** 2
         kernel = torch.exp(-distance / (distance.detach().mean() + 1e-6))
         kernels.append(kernel - kernel.mean(dim=0) - kernel.mean(dim=1, keepdim=True) + kernel.mean())
-    return (kernels[0] * kernels[1]).sum() / (kernels[0].norm() * kernels[1].norm() + 1e-9)
+    above, below = kernels
+    found: Tensor = (above * below).sum() / (above.norm() * below.norm() + 1e-9)
+    return found
 
 
 def ucf(examples: Examples) -> Perceptron:
@@ -228,7 +232,8 @@ def genconvit(examples: Examples) -> Perceptron:
         divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
         told = (batch.loss(net(batch.x)) + batch.loss(net.head(F.relu(drawn)).squeeze(-1))) / 2
         back = F.mse_loss(decoder(F.relu(mean)), batch.x) + F.mse_loss(decoder(F.relu(drawn)), batch.x)
-        return told + 0.2 * back + 0.02 * divergence
+        found: Tensor = told + 0.2 * back + 0.02 * divergence
+        return found
 
     _train(whole, loss)
     return net.exported(batch.scaling)
@@ -262,7 +267,8 @@ class _StateSpaceNet(nn.Module):
             said = (state * (now @ self.read)[:, None, :]).sum(dim=-1) + self.skip * now
             total = total + torch.where((at < lengths)[:, None], said, 0.0)
         mean = total / lengths[:, None]
-        return F.relu(mean) @ self.outward + self.bias
+        found: Tensor = F.relu(mean) @ self.outward + self.bias
+        return found
 
 
 def demamba(examples: Examples) -> StateSpace:

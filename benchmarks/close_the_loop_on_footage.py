@@ -40,6 +40,7 @@ from closing_the_loop.generator import Generator, sample, to_clips
 from closing_the_loop.improve import Dpo, Grpo
 from closing_the_loop.pretrain import load_generator, pretrain, save_state
 from closing_the_loop.unseen import Fitting, fit_unseen
+from closing_the_loop.world import FRAMES, SIDE
 from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.io.journal import Journal
 from deeptrace.reward import Reward
@@ -60,6 +61,7 @@ def main() -> int:
     parser.add_argument("--judge", action="append", choices=JUDGES, help="the rewards to use; default: adapted")
     parser.add_argument("--seeds", type=int, help="of each way of training; default: 3")
     parser.add_argument("--quick", action="store_true", help="everything at tiny size: shows that it runs, and no more")
+    parser.add_argument("--tables", action="store_true", help="print what is measured so far, and stop")
     parser.add_argument("--pairs", type=int, default=0, metavar="N", help="write N pairs to be judged by eye, and stop")
     parser.add_argument("--answers", type=Path, help="what a rater said of the pairs: print the win rates, and stop")
     asked = parser.parse_args()
@@ -78,12 +80,15 @@ def main() -> int:
     if asked.pairs:
         pairs(parts["test"], sizes, asked.out, judges[0], asked.pairs)
         return 0
-    study(parts, asked.out, sizes, judges)
+    study(parts, asked.out, sizes, judges, measure=not asked.tables)
     return 0
 
 
-def study(parts: dict[str, Footage], out: Path, sizes: FootageSizes, judges: list[str]) -> dict[str, Any]:
-    """Everything, from pretraining to curves, for each of the `JUDGES` named; the figures, which `out` gets as well."""
+def study(
+    parts: dict[str, Footage], out: Path, sizes: FootageSizes, judges: list[str], *, measure: bool = True
+) -> dict[str, Any]:
+    """Everything, from pretraining to curves, for each of the `JUDGES` named; the figures, which `out` gets as well.
+    Without `measure` of what the journal has already, trainings that are not at their end left out."""
     draw = parts["train"].draw
     base = pretrain(out / "generator", sizes.pretraining, draw=draw, keep=sizes.checkpoints, over=sizes.rate_falls_over)
     checkpoints = [*(out / "generator" / f"step{step}.pt" for step in sizes.checkpoints), base]
@@ -99,7 +104,8 @@ def study(parts: dict[str, Footage], out: Path, sizes: FootageSizes, judges: lis
             exam = FootageExam(sizes, parts["test"], reward, unseen)
             print(f"\n== The {judge} reward: {reward.info.name}, weights {reward.info.settings['weights']}")
             with Journal(out / f"exams_{judge}.jsonl") as journal:
-                fill(exam, sizes, nets, parts["train"], journal, out / judge)
+                if measure:
+                    fill(exam, sizes, nets, parts["train"], journal, out / judge)
                 figures[judge] = report(journal, list(nets), sizes, exam, out / judge)
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     return figures
@@ -130,45 +136,57 @@ def fill(
 
 def report(journal: Journal, stems: list[str], sizes: FootageSizes, exam: FootageExam, out: Path) -> dict[str, Any]:
     """Print the tables and write the curves."""
-    seeds = range(sizes.seeds)
-    bases = [journal[key_of(stems[-1], seed, 0)] for seed in seeds]
-    ends = {way: [journal[key_of(way, s, sizes.updates(way))] for s in seeds] for way in (*TRAINED, CONTROL)}
-    rows = {**{name: [journal[name]] for name in stems[:-1]}, stems[-1]: bases, **ends, REAL: [journal[REAL]]}
-    table_of_quality(rows, exam.reference)
-    courses = {
-        way: [[journal[key] for key in journal if key.startswith(f"{way}|{seed}|")] for seed in seeds] for way in ends
+    base = [journal[key_of(stems[-1], seed, 0)] for seed in range(sizes.seeds)]
+    done = {
+        way: [seed for seed in range(sizes.seeds) if key_of(way, seed, sizes.updates(way)) in journal]
+        for way in (*TRAINED, CONTROL)
     }
+    ways = {
+        way: [[base[s], *(journal[key] for key in journal if key.startswith(f"{way}|{s}|"))] for s in seeds]
+        for way, seeds in done.items()
+        if seeds
+    }
+    ends = {way: [course[-1] for course in courses] for way, courses in ways.items()}
+    rows = {**{name: [journal[name]] for name in stems[:-1]}, stems[-1]: base, **ends, REAL: [journal[REAL]]}
+    table_of_quality(rows, exam.reference)
     figures = {
         "best_of": table_of_best(journal[MANY], sizes.best_of, exam.reference),
-        "ways": table_of_ways(bases, ends, exam.reference),
-        "stopped": table_of_stops(bases, courses, exam.reference),
+        "ways": table_of_ways(ways, exam.reference),
+        "stopped": table_of_stops(ways, exam.reference),
     }
-    for path in curves(bases, courses, out):
+    for path in curves(ways, out) if ways else []:
         print(f"curves: {path}")
     return figures
 
 
 def pairs(test: Footage, sizes: FootageSizes, out: Path, judge: str, count: int) -> None:
-    """Clips of the improved generators beside those of the first, on prompts of the test, for a blind rater."""
-    base = load_generator(out / "generator" / f"step{sizes.pretraining}.pt")
+    """Clips of what is improved beside those of before, on prompts of the test, for a blind rater.
+
+    Best of N: the best by the reward beside another sample of its prompt. A way of training: the same prompt and noise.
+    """
+    states = {way: out / judge / f"{way.replace(', ', '_')}_0.pt" for way in TRAINED}
+    trained = {way: path for way, path in states.items() if path.is_file()}
+    share = count // (1 + len(trained))
     with Journal(out / f"exams_{judge}.jsonl") as journal:
         rewards = np.array(journal[MANY]["marks"]["reward"]).reshape(-1, sizes.best_of)
-    many = np.load(out / judge / "many.npy").reshape(*rewards.shape, *np.load(out / judge / "many.npy").shape[1:])
-    share = count // (1 + len(TRAINED))
-    rng = np.random.default_rng(61)
-    shown = {"best of N": [(many[i, 0], many[i, rewards[i].argmax()]) for i in _differing(rewards, rng)[:share]]}
-    for number, way in enumerate(TRAINED):
+    many = np.load(out / judge / "many.npy").reshape(*rewards.shape, FRAMES, SIDE, SIDE, 3)
+    shown = {"best of N": [(many[i, other], many[i, best]) for i, best, other in _picks(rewards)[:share]]}
+    base = load_generator(out / "generator" / f"step{sizes.pretraining}.pt")
+    for number, (way, path) in enumerate(trained.items()):
         scenes = test.draw(np.random.default_rng(62 + number), share)
-        nets = (base, load_generator(out / judge / f"{way.replace(', ', '_')}_0.pt"))
+        nets = (base, load_generator(path))
         both = [to_clips(sample(net, scenes.condition, seed=63 + number), scenes.condition) for net in nets]
         shown[way] = list(zip(*both, strict=True))
     print(f"sheets: {write_sheets(shown, out / 'pairs', seed=64)}")
 
 
-def _differing(rewards: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Prompts, in a random order, whose best sample is not the first, which it is shown beside."""
+def _picks(rewards: np.ndarray) -> list[tuple[int, int, int]]:
+    """Prompt, its best sample and another, at random: each prompt once before any comes again."""
+    rng = np.random.default_rng(61)
+    best = rewards.argmax(axis=1)
+    others = [rng.permutation(np.delete(np.arange(rewards.shape[1]), best[i])) for i in range(len(rewards))]
     order = rng.permutation(len(rewards))
-    return order[rewards[order].argmax(axis=1) != 0]
+    return [(int(i), int(best[i]), int(others[i][k])) for k in range(rewards.shape[1] - 1) for i in order]
 
 
 if __name__ == "__main__":

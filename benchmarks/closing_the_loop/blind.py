@@ -23,7 +23,9 @@ Clips = tuple[np.ndarray, np.ndarray]
 
 
 def write_sheets(pairs: Mapping[str, Sequence[Clips]], folder: Path, *, seed: int) -> Path:
-    """Write sheets of pairs in a random order, each pair's sides drawn by a coin, with an empty form and the key.
+    """Write sheets of pairs in a random order, sides by a coin, with an empty form and the key.
+
+    The clips after are on either side equally often, so that a rater who prefers a side gains and loses nothing.
 
     Args:
         pairs: way to pairs of clips, the one before first.
@@ -37,7 +39,7 @@ def write_sheets(pairs: Mapping[str, Sequence[Clips]], folder: Path, *, seed: in
     rng = np.random.default_rng(seed)
     every = [(way, pair) for way, some in pairs.items() for pair in some]
     order = [every[index] for index in rng.permutation(len(every))]
-    coins = rng.random(len(order)) < 0.5
+    coins = rng.permutation(np.arange(len(order)) % 2 == 0)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, ((_, (before, after)), coin) in enumerate(zip(order, coins, strict=True), start=1):

@@ -20,7 +20,7 @@ Runs = Sequence[Record]
 """The same exam after trainings with different seeds."""
 
 _DRAWN = 1000
-_WIDTH = 27
+_NAMES, _WIDTH = 14, 26
 
 
 def table_of_quality(rows: Mapping[str, Runs], reference: np.ndarray) -> None:
@@ -39,7 +39,6 @@ def table_of_best(many: Record, samples: int, reference: np.ndarray) -> dict[str
     values = {name: np.array(many["marks"][name]).reshape(-1, samples) for name in MARKS}
     features = np.array(many["features"]).reshape(*values["reward"].shape, -1)
     found: dict[str, Any] = {}
-    _heading()
     for label, by in {"the reward": values["reward"], "realness": values["realness"]}.items():
         pick, rows = by.argmax(axis=1), np.arange(len(by))
 
@@ -52,29 +51,36 @@ def table_of_best(many: Record, samples: int, reference: np.ndarray) -> dict[str
             table = values[column][prompts]
             return float((values[column][rows, pick][prompts] - table.mean(axis=1)).mean())
 
-        found[label] = _row(f"by {label}", changed, 1, len(by))
+        found[f"by {label}"] = _row(changed, 1, len(by))
+    _print(found)
     return found
 
 
-def table_of_ways(bases: Runs, ends: Mapping[str, Runs], reference: np.ndarray) -> dict[str, Any]:
-    """Each way's last generator against the first, on the same test prompts and noise."""
+def table_of_ways(ways: Mapping[str, Sequence[Runs]], reference: np.ndarray) -> dict[str, Any]:
+    """Each way's last generator against the first, on the same test prompts and noise.
+
+    Args:
+        ways: to each seed's exams in their order, the first before the training.
+        reference: features of footage.
+    """
     print("\nAfter training, change on the same test prompts and noise [95 %, drawing seeds and prompts]\n")
-    _heading()
-    return {way: _change(way, bases, runs, reference) for way, runs in ends.items()}
+    found = {way: _change([run[0] for run in runs], [run[-1] for run in runs], reference) for way, runs in ways.items()}
+    _print(found)
+    return found
 
 
-def table_of_stops(bases: Runs, courses: Mapping[str, Sequence[Runs]], reference: np.ndarray) -> dict[str, Any]:
+def table_of_stops(ways: Mapping[str, Sequence[Runs]], reference: np.ndarray) -> dict[str, Any]:
     """The same where each training is stopped by the rule, see `stop_at`."""
     print("\nThe same, each run stopped by the rule on the validation prompts\n")
-    _heading()
-    found = {}
-    for way, runs in courses.items():
-        whole = [[base, *course] for base, course in zip(bases, runs, strict=True)]
-        stops = [stop_at([np.array(record["validation"]) for record in course]) for course in whole]
-        found[way] = _change(way, bases, [course[at] for course, at in zip(whole, stops, strict=True)], reference)
-        found[way]["stops"] = [course[at].get("step", 0) for course, at in zip(whole, stops, strict=True)]
-        print(f"{'':14}stopped after updates {', '.join(map(str, found[way]['stops']))}")
-    return found
+    found, steps = {}, {}
+    for way, runs in ways.items():
+        stops = [stop_at([np.array(record["validation"]) for record in run]) for run in runs]
+        stopped = [run[at] for run, at in zip(runs, stops, strict=True)]
+        found[way] = _change([run[0] for run in runs], stopped, reference)
+        steps[way] = [record.get("step", 0) for record in stopped]
+    _print(found)
+    print("stopped after".ljust(_NAMES) + "".join(", ".join(map(str, at)).rjust(_WIDTH) for at in steps.values()))
+    return {way: {**changes, "stops": steps[way]} for way, changes in found.items()}
 
 
 def stop_at(validation: Sequence[np.ndarray]) -> int:
@@ -97,14 +103,14 @@ def stop_at(validation: Sequence[np.ndarray]) -> int:
     return best
 
 
-def curves(bases: Runs, courses: Mapping[str, Sequence[Runs]], out: Path) -> list[Path]:
+def curves(ways: Mapping[str, Sequence[Runs]], out: Path) -> list[Path]:
     """Reward, and the unseen measures, over the share of a training that is done: one line a way, mean of seeds."""
     paths = []
     for column in MARKS:
         series = []
-        for way, runs in courses.items():
-            exams = [bases, *([course[k] for course in runs] for k in range(min(map(len, runs))))]
-            steps = [0.0, *(float(exam[0]["step"]) for exam in exams[1:])]
+        for way, runs in ways.items():
+            exams = list(zip(*runs, strict=True))
+            steps = [float(exam[0].get("step", 0)) for exam in exams]
             means = [float(_table(exam, column).mean()) for exam in exams]
             series.append(Series(way, [step / steps[-1] for step in steps], means))
         paths.append(out / f"curve_{column}.svg")
@@ -112,7 +118,7 @@ def curves(bases: Runs, courses: Mapping[str, Sequence[Runs]], out: Path) -> lis
     return paths
 
 
-def _change(way: str, bases: Runs, runs: Runs, reference: np.ndarray) -> dict[str, Any]:
+def _change(bases: Runs, runs: Runs, reference: np.ndarray) -> dict[str, Any]:
     tables = {name: _table(runs, name) - _table(bases, name) for name in MARKS}
     before, after = _features(bases), _features(runs)
 
@@ -124,13 +130,11 @@ def _change(way: str, bases: Runs, runs: Runs, reference: np.ndarray) -> dict[st
             return float(np.mean(apart))
         return float(tables[column][np.ix_(seeds, prompts)].mean())
 
-    return _row(way, changed, len(bases), before.shape[1])
+    return _row(changed, len(bases), before.shape[1])
 
 
-def _row(
-    name: str, changed: Callable[[np.ndarray, np.ndarray, str], float], seeds: int, prompts: int
-) -> dict[str, Any]:
-    """Print a row of changes with intervals."""
+def _row(changed: Callable[[np.ndarray, np.ndarray, str], float], seeds: int, prompts: int) -> dict[str, Any]:
+    """The change of each measure, with its interval."""
     found: dict[str, Any] = {}
     for column in (*MARKS, "Fréchet"):
         rng = np.random.default_rng(0)
@@ -140,12 +144,14 @@ def _row(
         ]
         low, high = np.percentile(drawn, (2.5, 97.5))
         found[column] = (changed(np.arange(seeds), np.arange(prompts), column), float(low), float(high))
-    print(f"{name:14}" + "".join(shown_gain(value).rjust(_WIDTH) for value in found.values()))
     return found
 
 
-def _heading() -> None:
-    print(f"{'':14}" + "".join(f"{name:>{_WIDTH}}" for name in (*MARKS, "Fréchet")))
+def _print(found: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> None:
+    """A row for each measure, a column for each way."""
+    print(" " * _NAMES + "".join(way.rjust(_WIDTH) for way in found))
+    for column in (*MARKS, "Fréchet"):
+        print(column.ljust(_NAMES) + "".join(shown_gain(changes[column]).rjust(_WIDTH) for changes in found.values()))
 
 
 def _table(runs: Runs, column: str) -> np.ndarray:

@@ -152,7 +152,10 @@ def fit_unseen(footage: Footage, checkpoints: dict[str, Generator], folder: Path
 
 
 def frechet_of(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Fréchet distance of two sets of features (N, D): of normal distributions with their means and covariances."""
+    """Fréchet distance of two sets of features (N, D): of normal distributions with their means and covariances, each
+    feature in spreads of `theirs`."""
+    spread = theirs.std(axis=0) + 1e-6
+    ours, theirs = ours / spread, theirs / spread
     ridge = 1e-6 * np.eye(ours.shape[1])
     first, second = np.cov(ours.T) + ridge, np.cov(theirs.T) + ridge
     apart = ours.mean(axis=0) - theirs.mean(axis=0)

@@ -140,8 +140,9 @@ def table(
 def worth(clips: list[Clip], chances: np.ndarray, card: Card) -> Figures:
     """What `chances` (N,) are worth, found and false alarms counted at the card's thresholds."""
     at_1, at_5 = (np.full(len(clips), v) for v in (card.calibration.threshold_fpr_1, card.calibration.threshold_fpr_5))
-    nothing = np.full((len(clips), 2), np.nan)
-    return figures_of_judged(Judged(clips, chances, chances, nothing, nothing, at_1, at_5), chances)
+    scores, nearness = np.full((len(clips), 2), np.nan), np.full(len(clips), np.nan)
+    judged = Judged(clips, chances, chances, scores, scores, nearness, nearness, at_1, at_5)
+    return figures_of_judged(judged, chances)
 
 
 def chances_of(clips: list[Clip], verdicts: dict[str, Verdict]) -> np.ndarray:

@@ -54,7 +54,7 @@ def test_the_json_of_a_verdict_is_the_contracts() -> None:
     row = json.loads(FULL.model_dump_json())
     assert list(row) == [
         *("video", "outcome", "label", "p_fake", "traces", "reward", "media", "detector", "elapsed_s"),
-        *("warnings", "error", "raw", "usage", "flaws", "content_credentials", "decision"),
+        *("warnings", "error", "raw", "usage", "flaws", "unfamiliar", "content_credentials", "decision"),
     ]
     assert row["traces"][0]["box"] == [0.1, 0.2, 0.45, 0.7]
     assert row["traces"][0]["keyframes"] == [{"time_s": 1.2, "box": [0.1, 0.2, 0.45, 0.7]}]
@@ -65,6 +65,13 @@ def test_the_json_of_a_verdict_is_the_contracts() -> None:
 def said(p_fake: float, label: Label, **settings: float) -> Verdict:
     info = DetectorInfo(name="t", version="1", settings=settings)
     return Verdict(video="a.mp4", outcome=Outcome.SCORED, label=label, p_fake=p_fake, detector=info)
+
+
+def test_what_is_unlike_all_that_was_learned_from_is_unclear() -> None:
+    for verdict in (said(0.99, Label.FAKE, threshold=0.9, real_below=0.2), said(0.01, Label.REAL)):
+        unlike = verdict.model_copy(update={"unfamiliar": True})
+        assert unlike.decision is Decision.UNCLEAR
+        assert (unlike.label, unlike.p_fake) == (verdict.label, verdict.p_fake)
 
 
 def test_between_its_two_thresholds_a_detector_is_unclear() -> None:

@@ -299,7 +299,9 @@ class DetectorInfo(_Record):
         return None if low is None or high is None else (min(low, high), high)
 
 
-def decide(label: Label | None, p_fake: float | None, detector: DetectorInfo | None) -> Decision | None:
+def decide(
+    label: Label | None, p_fake: float | None, detector: DetectorInfo | None, *, unfamiliar: bool = False
+) -> Decision | None:
     """What people are told; None without a label.
 
     A detector without calibrated thresholds is taken at its word, its label: nobody knows how often that errs
@@ -309,9 +311,12 @@ def decide(label: Label | None, p_fake: float | None, detector: DetectorInfo | N
         label: the detector's.
         p_fake: calibrated probability; None where there is none.
         detector: the one that said it.
+        unfamiliar: whether the video is unlike anything that the detector has learned from, which makes it unclear.
     """
     if label is None:
         return None
+    if unfamiliar:
+        return Decision.UNCLEAR
     limits = detector.thresholds if detector is not None and p_fake is not None else None
     if limits is None or p_fake is None:
         return Decision.GENERATED if label is Label.FAKE else Decision.REAL
@@ -487,6 +492,8 @@ class Verdict(_Record):
         raw: a language model's answer, verbatim.
         usage: what asking a language model took; None for other detectors.
         flaws: how bad its flaws are; None where the detector does not measure that.
+        unfamiliar: whether the video is unlike anything that the detector has learned from, such as a test pattern is
+            to one that knows camera footage: `p_fake` and `label` are a guess then, and the decision is "unclear".
         content_credentials: what is signed into the file; None for frames in memory. Never changes `p_fake`.
     """
 
@@ -504,13 +511,14 @@ class Verdict(_Record):
     raw: str | None = None
     usage: Usage | None = None
     flaws: Flaws | None = None
+    unfamiliar: bool = False
     content_credentials: ContentCredentials | None = None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def decision(self) -> Decision | None:
         """What people are told; see `decide`."""
-        return decide(self.label, self.p_fake, self.detector)
+        return decide(self.label, self.p_fake, self.detector, unfamiliar=self.unfamiliar)
 
     @model_validator(mode="before")
     @classmethod

@@ -9,16 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.detectors.tracenet.clips import FPS, flickering, panning
+from tests.detectors.tracenet.clips import FPS, flickering, frames_of, panning
 
 from deeptrace.detectors import load_detector
 from deeptrace.detectors.base import AnalysingDetector, Detector
 from deeptrace.detectors.tracenet import TraceNet, load
+from deeptrace.detectors.tracenet.detector import UNFAMILIAR
 from deeptrace.detectors.tracenet.model import CARD_NAME, shipped_folder
 from deeptrace.errors import ModelError, SettingsError, UndecidableError
 from deeptrace.geometry import Box
 from deeptrace.inference import analyse
-from deeptrace.schema import Category, Label, Outcome, Verdict
+from deeptrace.schema import Category, Decision, Label, Outcome, Verdict
 from deeptrace.video import open_video, video_from_array, write_video
 
 ROWS, COLUMNS, MOMENTS = slice(36, 108), slice(96, 168), slice(8, 17)
@@ -229,3 +230,19 @@ def test_the_shipped_weights_judge_a_clip(calm: np.ndarray) -> None:
 
 def test_by_default_one_camera_clip_in_twenty_may_be_called_generated(model_folder: Path) -> None:
     assert load(str(model_folder)).info.settings["threshold_name"] == "fpr_5"
+
+
+def test_what_no_camera_shows_is_unclear_whatever_its_score(tmp_path: Path) -> None:
+    """Cells that are black or white by chance, which no training clip is like, against a clip of a photograph."""
+    rng = np.random.default_rng(0)
+    cells = rng.integers(0, 2, (24, 64, 96, 1), np.uint8) * 255
+    write_video(tmp_path / "cells.mp4", frames_of(cells.repeat(4, 1).repeat(4, 2).repeat(3, 3)), fps=FPS, crf=12)
+    verdicts = {}
+    for path in (tmp_path / "cells.mp4", Path("examples/coffee.mp4")):
+        with open_video(path) as video:
+            verdicts[path.stem] = load().detect(video)
+    assert verdicts["cells"].unfamiliar
+    assert verdicts["cells"].decision is Decision.UNCLEAR
+    assert UNFAMILIAR in verdicts["cells"].warnings
+    assert not verdicts["coffee"].unfamiliar
+    assert UNFAMILIAR not in verdicts["coffee"].warnings

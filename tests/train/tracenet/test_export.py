@@ -15,7 +15,7 @@ from deeptrace.detectors.tracenet.model import Calibration, TraceNetModel  # noq
 from deeptrace.detectors.tracenet.texture import texture_names  # noqa: E402
 from deeptrace.detectors.tracenet.windows import Window  # noqa: E402
 from deeptrace.train.tracenet.export import export_model, export_with_kept_nets  # noqa: E402
-from deeptrace.train.tracenet.kernel_machine import KernelMachine  # noqa: E402
+from deeptrace.train.tracenet.kernel_machine import KernelMachine, in_bytes  # noqa: E402
 from deeptrace.train.tracenet.nets import TraceNet  # noqa: E402
 
 Exported = tuple[TraceNet, KernelMachine, KernelMachine, Path]
@@ -43,7 +43,7 @@ def random_machine(rng: np.random.Generator, size: int) -> KernelMachine:
         center=rng.random(size),
         scale=1 + rng.random(size),
         projection=rng.normal(0, size**-0.5, (size, 12)),
-        support=rng.normal(0, 1, (9, 12)),
+        **in_bytes(rng.normal(0, 1, (9, 12))),
         weights=rng.normal(0, 1, 9),
         gamma=0.1,
         bias=0.3,
@@ -67,6 +67,7 @@ def test_the_file_says_what_torch_says(exported: Exported, frames: int) -> None:
     assert scores.clip == pytest.approx(float(generated[0]), abs=1e-3)
     assert scores.texture == pytest.approx(texture.score(window.texture[None]), abs=1e-3)
     assert scores.appearance == pytest.approx(appearance.score(window.appearance[None]), abs=1e-3)
+    assert scores.nearness == pytest.approx(texture.window_nearness(window.texture[None])[0], abs=1e-3)
     np.testing.assert_allclose(scores.where, where[0].sigmoid(), atol=1e-3)
     np.testing.assert_allclose(scores.present, present[0].sigmoid(), atol=1e-3)
     np.testing.assert_allclose(scores.kinds, kinds[0].softmax(1), atol=1e-3)
@@ -103,3 +104,5 @@ def test_nets_are_kept_to_the_bit_beside_new_machines(exported: Exported, tmp_pa
     assert after.clip == before.clip
     assert after.texture == pytest.approx(texture.score(window.texture[None]), abs=1e-3)
     assert after.appearance == pytest.approx(appearance.score(window.appearance[None]), abs=1e-3)
+    assert after.nearness == pytest.approx(texture.window_nearness(window.texture[None])[0], abs=1e-3)
+    assert after.nearness != before.nearness

@@ -87,3 +87,15 @@ def test_a_clip_is_scored_by_the_mean_over_its_windows_of_one_variant(tmp_path: 
     ]
     assert scores == pytest.approx(expected)
     assert np.isnan(all_of_them.scores(model, 9)).all()
+
+
+def test_nearness_is_one_at_a_support_and_falls_with_the_distance(tmp_path: Path) -> None:
+    clips, config = measured_clips(tmp_path, 0)
+    statistics = Statistics.read(clips, config, "texture")
+    model = fit_kernel_machine(statistics, config, "texture")
+    known = model.window_nearness(statistics.rows)
+    unlike = model.center + 2.0 / model.scale * np.where(np.arange(SIZE) % 2, 1.0, -1.0)
+    assert known.max() == pytest.approx(1.0, abs=0.01)
+    assert model.window_nearness(unlike[None])[0] < known.min()
+    by_clip = statistics.nearness(model, 0)
+    np.testing.assert_allclose(by_clip, known[statistics.variant == 0], rtol=1e-4)

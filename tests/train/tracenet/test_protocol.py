@@ -119,8 +119,9 @@ def test_thresholds_come_from_the_clips_that_were_learned_from(tmp_path: Path) -
 
 def judged_by_hand(clips: list[Clip], chances: list[float], limit: float) -> Judged:
     values = np.array(chances)
-    scores = np.zeros((len(clips), 2))
-    return Judged(clips, values, values, scores, scores, np.full(len(clips), 0.9), np.full(len(clips), limit))
+    scores, near = np.zeros((len(clips), 2)), np.ones(len(clips))
+    limits = np.full(len(clips), 0.9), np.full(len(clips), limit)
+    return Judged(clips, values, values, scores, scores, near, near, *limits)
 
 
 def test_judgements_are_the_same_after_they_were_kept(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from deeptrace.plural import plural
 from deeptrace.schema import MIN_FRAMES, Category, DetectorInfo, Flaws, Label, Outcome, Trace, Verdict
 from deeptrace.video import Video
 
-__all__ = ["TraceNet", "explanation", "load"]
+__all__ = ["UNFAMILIAR", "TraceNet", "explanation", "load"]
 
 _AT = {name: index for index, name in enumerate(CHANNELS)}
 _EPS = 0.05  # what evidence adds before it takes logarithms
@@ -147,6 +147,8 @@ def _alive_after_first(mask: np.ndarray) -> np.ndarray:
 
 Threshold = Literal["fpr_1", "fpr_5", "balanced"]
 
+UNFAMILIAR = "unlike anything that the detector has learned from: its answer is a guess"
+
 _MOST_TRACES = 5
 _FEW_FRAMES = 8
 _SAME_PLACE = 0.5
@@ -165,6 +167,7 @@ class _Measured:
     window_p: list[tuple[float, float]]
     curves: EvidenceCurves
     flaws: Flaws | None
+    unfamiliar: bool
 
 
 @dataclass(frozen=True)
@@ -266,6 +269,8 @@ class TraceNet:
         traces = self._traces(measured, is_fake)
         if is_fake and not traces:
             warnings.append("looks generated as a whole, but no single trace was found")
+        if measured.unfamiliar:
+            warnings.append(UNFAMILIAR)
         return Verdict(
             video=video.path,
             outcome=Outcome.SCORED,
@@ -273,6 +278,7 @@ class TraceNet:
             p_fake=p_fake,
             traces=tuple(traces),
             flaws=measured.flaws,
+            unfamiliar=measured.unfamiliar,
             media=media,
             detector=self._info,
             warnings=tuple(warnings),
@@ -282,6 +288,7 @@ class TraceNet:
         calibration = self._model.card.calibration
         keeper = SegmentKeeper()
         statistics: list[tuple[float, float]] = []
+        nearness: list[float] = []
         clips: list[float] = []
         times: list[float] = []
         window_p: list[tuple[float, float]] = []
@@ -294,6 +301,8 @@ class TraceNet:
                 statistics.append((scores.texture, scores.appearance))
                 p = calibration.p_fake(scores.texture, scores.appearance, scores.clip)
                 window_p.append((float(window.times_s[window.fresh]), p))
+            if scores.nearness is not None:
+                nearness.append(scores.nearness)
             if scores.flaws is not None:
                 flawed.append((len(window.times_s), scores.flaws))
             _extend(curves, times, window)
@@ -305,7 +314,10 @@ class TraceNet:
             texture, appearance = np.mean(statistics, axis=0).tolist()
             p_fake = calibration.p_fake(texture, appearance, pooled)
         end_s = max(video.media.duration_s, times[-1] if times else 0.0)
-        return _Measured(p_fake, pooled, keeper.segments(end_s), tuple(times), window_p, curves, self._flaws(flawed))
+        limit = calibration.familiar_from
+        unfamiliar = bool(limit is not None and nearness and float(np.mean(nearness)) < limit)
+        segments, flaws = keeper.segments(end_s), self._flaws(flawed)
+        return _Measured(p_fake, pooled, segments, tuple(times), window_p, curves, flaws, unfamiliar)
 
     def _flaws(self, windows: list[tuple[int, np.ndarray]]) -> Flaws | None:
         """The flaws of windows, each with its number of frames; None where this model does not measure them."""

@@ -72,6 +72,8 @@ class Calibration(BaseModel):
         threshold_fpr_1, threshold_fpr_5, threshold_balanced: p_fake above which a clip is called FAKE: at 1 % and 5 %
             false alarms on camera footage, and where both errors are equal.
         threshold_real: p_fake below which a clip looks real; None: `threshold_balanced`.
+        familiar_from: nearness of texture below which a clip is unlike all that was learned from: what one clip in a
+            hundred of camera footage from elsewhere stays below. None: not known of any clip.
         heat, presence, trace_bias: a tube's score = sigmoid(heat * its mean heat + presence * its mean presence +
             trace_generated * logit(p_fake) + trace_bias): the chance that an annotator marked a trace there
             (box IoU at least 0.3).
@@ -96,6 +98,7 @@ class Calibration(BaseModel):
     threshold_fpr_5: float = Field(ge=0, le=1)
     threshold_balanced: float = Field(ge=0, le=1)
     threshold_real: float | None = Field(default=None, ge=0, le=1)
+    familiar_from: float | None = Field(default=None, ge=0, le=1)
     heat: float
     presence: float
     trace_generated: float
@@ -187,6 +190,8 @@ class WindowScores:
         present: (T, GRID, GRID) chance that a trace lies there.
         kinds: (T, 9, GRID / 2, GRID / 2) chance of each category of edits.
         flaws: (F,) see `flaw_statistics`; None where the window is too short for them, or no ranker is there.
+        nearness: how like the nearest clip that was learned from its texture is, 0 to 1; None where the window is too
+            short for it, or the model does not say.
     """
 
     texture: float | None
@@ -196,6 +201,7 @@ class WindowScores:
     present: np.ndarray
     kinds: np.ndarray
     flaws: np.ndarray | None = None
+    nearness: float | None = None
 
 
 class TraceNetModel:
@@ -254,7 +260,7 @@ class TraceNetModel:
         known = window.texture is not None and window.appearance is not None
         texture, appearance = (window.texture, window.appearance) if known else self._nothing
         given = {"evidence": window.evidence, "texture": texture, "appearance": appearance}
-        clip, of_texture, where, present, kinds, of_appearance = self._session.run(
+        clip, of_texture, where, present, kinds, of_appearance, *nearness = self._session.run(
             None, {name: np.asarray(values, np.float32) for name, values in given.items()}
         )
         return WindowScores(
@@ -269,6 +275,7 @@ class TraceNetModel:
             )
             if known and self.flaws is not None
             else None,
+            nearness=float(nearness[0]) if known and nearness else None,  # models of version 3 do not say
         )
 
 

@@ -25,7 +25,8 @@ __all__ = ["export_model", "export_with_kept_nets", "without_notes"]
 _TOLERANCE = 1e-3
 _LIMIT_BYTES = 10 * 2**20
 _INPUTS = ["evidence", "texture", "appearance"]
-_OUTPUTS = ["generated", "texture_score", "where", "present", "kinds", "appearance_score"]
+_OUTPUTS = ["generated", "texture_score", "where", "present", "kinds", "appearance_score", "texture_nearness"]
+_MACHINE_OUTPUTS = ["texture_score", "appearance_score", "texture_nearness"]
 _NET_OUTPUTS = ["generated", "where", "present", "kinds"]
 
 
@@ -82,9 +83,7 @@ def export_with_kept_nets(
     """
     module = Machines(texture, appearance).eval()
     given = (module.texture.example(), module.appearance.example())
-    machines = _onnx_of(
-        module, given, _INPUTS[1:], ["texture_score", "appearance_score"], {"texture": {}, "appearance": {}}
-    )
+    machines = _onnx_of(module, given, _INPUTS[1:], _MACHINE_OUTPUTS, {"texture": {}, "appearance": {}})
     before = (kept / MODEL_NAME).read_bytes()
     weights = _joined(before, machines)
     _check_kept(before, module, weights)
@@ -128,7 +127,7 @@ def _check_kept(before: bytes, machines: Machines, weights: bytes) -> None:
     }
     with torch.no_grad():
         wanted = [float(score) for score in machines(*statistics)]
-    got = new.run(["texture_score", "appearance_score"], given)
+    got = new.run(_MACHINE_OUTPUTS, given)
     worst = max(abs(a - float(b)) for a, b in zip(wanted, got, strict=True))
     # the old machines may measure other statistics; the nets see the evidence alone
     zeros = {v.name: np.zeros(v.shape, np.float32) for v in old.get_inputs() if v.name != "evidence"}

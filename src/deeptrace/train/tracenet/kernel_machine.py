@@ -12,6 +12,7 @@ Appearance hardly changes with the encoding, and loses by it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -22,7 +23,7 @@ from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.feature_cache import KeptArrays, load_trait
 
-__all__ = ["CLIP", "KernelMachine", "Statistics", "Trait", "fit_kernel_machine"]
+__all__ = ["CLIP", "KernelMachine", "Statistics", "Trait", "fit_kernel_machine", "in_bytes"]
 
 Trait = Literal["texture", "appearance"]
 
@@ -32,14 +33,15 @@ CLIP = 2.5
 
 @dataclass(frozen=True)
 class KernelMachine(KeptArrays):
-    """score(x) = sum over k of weights[k] * exp(-gamma * |z - support[k]|^2) + bias.
+    """score(x) = sum over k of weights[k] * exp(-gamma * |z - support[k] * step|^2) + bias.
 
     Here z = clip((x - center) * scale) @ projection.
 
     Attributes:
         center, scale: (D,).
         projection: (D, d) whitening and main directions.
-        support: (K, d) float16: two thirds of the file, and rounding moves a score by less than a thousandth.
+        support: (K, d) int8: most of the file.
+        step: (d,) what one of `support` stands for, along each direction.
         weights: (K,).
         gamma, bias: numbers.
     """
@@ -48,6 +50,7 @@ class KernelMachine(KeptArrays):
     scale: np.ndarray
     projection: np.ndarray
     support: np.ndarray
+    step: np.ndarray
     weights: np.ndarray
     gamma: float
     bias: float
@@ -58,9 +61,17 @@ class KernelMachine(KeptArrays):
 
     def window_scores(self, rows: np.ndarray) -> np.ndarray:
         """Score (W,) of each window (W, D)."""
-        z, support = _standard(rows, self.center, self.scale) @ self.projection, self.support.astype(np.float32)
+        return np.asarray(self._likeness(rows) @ self.weights + self.bias)
+
+    def window_nearness(self, rows: np.ndarray) -> np.ndarray:
+        """How like the nearest support each window (W, D) is: (W,), 1 for the same and towards 0 for unlike any."""
+        return np.asarray(self._likeness(rows).max(axis=1))
+
+    def _likeness(self, rows: np.ndarray) -> np.ndarray:
+        """(W, K): the kernel of each window with each support."""
+        z, support = _standard(rows, self.center, self.scale) @ self.projection, self.support * self.step
         distance = (z**2).sum(axis=1)[:, None] - 2 * z @ support.T + (support**2).sum(axis=1)
-        return np.asarray(np.exp(-self.gamma * np.maximum(distance, 0.0)) @ self.weights + self.bias)
+        return np.asarray(np.exp(-self.gamma * np.maximum(distance, 0.0)))
 
 
 @dataclass(frozen=True)
@@ -109,9 +120,16 @@ class Statistics:
 
     def scores(self, machine: KernelMachine, variant: int) -> np.ndarray:
         """What a machine says of one variant of each clip (clips,): the mean over its windows; NaN without any."""
+        return self._by_clip(machine.window_scores, variant)
+
+    def nearness(self, machine: KernelMachine, variant: int) -> np.ndarray:
+        """`window_nearness` of one variant of each clip (clips,): the mean over its windows; NaN without any."""
+        return self._by_clip(machine.window_nearness, variant)
+
+    def _by_clip(self, of_windows: Callable[[np.ndarray], np.ndarray], variant: int) -> np.ndarray:
         mine = self.variant == variant
         total = np.zeros(len(self.clips))
-        np.add.at(total, self.owner[mine], machine.window_scores(self.rows[mine]))
+        np.add.at(total, self.owner[mine], of_windows(self.rows[mine]))
         with np.errstate(invalid="ignore"):
             return np.asarray(total / np.bincount(self.owner[mine], minlength=len(self.clips)))
 
@@ -147,11 +165,17 @@ def fit_kernel_machine(statistics: Statistics, config: TraceNetConfig, trait: Tr
         center=center.astype(np.float32),
         scale=scale.astype(np.float32),
         projection=projection.astype(np.float32),
-        support=model.support_vectors_.astype(np.float16),
+        **in_bytes(model.support_vectors_),
         weights=model.dual_coef_[0].astype(np.float32),
         gamma=gamma,
         bias=float(model.intercept_[0]),
     )
+
+
+def in_bytes(support: np.ndarray) -> dict[str, np.ndarray]:
+    """Supports (K, d) as the `support` and `step` of a `KernelMachine`."""
+    step = np.maximum(np.abs(support).max(axis=0), 1e-12) / 127
+    return {"support": np.round(support / step).astype(np.int8), "step": step.astype(np.float32)}
 
 
 def _share_of_clip(statistics: Statistics) -> np.ndarray:

@@ -166,7 +166,7 @@ class Exported(nn.Module):
 
     Inputs: evidence (T, channels, GRID, GRID), texture (D,), appearance (A,). Outputs: generated () a logit,
     texture_score (), where and present (T, GRID, GRID) and kinds (T, 9, GRID / 2, GRID / 2) as probabilities,
-    appearance_score ().
+    appearance_score (), texture_nearness () from 0 to 1.
     """
 
     def __init__(self, net: TraceNet, texture: KernelMachine, appearance: KernelMachine) -> None:
@@ -177,42 +177,45 @@ class Exported(nn.Module):
         """See the class."""
         generated, where, present, kinds = self.net(evidence[None])
         maps = (where[0].sigmoid(), present[0].sigmoid(), kinds[0].softmax(1))
-        return generated[0], self.texture(texture), *maps, self.appearance(appearance)
+        (of_texture, nearness), (of_appearance, _) = self.texture(texture), self.appearance(appearance)
+        return generated[0], of_texture, *maps, of_appearance, nearness
 
 
 class Machines(nn.Module):
-    """The two kernel machines alone: texture (D,), appearance (A,) to the score () of each."""
+    """The two kernel machines alone: texture (D,), appearance (A,) to the score () of each, and texture's nearness."""
 
     def __init__(self, texture: KernelMachine, appearance: KernelMachine) -> None:
         super().__init__()
         self.texture, self.appearance = Kernel(texture), Kernel(appearance)
 
-    def forward(self, texture: Tensor, appearance: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, texture: Tensor, appearance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
-        return self.texture(texture), self.appearance(appearance)
+        of_texture, nearness = self.texture(texture)
+        return of_texture, self.appearance(appearance)[0], nearness
 
 
 class Kernel(nn.Module):
-    """A fitted kernel machine: statistics (D,) to its score ()."""
+    """A fitted kernel machine: statistics (D,) to its score () and its nearness (), see `KernelMachine`."""
 
     center: Tensor
     scale: Tensor
     projection: Tensor
     support: Tensor
+    step: Tensor
     weights: Tensor
 
     def __init__(self, machine: KernelMachine) -> None:
         super().__init__()
         self.gamma, self.bias = machine.gamma, machine.bias
-        for name in ("center", "scale", "projection", "weights"):
+        for name in ("center", "scale", "projection", "step", "weights"):
             self.register_buffer(name, torch.from_numpy(getattr(machine, name).astype("float32")))
-        self.register_buffer("support", torch.from_numpy(machine.support.astype("float16")))
+        self.register_buffer("support", torch.from_numpy(machine.support))
 
-    def forward(self, statistics: Tensor) -> Tensor:
+    def forward(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
         z = ((statistics - self.center) * self.scale).clamp(-CLIP, CLIP) @ self.projection
-        distance = (self.support.float() - z).square().sum(1)
-        return ((-self.gamma * distance).exp() * self.weights).sum() + self.bias
+        likeness = (-self.gamma * (self.support.float() * self.step - z).square().sum(1)).exp()
+        return (likeness * self.weights).sum() + self.bias, likeness.amax(0)
 
     def example(self) -> Tensor:
         """Statistics (D,) as they may be, drawn at random."""

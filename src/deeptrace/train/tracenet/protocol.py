@@ -43,6 +43,7 @@ class Judged:
         clips: N clips.
         as_they_are, in_one_encoding: (N,) chance that each was generated, NaN where it is too short.
         scores_as_they_are, scores_in_one_encoding: (N, 2) of texture and appearance, behind these chances.
+        nearness_as_they_are, nearness_in_one_encoding: (N,) how like the nearest clip that was learned from.
         limit_fpr_1, limit_fpr_5: (N,) chance that counts as generated, set on the clips that were learned from.
     """
 
@@ -51,6 +52,8 @@ class Judged:
     in_one_encoding: np.ndarray
     scores_as_they_are: np.ndarray
     scores_in_one_encoding: np.ndarray
+    nearness_as_they_are: np.ndarray
+    nearness_in_one_encoding: np.ndarray
     limit_fpr_1: np.ndarray
     limit_fpr_5: np.ndarray
 
@@ -164,9 +167,14 @@ def _judged(table: Table, held_out: np.ndarray, taught: np.ndarray, config: Trac
     fusion, limits = _fused(learned, config)
     machines = _fit(learned, config)
     scores = [_scores(asked, machines, variant) for variant in (AS_IS, ONE_ENCODING)]
+    nearness = [asked["texture"].nearness(machines["texture"], variant) for variant in (AS_IS, ONE_ENCODING)]
     clips = _clips(asked)
     return Judged(
-        clips, *map(fusion.of_scores, scores), *scores, *(np.full(len(clips), limits[name]) for name in _LIMITS)
+        clips,
+        *map(fusion.of_scores, scores),
+        *scores,
+        *nearness,
+        *(np.full(len(clips), limits[name]) for name in _LIMITS),
     )
 
 

@@ -47,6 +47,8 @@ __all__ = ["kept_folder", "refit"]
 _FOLD_SEEDS = 3
 _MISSED = 0.05
 """Share of generated clips of other eras that may be said to look real."""
+_UNFAMILIAR = 0.01
+"""Share of camera clips of other eras that may be called unlike anything."""
 
 
 def kept_folder(config: TraceNetConfig) -> Path:
@@ -125,7 +127,15 @@ def _calibration(kept: Calibration, judged: Judged, pooled: dict[str, tuple[floa
     p = np.array([partial.p_fake(texture, appearance, edit) for texture, appearance, edit in given])
     missed = 1.0 - above_share(1.0 - p[kinds == Kind.GENERATED], _MISSED)
     limits = thresholds(p, kinds)
-    return partial.model_copy(update=limits | {"threshold_real": min(missed, limits["threshold_balanced"])})
+    limits |= {"threshold_real": min(missed, limits["threshold_balanced"]), "familiar_from": _familiar_from(judged)}
+    return partial.model_copy(update=limits)
+
+
+def _familiar_from(judged: Judged) -> float:
+    """See `Calibration`."""
+    footage = np.array([clip.kind is Kind.REAL and clip.footage == CAMERA for clip in judged.clips])
+    near = np.concatenate([judged.nearness_as_they_are[footage], judged.nearness_in_one_encoding[footage]])
+    return float(np.nanquantile(near, _UNFAMILIAR))
 
 
 # -- each in a process of its own, and kept ---------------------------------------------------------------------------

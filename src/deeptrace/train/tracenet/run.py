@@ -46,7 +46,7 @@ from deeptrace.train.tracenet.refit import kept_folder, refit
 
 __all__ = ["VERSION", "train_tracenet"]
 
-VERSION = "3"
+VERSION = "3.1"
 _ALL = -1
 _SCORED_VARIANTS = (AS_IS, ONE_ENCODING)
 

@@ -45,8 +45,8 @@ class Calibrated:
         """What it says of clips that it has not learned from."""
         p = chances(scores_of(self.name, self.model, kept), self.slope, self.bias)
         limits = (np.full(len(p), self.thresholds[name]) for name in ("fpr_1", "fpr_5"))
-        nothing = np.full((len(p), 2), np.nan)
-        return Judged(list(kept.clips), p, p, nothing, nothing, *limits)
+        scores, nearness = np.full((len(p), 2), np.nan), np.full(len(p), np.nan)  # TraceNet's own
+        return Judged(list(kept.clips), p, p, scores, scores, nearness, nearness, *limits)
 
     def detector(self, trained_on: dict[str, object]) -> TrainedBaseline:
         """Ready to be saved."""

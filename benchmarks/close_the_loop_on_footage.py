@@ -6,7 +6,7 @@
 The generator is the flow-matching net of `close_the_loop.py`, trained here on crops of 48 x 48 pixels of camera
 footage: it goes on from a first frame and the motion at its start, 12 frames at 8 a second. It is improved by best of
 N, DPO, and GRPO with the scalar and with the map, three seeds each, and judged by what the reward never sees (see
-`closing_the_loop.unseen`). "footage" is the control: as much time, spent on going on with the pretraining. "adapted" is
+`closing_the_loop.unseen`). "footage" is the control: less time, spent on going on with the pretraining. "adapted" is
 the shipped TraceNet with its flaw ranker fitted to this generator, without marks.
 Every part is kept in --out and not done again.
 """

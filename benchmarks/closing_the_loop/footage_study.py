@@ -20,7 +20,7 @@ __all__ = ["CONTROL", "MARKS", "TRAINED", "FootageExam", "FootageSizes", "improv
 
 TRAINED = ("dpo", "grpo, scalar", "grpo, map")
 CONTROL = "footage"
-"""No reward at all: the same time spent on going on with the pretraining."""
+"""No reward at all: less time than the ways with one take, spent on going on with the pretraining."""
 
 MARKS = {
     "reward": "what is trained on",

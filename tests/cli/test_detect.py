@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from deeptrace.cli.console import parse_settings, printable
 from deeptrace.cli.main import app
-from deeptrace.errors import DataError, SettingsError, UnknownDetectorError
+from deeptrace.errors import DataError, DeeptraceError, SettingsError, UnknownDetectorError
 from deeptrace.schema import Verdict
 
 
@@ -204,3 +204,12 @@ def test_a_dry_run_says_what_a_served_model_would_take_and_asks_nobody(run, clip
     assert not (tmp_path / "deeptrace-out").exists()
     refused = run(clip, "--detector", "tracenet", "--dry-run")
     assert isinstance(refused.exception, SettingsError)
+
+
+@pytest.mark.parametrize("detector", ["tracenet:nowhere", "baseline:probe"])
+def test_a_detector_that_cannot_be_loaded_is_one_message(
+    run, clip: Path, detector: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = run(clip, "--detector", detector)
+    assert isinstance(result.exception, DeeptraceError)  # which `main` prints
+    assert not caplog.records

@@ -312,13 +312,14 @@ class Supervisor(Generic[T]):
         return len(self._waiting) > coming
 
     def _start_failed(self, error: DeeptraceError) -> None:
-        log.error("a worker could not be started: %s", error)
         self._failed_starts += 1
         self._next_start = time.monotonic() + PAUSES_S[min(self._failed_starts, len(PAUSES_S) - 1)]
         if not self._loaded.done():
-            self._loaded.set_exception(error)
+            self._loaded.set_exception(error)  # whoever asked for the detector is told, once
             self._closing = True
-        elif self._failed_starts >= len(PAUSES_S) and not any(worker.loaded for worker in self._workers):
+            return
+        log.error("a worker could not be started: %s", error)
+        if self._failed_starts >= len(PAUSES_S) and not any(worker.loaded for worker in self._workers):
             with self._lock:
                 left = list(self._waiting)
                 self._waiting.clear()

@@ -38,7 +38,7 @@ def test_generated_clips_leave_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> 
     ray.init(
         address="local", num_cpus=2, object_store_memory=200 << 20, include_dashboard=False, logging_level=logging.ERROR
     )
-    stage = DropGeneratedStage(settings={"threshold": 0.8}, cpus=0.5)
+    stage = DropGeneratedStage(settings={"threshold": 0.9}, cpus=0.5)
     found = Pipeline(name="curate", stages=[stage]).run(RayDataExecutor(), initial_tasks=tasks)  # which ends Ray
     assert not ray.is_initialized()
     assert found is not None
@@ -48,7 +48,7 @@ def test_generated_clips_leave_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> 
     assert [one.uuid.int for one in film.clips] == [0]
     assert [one.uuid.int for one in film.filtered_clips] == [1, 2, 3]
     said = [one.errors["deeptrace_drop_generated"] for one in film.filtered_clips]
-    assert said[0].startswith("looks AI-generated: p_fake 0.8")
+    assert said[0].startswith("looks AI-generated: p_fake 0.9")
     assert said[1:] == ["no verdict: decode_failed"] * 2
 
 

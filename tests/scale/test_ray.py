@@ -218,7 +218,7 @@ def test_a_dataset_without_generated_clips(address: str, clip: Path, tmp_path: P
     paths = [str(path) for path in (EXAMPLES / "coffee.mp4", EXAMPLES / "coffee_trace.mp4", tmp_path / "broken.mp4")]
     rows = ray.data.from_items([{"clip": path, "caption": Path(path).stem} for path in paths], override_num_blocks=1)
     how: dict[str, Any] = {"compute": ray.data.ActorPoolStrategy(size=1), "num_cpus": 0.5}
-    strict = {"column": "clip", "settings": {"threshold": 0.8}}
+    strict = {"column": "clip", "settings": {"threshold": 0.9}}
     stay = rows.map_batches(DropGenerated, fn_constructor_kwargs=strict, **how).take_all()
     assert [row["caption"] for row in stay] == ["coffee"]
     marked = rows.map_batches(DropGenerated, fn_constructor_kwargs=strict | {"mark": True}, **how).take_all()
@@ -227,7 +227,7 @@ def test_a_dataset_without_generated_clips(address: str, clip: Path, tmp_path: P
         ("FAKE", "scored"),
         ("", "decode_failed"),
     ]
-    assert marked[1]["p_fake"] > 0.8 > marked[0]["p_fake"]
+    assert marked[1]["p_fake"] > 0.9 > marked[0]["p_fake"]
     assert np.isnan(marked[2]["p_fake"])
     assert marked[2]["error"]
 

@@ -481,6 +481,7 @@ def test_a_session_that_ends_in_the_middle_of_work_loses_nothing(
             connection.execute(sa.delete(sessions))
         page.keyboard.press("t")
         page.get_by_text("Log in again").wait_for()
+        page.locator("input[name=name]:focus").wait_for()
         page.get_by_label("Name").fill("annotator")
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
@@ -491,6 +492,7 @@ def test_a_session_that_ends_in_the_middle_of_work_loses_nothing(
     # somebody else at the same browser gets a page of their own
     page.locator(".who").click()
     page.get_by_role("button", name="Log out").click()
+    page.locator("input[name=name]:focus").wait_for()
     page.get_by_label("Name").fill("viewer")
     page.get_by_label("Password").fill("not it, though long")
     page.get_by_role("button", name="Log in").click()

@@ -23,7 +23,7 @@ export function Form({ action, button, children, label }) {
       <div class="row"><button class="main" disabled=${busy}>${button}</button></div>
       ${said.text && html`<p class=${said.good ? "muted" : "trouble"} role=${said.good ? "status" : "alert"}>${said.text}</p>`}</form>`;
 }
-const Field = ({ name, title, ...rest }) => html`<label class="wide"><span>${title}</span><input name=${name} required maxlength="1000" autocapitalize="none" spellcheck=${false} ...${rest} /></label>`;
+const Field = ({ name, title, field, ...rest }) => html`<label class="wide"><span>${title}</span><input ref=${field} name=${name} required maxlength="1000" autocapitalize="none" spellcheck=${false} ...${rest} /></label>`;
 const NewPasswordField = ({ name = "password", title = "Password, at least 12 characters" }) => html`<${Field} name=${name} title=${title} type="password" minlength="12" autocomplete="new-password" />`;
 
 async function logIn(fields) {
@@ -35,9 +35,12 @@ async function logIn(fields) {
 }
 
 export function LogInForm() {
+  const name = useRef(null);
+  // Not by the attribute: Chromium complains on the console where somebody has clicked into the form before it acts.
+  useEffect(() => { if (document.activeElement === document.body) name.current.focus(); }, []);
   return html`
     <${Form} action=${logIn} button="Log in" label="Log in">
-      <${Field} name="name" title="Name" autocomplete="username" autofocus />
+      <${Field} field=${name} name="name" title="Name" autocomplete="username" />
       <${Field} name="password" title="Password" type="password" autocomplete="current-password" />
     </${Form}>`;
 }

@@ -170,19 +170,25 @@ def test_one_seed_gives_one_model() -> None:
 
 
 def test_folds_never_see_the_group_that_they_judge() -> None:
-    """A mark that each generator has to itself would be learned by heart; held out, it says nothing."""
-    kept = made(0, apart=0.0)
-    rng = np.random.default_rng(3)
-    marks = {group: rng.standard_normal(WIDTH) * 6 for group in {clip.group for clip in kept.clips}}
-    marked = [
-        dict(m, embeddings=m["embeddings"] + marks[c.group]) for c, m in zip(kept.clips, kept.measured, strict=True)
-    ]
-    kept = Kept(kept.clips, marked)
-    labels = np.array([clip.kind is Kind.GENERATED for clip in kept.clips], int)
-    assert auroc(labels, scores_of("probe", fit("probe", kept), kept)) > 0.99
-    judged = by_fold("probe", kept)[""]
-    held_out = np.array([clip.kind is Kind.GENERATED for clip in judged.clips], int)
-    assert auroc(held_out, judged.as_they_are) < 0.85
+    """A mark that each generator has to itself would be learned by heart; held out, it says nothing.
+
+    Of a few groups a mark may lie on the right side by chance: so that is asked of the mean of several draws.
+    """
+    held_out = []
+    for seed in range(8):
+        kept = made(0, apart=0.0)
+        rng = np.random.default_rng(seed)
+        marks = {group: rng.standard_normal(WIDTH) * 6 for group in sorted({clip.group for clip in kept.clips})}
+        marked = [
+            dict(m, embeddings=m["embeddings"] + marks[c.group]) for c, m in zip(kept.clips, kept.measured, strict=True)
+        ]
+        kept = Kept(kept.clips, marked)
+        labels = np.array([clip.kind is Kind.GENERATED for clip in kept.clips], int)
+        assert auroc(labels, scores_of("probe", fit("probe", kept), kept)) > 0.99
+        judged = by_fold("probe", kept)[""]
+        told = np.array([clip.kind is Kind.GENERATED for clip in judged.clips], int)
+        held_out.append(float(auroc(told, judged.as_they_are)))
+    assert np.mean(held_out) < 0.7
 
 
 def test_an_era_is_judged_by_the_others_and_a_generator_teaches_alone() -> None:

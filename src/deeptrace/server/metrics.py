@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 __all__ = ["Metrics", "RequestMetrics"]
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -37,6 +42,22 @@ class RequestMetrics:
     def watch(self, name: str, says: str, value: Callable[[], float]) -> None:
         """A gauge that is read when it is asked for."""
         Gauge(f"{self._prefix}_{name}", says, registry=self.registry).set_function(value)
+
+    @contextmanager
+    def counting(self, route: str, send: Send) -> Iterator[Send]:
+        """What an answer is sent through, so that the request counts once the block has ended; `route` as `request`."""
+        began, status = time.monotonic(), 0
+
+        async def heard(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            yield heard
+        finally:
+            self.request(route, status, time.monotonic() - began)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """A request was answered. `route` is one of ours, never what a caller made up: each value is kept for ever."""

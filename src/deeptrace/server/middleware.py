@@ -64,24 +64,14 @@ class Middleware:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 0
-
-        async def heard(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        try:
+        route = scope["path"] if scope["path"] in _ROUTES else "other"
+        with self._scorer.metrics.counting(route, send) as heard:
             if declined := self._declined(scope, headers):
                 await _discard(receive, headers)
                 await self._reply(declined, scope, receive, heard)
             else:
                 await self._pass(scope, receive, heard)
-        finally:
-            route = scope["path"] if scope["path"] in _ROUTES else "other"
-            self._scorer.metrics.request(route, status, time.monotonic() - began)
 
     def _declined(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> tuple[int, str, str] | None:
         """Why a request is declined before its body is read."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -90,18 +89,8 @@ class Guard:
                 await self._app(scope, receive, send)
             return
         route = route_of(scope["method"], scope["path"])
-        began, status = time.monotonic(), 0
-
-        async def heard(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
+        with self._metrics.counting(route or "other", send) as heard:
             await self._guarded(scope, receive, heard, route)
-        finally:
-            self._metrics.request(route or "other", status, time.monotonic() - began)
 
     async def _guarded(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, route: str | None) -> None:
         """Answer, or decline to."""

@@ -27,7 +27,7 @@ from deeptrace.io.run_store import hold_folder
 from deeptrace.train.baselines.measured import Kept, measure_clips
 from deeptrace.train.baselines.protocol import by_era, by_fold, calibrated, one_generator
 from deeptrace.train.baselines.run import MEASURED, check_clips, measures_of, recipe_names
-from deeptrace.train.tracenet.clips import Clip, Kind, read_clips
+from deeptrace.train.tracenet.clips import CAMERA, Clip, Kind, read_clips
 from deeptrace.train.tracenet.protocol import Figures, eras_of, figures_of_judged
 from deeptrace.video import open_video
 
@@ -235,7 +235,7 @@ def _tracenet_row(folder: Path | None, kept: Kept) -> Row:
 
 def _counted(clips: Sequence[Clip]) -> tuple[int, int]:
     """Real clips of camera footage, and generated ones: those that figures count."""
-    real = sum(clip.kind is Kind.REAL and clip.footage == "camera" for clip in clips)
+    real = sum(clip.kind is Kind.REAL and clip.footage == CAMERA for clip in clips)
     return real, sum(clip.kind is Kind.GENERATED for clip in clips)
 
 

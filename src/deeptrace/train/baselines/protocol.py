@@ -20,7 +20,7 @@ from deeptrace.metrics import auroc
 from deeptrace.train.baselines.fits import fit, scores_of, weights_of
 from deeptrace.train.baselines.measured import Kept
 from deeptrace.train.tracenet.clip_probability import logistic, thresholds
-from deeptrace.train.tracenet.clips import CAMERA, Clip, Kind, fold_numbers
+from deeptrace.train.tracenet.clips import CAMERA, Kind, fold_numbers
 from deeptrace.train.tracenet.protocol import Judged, teachers
 
 __all__ = ["Calibrated", "by_era", "by_fold", "calibrated", "one_generator"]
@@ -122,7 +122,7 @@ def one_generator(name: str, kept: Kept, *, seed: int = 0) -> dict[str, tuple[fl
     Footage is parted by source into two halves, of which one teaches and the other is asked.
     """
     clips = list(kept.clips)
-    sizes = Counter(_whole(clip) for clip in clips if clip.kind is Kind.GENERATED)
+    sizes = Counter(clip.whole_group for clip in clips if clip.kind is Kind.GENERATED)
     half = fold_numbers(clips, 2, seed) == 0
     kinds = np.array([clip.kind for clip in clips])
     camera = np.array([clip.footage == CAMERA for clip in clips])
@@ -130,14 +130,10 @@ def one_generator(name: str, kept: Kept, *, seed: int = 0) -> dict[str, tuple[fl
     for generator, size in sorted(sizes.items()):
         if size < LARGE:
             continue
-        mine = np.array([_whole(clip) == generator for clip in clips])
+        mine = np.array([clip.whole_group == generator for clip in clips])
         fake = kinds == Kind.GENERATED
         model = fit(name, kept.of((fake & mine) | ((kinds == Kind.REAL) & half)), seed=seed)
         asked = (fake & ~mine) | ((kinds == Kind.REAL) & ~half & camera)
         scores = scores_of(name, model, kept.of(asked))
         found[generator.partition(":")[2]] = (round(float(auroc(fake[asked].astype(int), scores)), 4), size)
     return found
-
-
-def _whole(clip: Clip) -> str:
-    return clip.group.partition("/")[0]

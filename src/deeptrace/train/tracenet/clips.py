@@ -56,6 +56,11 @@ class Clip:
     era: str = ""
 
     @property
+    def whole_group(self) -> str:
+        """The group that a part of a large source is a part of, class included; else its own."""
+        return self.group.partition("/")[0]
+
+    @property
     def is_marked(self) -> bool:
         """Whether it is a generated clip with traces seen by eye."""
         return self.kind is Kind.GENERATED and bool(self.traces)

@@ -146,18 +146,13 @@ def by_fold(table: Table, config: TraceNetConfig, seed: int) -> Judged:
 
 def teachers(clips: list[Clip], era: str) -> np.ndarray:
     """(clips,) bool: those of other data folders whose generator, source or matched pair this one does not show."""
-    shown = {_whole(clip.group) for clip in clips if clip.era == era}
-    return np.array([clip.era != era and _whole(clip.group) not in shown for clip in clips])
+    shown = {clip.whole_group for clip in clips if clip.era == era}
+    return np.array([clip.era != era and clip.whole_group not in shown for clip in clips])
 
 
 def _can_teach(clips: list[Clip]) -> bool:
     """Whether generated clips and footage both come from enough groups for the inner folds."""
     return all(len({c.group for c in clips if c.kind is kind}) >= _INNER_FOLDS for kind in (Kind.GENERATED, Kind.REAL))
-
-
-def _whole(group: str) -> str:
-    """The group that a part of a large source is a part of, class included."""
-    return group.partition("/")[0]
 
 
 def _judged(table: Table, held_out: np.ndarray, taught: np.ndarray, config: TraceNetConfig) -> Judged:
@@ -256,7 +251,7 @@ def _groups(clips: list[Clip], chosen: np.ndarray) -> Iterator[tuple[str, np.nda
     """Each generator or source among the chosen clips, and where its clips are; the parts of a large one as one."""
     members: dict[str, list[int]] = defaultdict(list)
     for index in np.flatnonzero(chosen):
-        members[clips[index].group.partition(":")[2].partition("/")[0]].append(int(index))
+        members[clips[index].whole_group.partition(":")[2]].append(int(index))
     for name, found in sorted(members.items()):
         mine = np.zeros(len(clips), bool)
         mine[found] = True

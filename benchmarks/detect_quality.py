@@ -39,11 +39,10 @@ from deeptrace.metrics import auroc, evaluate_pairs, tpr_at_fpr
 from deeptrace.metrics.agreement import annotator_ceiling
 from deeptrace.metrics.trivial import boxed_fakes, mean_box
 from deeptrace.schema import Outcome, Sample, Verdict
-from deeptrace.train.baselines.comparison import DEGRADED
 from deeptrace.train.tracenet.clips import CAMERA, Clip, Kind, read_clips
 from deeptrace.train.tracenet.feature_cache import AS_IS, ONE_ENCODING, make_variant
 from deeptrace.video import open_video
-from deeptrace.video.transforms.presets import degrade_file
+from deeptrace.video.transforms.presets import DEGRADED, degrade_file
 from quality_synthetic import CENTRE, cell, table_synthetic
 
 NAMED_FROM = 0.35

@@ -30,11 +30,10 @@ from deeptrace.train.baselines.run import MEASURED, check_clips, measures_of, re
 from deeptrace.train.tracenet.clips import CAMERA, Clip, Kind, read_clips
 from deeptrace.train.tracenet.protocol import Figures, eras_of, figures_of_judged
 from deeptrace.video import open_video
+from deeptrace.video.transforms.presets import DEGRADED
 
-__all__ = ["DEGRADED", "Comparison", "Row", "compare_detectors"]
+__all__ = ["Comparison", "Row", "compare_detectors"]
 
-DEGRADED = ("h264_crf35", "down_up_2x", "blur", "noise", "platform")
-"""What happens to the clips of the degraded protocol: names of `deeptrace.video.transforms.presets`."""
 _TIMED = 12
 _VERSION = "1"
 

@@ -11,7 +11,7 @@ from deeptrace.video.base import Video
 from deeptrace.video.transforms.ops import Blur, Brightness, Chain, Crop, DownUp, FpsCap, Noise, Recode, Resize, Step
 from deeptrace.video.write import Codec, write_video
 
-__all__ = ["DEGRADATIONS", "degradation", "degrade_file", "degrade_trace"]
+__all__ = ["DEGRADATIONS", "DEGRADED", "degradation", "degrade_file", "degrade_trace"]
 
 DEGRADATIONS: dict[str, Step] = {
     "h264_crf23": Recode("libx264", 23),
@@ -30,6 +30,9 @@ DEGRADATIONS: dict[str, Step] = {
     "platform": Chain((FpsCap(30.0), Resize(480), Recode("libx264", 28))),
 }
 """Degradations by name. Each is a function of a stream of frames: `DEGRADATIONS["blur"](video.frames(), seed=0)`."""
+
+DEGRADED = ("h264_crf35", "down_up_2x", "blur", "noise", "platform")
+"""Those of them that tables of detectors ask: the ones that cost detectors most."""
 
 _NEARLY_LOSSLESS = 10
 _DEFAULT_FPS = 25.0

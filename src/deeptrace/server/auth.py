@@ -68,10 +68,10 @@ class GuessLimit:
             return 0
         return max(math.ceil(recent[0] + self._period_s - self._clock()), 1)
 
-    def wrong(self, address: str, *, ago_s: float = 0.0) -> None:
-        """Count a wrong key, of now or of a while ago; in their order."""
+    def wrong(self, address: str) -> None:
+        """Count a wrong key."""
         recent = [at for at in self._wrong.pop(address, ()) if self._clock() - at < self._period_s]
-        self._wrong[address] = [*recent, self._clock() - ago_s][-self._tries :]
+        self._wrong[address] = [*recent, self._clock()][-self._tries :]
         while len(self._wrong) > _ADDRESSES:
             self._wrong.popitem(last=False)
 

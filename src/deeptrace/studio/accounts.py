@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import math
 import re
 import secrets
 import threading
@@ -20,8 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deeptrace.errors import MissingExtraError
-from deeptrace.server.auth import GuessLimit
-from deeptrace.studio.database import Database, audit, now, people, sessions
+from deeptrace.studio.database import Database, audit, guesses, now, people, sessions
 
 try:
     from pwdlib import PasswordHash
@@ -37,8 +37,8 @@ LONGEST_S = 7 * 86400.0
 LEAST_PASSWORD, MOST_PASSWORD = 12, 1000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SEEN_EVERY_S = 60.0
-_LONG_S = 3600.0
-"""Over which wrong passwords for one name are counted."""
+_GUESSES = {"address": (10, 60.0), "name": (100, 3600.0)}
+"""How many wrong passwords are looked at, and the seconds over which they are counted."""
 _WRONG = "the name or the password is wrong"
 _REFUSED = "was refused at the log-in"
 
@@ -106,8 +106,6 @@ class Accounts:
         self._hasher = hasher or PasswordHash.recommended()
         # Each takes 64 MiB and a core; a crowd at the door must not take them all.
         self._hashing = threading.BoundedSemaphore(2)
-        self._guessing = threading.Lock()
-        self._by_address, self._by_name = GuessLimit(10, 60.0), GuessLimit(100, _LONG_S)
         self._nobodys = ""
 
     # -- people --------------------------------------------------------------------------------------------------------
@@ -118,7 +116,7 @@ class Accounts:
             return connection.scalar(sa.select(people.c.id).limit(1)) is not None
 
     def prepare(self) -> None:
-        """Make ready to let people in. What was guessed before a restart counts still: the log has it.
+        """Make ready to let people in.
 
         Raises:
             AccountError: nobody is an admin.
@@ -127,13 +125,6 @@ class Accounts:
         with self._database.reading() as connection:
             if connection.scalar(sa.select(people.c.id).where(leads).limit(1)) is None:
                 raise AccountError("nobody is an admin")
-            since = audit.c.at > self._clock() - _LONG_S
-            refused = sa.select(audit).where(audit.c.did == _REFUSED, since).order_by(audit.c.at, audit.c.id)
-            for row in connection.execute(refused):
-                ago_s = max(self._clock() - row.at, 0.0)
-                self._by_address.wrong(_neighbourhood(row.address), ago_s=ago_s)
-                if row.name:
-                    self._by_name.wrong(row.name, ago_s=ago_s)
         self._nobodys = self._hasher.hash(secrets.token_hex())
 
     def listed(self) -> list[dict[str, Any]]:
@@ -283,13 +274,7 @@ class Accounts:
 
         A try counts before it is looked at, so that many at one moment are many.
         """
-        address_key = _neighbourhood(address)
-        with self._guessing:
-            wait_s = max(self._by_address.wait_s(address_key), self._by_name.wait_s(name))
-            if wait_s:
-                raise NotAdmittedError(wait_s)
-            self._by_address.wrong(address_key)
-            self._by_name.wrong(name)
+        counted = self._counted(address=_neighbourhood(address), name=name)
         with self._database.reading() as connection:
             row = connection.execute(sa.select(people).where(people.c.name == name)).first()
         with self._hashing:
@@ -301,10 +286,34 @@ class Accounts:
                 # A name that nobody has may be a password in the wrong field.
                 self._note(connection, name if row is not None else "", _REFUSED, address)
             raise NotAdmittedError
-        with self._guessing:
-            self._by_address.right(address_key)
-            self._by_name.right(name)
+        with self._database.writing() as connection:
+            connection.execute(sa.delete(guesses).where(guesses.c.id.in_(counted)))
         return row
+
+    def _counted(self, **whose: str) -> list[int]:
+        """Count a try of each of these; the numbers under which they are counted, for those that turn out right.
+
+        Every server of the studio counts in the same table, one after another.
+
+        Raises:
+            NotAdmittedError: too many of one of them were wrong of late.
+        """
+        at, keys = self._clock(), {kind: _digest(f"{kind} {key}") for kind, key in whose.items()}
+        with self._database.writing() as connection:
+            self._database.alone(connection)
+            longest = max(period_s for _, period_s in _GUESSES.values())
+            connection.execute(sa.delete(guesses).where(guesses.c.at <= at - longest))
+            wait_s = 0
+            for kind, key in keys.items():
+                tries, period_s = _GUESSES[kind]
+                recent = sa.select(guesses.c.at).where(guesses.c.whose == key, guesses.c.at > at - period_s)
+                found = list(connection.scalars(recent.order_by(guesses.c.at.desc()).limit(tries)))
+                if len(found) == tries:
+                    wait_s = max(wait_s, math.ceil(found[-1] + period_s - at), 1)
+            if wait_s:
+                raise NotAdmittedError(wait_s)
+            made = [sa.insert(guesses).values(whose=key, at=at).returning(guesses.c.id) for key in keys.values()]
+            return [int(connection.execute(one).scalar_one()) for one in made]
 
     def _begun(self, connection: Any, person_id: int) -> str:
         token, at = secrets.token_urlsafe(32), self._clock()

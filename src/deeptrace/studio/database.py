@@ -35,6 +35,7 @@ __all__ = [
     "audit",
     "clips",
     "edits",
+    "guesses",
     "honeypots",
     "jobs",
     "known_revisions",
@@ -45,6 +46,9 @@ __all__ = [
     "sessions",
     "verdicts",
 ]
+
+_ALONE = 0x64656570
+"""What those wait for who are to work one after another."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -205,6 +209,13 @@ sessions = sa.Table(
     sa.Column("made_at", sa.Float, nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),
 )
+guesses = sa.Table(
+    "guesses",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("whose", sa.String(64), nullable=False, index=True),  # SHA-256: a name that was typed may be a password
+    sa.Column("at", sa.Float, nullable=False),
+)
 audit = sa.Table(
     "audit",
     metadata,
@@ -267,6 +278,11 @@ class Database:
             connection = connection.execution_options(studio_writes=True)
             with connection.begin():
                 yield connection
+
+    def alone(self, connection: Connection) -> None:
+        """Wait until no other transaction that has called this is left, in this process or another."""
+        if self.engine.dialect.name == "postgresql":  # SQLite lets one write at a time anyway
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ALONE)))
 
     @contextmanager
     def _connected(self, turn: AbstractContextManager[Any]) -> Iterator[Connection]:

@@ -178,10 +178,10 @@ class Likelihood:
             1.0 - np.interp(value, ranks, np.linspace(0, 1, len(ranks)))
             for value, ranks in ((frame, self.frame_ranks), (step, self.step_ranks))
         ]
-        # beyond all footage, further away still counts, so that no two clips there are equal
+        # Beyond all footage, further away still counts, so that no two clips there are equal; a tanh ends at 1.
         beyond = [max(float(ranks[0]) - value, 0.0) / (abs(float(ranks[0])) + 1.0)
                   for value, ranks in ((frame, self.frame_ranks), (step, self.step_ranks))]  # fmt: skip
-        return float(np.mean(shares) + 0.01 * np.mean(np.tanh(beyond)))
+        return float(np.mean(shares) + 0.01 * np.mean([far / (1.0 + far) for far in beyond]))
 
     def log_likelihoods(self, features: np.ndarray) -> tuple[float, float]:
         """Of the least likely frame, and mean over the steps, up to a constant."""

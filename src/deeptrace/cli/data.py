@@ -71,6 +71,15 @@ class ImportFormat(StrEnum):
     LABEL_STUDIO = "label-studio"
     COCO = "coco"
     FIFTYONE = "fiftyone"
+    ARTIFACT_BENCH = "artifact-bench"
+    FACEFORENSICS = "faceforensics"
+    FORGERYNET = "forgerynet"
+    GENVIDEO = "genvideo"
+    MASKS = "masks"
+    PHYSION_EVAL = "physion-eval"
+    PROMPTS = "prompts"
+    UCA = "uca"
+    VIF = "vif"
 
 
 class FormName(StrEnum):
@@ -250,9 +259,13 @@ def _export_to_tool(samples: Sequence[Sample], to: ExportFormat, out: Path, root
 @data.command("import")
 def import_command(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="The tool's export: a file, or a folder for cvat and fiftyone.")
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="The tool's export or the dataset's file; a folder for cvat, fiftyone, faceforensics and masks.",
+        ),
     ],
-    source_format: Annotated[ImportFormat, typer.Option("--from", help="Tool that the export is of.")],
+    source_format: Annotated[ImportFormat, typer.Option("--from", help="Tool or dataset that it is of.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the rows go, in RewardData's format.")],
     rounds: Annotated[
         Path | None,
@@ -261,13 +274,18 @@ def import_command(
     media: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="The dataset's folder; what the export does not state is read from its videos."
+            metavar="DIR", help="The dataset's folder; size, rate and length not stated are read from its videos."
         ),
     ] = None,
     fps: Annotated[
         float | None, typer.Option(min=0.01, help="Frame rate of CVAT's videos, when they share one.")
     ] = None,
-    folder: Annotated[str, typer.Option(help="Where the videos lie, below the dataset's folder.")] = "videos",
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the videos lie, below the dataset's folder. [default: videos; where the dataset's paths lead]"
+        ),
+    ] = None,
     project: Annotated[str | None, typer.Option(help="Labelbox: project to read, by id or name.")] = None,
     truth: Annotated[
         GroundTruth | None,
@@ -275,23 +293,31 @@ def import_command(
     ] = None,
     source: Annotated[str | None, typer.Option(help="Generator or origin of all videos.")] = None,
 ) -> None:
-    """Read annotations of Labelbox, CVAT (for video 1.1), Label Studio, COCO or FiftyOne. Exit code 1 if any fails."""
+    """Read annotations of other tools, or a public dataset's. Exit code 1 if any fails.
+
+    Tools: Labelbox, CVAT (for video 1.1), Label Studio, COCO, FiftyOne. What is read of the datasets, and what each
+    does not hold, is in docs/data.md.
+    """
     from deeptrace.data import importers, write_reward_data, write_rounds
     from deeptrace.schema import Label
 
     label = Label(truth.value) if truth is not None else None
     ask = None if media is None else (lambda name: _media_of(media / name))
-    if source_format is ImportFormat.LABELBOX:
-        found = importers.read_labelbox(path, project=project, folder=folder, label=label, source=source)
+    below = "videos" if folder is None else folder
+    if source_format.value in importers.DATASETS:
+        place = {} if folder is None else {"folder": folder}
+        found = importers.DATASETS[source_format.value](str(path), media=ask, label=label, source=source, **place)
+    elif source_format is ImportFormat.LABELBOX:
+        found = importers.read_labelbox(path, project=project, folder=below, label=label, source=source)
     elif source_format is ImportFormat.CVAT:
         rate = fps if fps is not None or media is None else (lambda name: _rate_of(media / name))
-        found = importers.read_cvat(path, fps=rate, folder=folder, label=label, source=source)
+        found = importers.read_cvat(path, fps=rate, folder=below, label=label, source=source)
     elif source_format is ImportFormat.LABEL_STUDIO:
-        found = importers.read_label_studio(path, media=ask, folder=folder, label=label, source=source)
+        found = importers.read_label_studio(path, media=ask, folder=below, label=label, source=source)
     elif source_format is ImportFormat.COCO:
-        found = importers.read_coco(path, media=ask, folder=folder, label=label, source=source)
+        found = importers.read_coco(path, media=ask, folder=below, label=label, source=source)
     else:
-        found = importers.read_fiftyone(path, media=ask, folder=folder, label=label, source=source)
+        found = importers.read_fiftyone(path, media=ask, folder=below, label=label, source=source)
     for warning in found.warnings:
         note(f"warning: {warning}")
     for error in found.refused:

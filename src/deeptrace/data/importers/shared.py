@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from deeptrace.data.annotators import AnnotationRound
 from deeptrace.data.frames import ROUNDING_PIXELS, Notes
-from deeptrace.errors import DataError, DeeptraceError
+from deeptrace.data.media_join import path_below
+from deeptrace.errors import DataError, DeeptraceError, VideoError
 from deeptrace.geometry import Box
+from deeptrace.io.atomic import short_name
 from deeptrace.schema import Category, Label, Media, Sample, Trace, categories_of_tags
 
 __all__ = [
     "Annotated",
     "Imported",
+    "MediaOf",
     "Words",
     "box_in_frame",
+    "clip_media",
+    "clip_path",
     "names_apart",
+    "read_each",
     "rotated_hull",
     "samples_of",
+    "text_of",
     "with_exact_times",
 ]
+
+MediaOf = Callable[[str], Media]
+"""Asked for the size, rate and length of a video, with its path below the dataset's root."""
 
 _LABELS = {
     "real": Label.REAL,
@@ -61,7 +72,7 @@ class Annotated:
     Attributes:
         where: file and row, for messages.
         path: of the video, below the dataset's root.
-        media: as the export states it.
+        media: as the export states it; None where it does not.
         traces: what was marked.
         annotator: who did.
         incomplete: something was marked that could not be read, so that no trace does not mean that none was seen.
@@ -73,7 +84,7 @@ class Annotated:
 
     where: str
     path: str
-    media: Media
+    media: Media | None
     traces: tuple[Trace, ...]
     annotator: str
     incomplete: bool = False
@@ -217,6 +228,63 @@ def names_apart(paths: Sequence[str], folder: str = "") -> list[str]:
         for at, path in enumerate(paths)
     ]
     return names if len(set(names)) == len(names) else list(paths)
+
+
+def clip_media(path: str, ask: MediaOf | None) -> Media | None:
+    """What `ask` says of a clip, without the times that were sampled; None without it."""
+    return None if ask is None else ask(path).model_copy(update={"sampled_times_s": ()})
+
+
+def clip_path(name: Any, folder: str, where: str) -> str:
+    """A file's name of a clip as a path below the dataset's root, as `path_below`.
+
+    Raises:
+        DataError: it is no text, or nothing of a name is left.
+    """
+    path = path_below(name, folder) if isinstance(name, str) else None
+    if path is None:
+        raise DataError(where, f"expected the path of a clip but got {name!r}")
+    return path
+
+
+def text_of(value: Any) -> str:
+    """A field's text without blanks around it; "" where it is no text."""
+    return value.strip() if isinstance(value, str) else ""
+
+
+def read_each(
+    path: str | os.PathLike[str],
+    rows: Iterable[tuple[int | str, Mapping[str, Any]]],
+    read: Callable[[Mapping[str, Any], str], Iterable[Annotated]],
+    notes: Notes,
+    *,
+    folder: str,
+    label: Label | None,
+    source: str | None,
+) -> Imported:
+    """A file of rows, each read by itself: one that makes no sense is set aside, the others are kept.
+
+    Args:
+        path: of the file, for messages.
+        rows: each with its number, or its name.
+        read: what a row says of a clip, or of several; given the row, and file and row for messages.
+        notes: what has to be said of it, as `read` fills it.
+        folder, label, source: as for `samples_of`.
+
+    Raises:
+        DataError: there is no row, or none that makes sense.
+    """
+    name = short_name(path)
+    found: list[Annotated] = []
+    refused: list[DeeptraceError] = []
+    for number, row in rows:
+        try:
+            found += read(row, f"{name}, row {number}" if isinstance(number, int) else f"{name}, {number}")
+        except (DataError, VideoError) as error:
+            refused.append(error)
+    if not found and not refused:
+        raise DataError(name, "has no rows")
+    return samples_of(found, notes, refused, folder=folder, label=label, source=source)
 
 
 def samples_of(

@@ -53,13 +53,13 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing deeptrace and its test tools"
-	@$(PIP) --editable '.[api,bench,c2pa,collect,serve,studio]' --group dev
+	@$(PIP) --editable '.[api,bench,c2pa,collect,oidc,serve,studio]' --group dev
 	@touch $@ $(VENV)/.base
 
 # Every extra at once, so that the constraints are shown to fit them all.
 $(VENV)/.dev-torch: $(VENV)/.dev
 	@echo "installing torch for the tests that train"
-	@$(PIP) --editable '.[api,bench,c2pa,collect,curator,hf,mllm,remote,scale,serve,studio,tensorboard,train,wandb]' --group torch
+	@$(PIP) --editable '.[api,bench,c2pa,collect,curator,hf,mllm,oidc,remote,scale,serve,studio,tensorboard,train,wandb]' --group torch
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python

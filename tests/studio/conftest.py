@@ -306,10 +306,12 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open a page of a studio; fail on any message, error, dialog, or request to elsewhere."""
+    """Open a page of a studio; fail on any message, error, dialog, or request to elsewhere (but for `also`)."""
     contexts, troubles = [], []
 
-    def open_page(one: Studio, path: str, *, context: Any = None, allowed: str = "", **options: Any) -> Any:
+    def open_page(
+        one: Studio, path: str, *, context: Any = None, allowed: str = "", also: str = "", **options: Any
+    ) -> Any:
         if context is None:
             context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
             contexts.append(context)
@@ -322,7 +324,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         page.on("console", lambda message: heard(message.type, message.text))
         page.on("pageerror", lambda error: heard("error", str(error)))
         page.on("dialog", lambda dialog: (troubles.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        ours = (one.url, "blob:", "data:")
+        ours = (one.url, "blob:", "data:", *([also] if also else []))
         page.on("request", lambda request: request.url.startswith(ours) or troubles.append(request.url))
         page.goto(one.url + path)
         return page

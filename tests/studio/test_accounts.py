@@ -99,7 +99,7 @@ def session_of(one: Studio, name: str) -> str:
     accounts = one.api.accounts
     with one.workshop.database.writing() as connection:
         row = connection.execute(sa.select(people.c.id).where(people.c.name == name)).one()
-        return str(accounts._begun(connection, row.id))
+        return str(accounts.begin_session(connection, row.id))
 
 
 # -- getting in --------------------------------------------------------------------------------------------------------

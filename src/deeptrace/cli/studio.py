@@ -16,6 +16,7 @@ from deeptrace.plural import plural
 
 if TYPE_CHECKING:
     from deeptrace.studio import StudioSettings
+    from deeptrace.studio.settings import OidcSettings
 
 __all__ = ["studio"]
 
@@ -137,6 +138,44 @@ def studio(
             rich_help_panel=_TEAM,
         ),
     ] = None,
+    oidc_issuer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="An OpenID provider that people may log in by (needs --oidc-client).",
+            rich_help_panel=_TEAM,
+        ),
+    ] = None,
+    oidc_client: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="What the provider knows this studio as.", rich_help_panel=_TEAM),
+    ] = None,
+    oidc_secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Its secret. [default: what DEEPTRACE_STUDIO_OIDC_SECRET says, or none]",
+            rich_help_panel=_TEAM,
+        ),
+    ] = None,
+    oidc_name: Annotated[
+        str,
+        typer.Option(metavar="CLAIM", help="Names the account that the first log-in makes.", rich_help_panel=_TEAM),
+    ] = "preferred_username",
+    oidc_roles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLAIM",
+            help="States roles or groups, which the studio then follows. [default: everybody is a viewer at first]",
+            rich_help_panel=_TEAM,
+        ),
+    ] = None,
+    oidc_role: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VALUE=ROLE", help="Role that a value of it gives; may be repeated.", rich_help_panel=_TEAM
+        ),
+    ] = None,
     plain_http: Annotated[
         bool,
         typer.Option("--plain-http", help="Listen elsewhere without TLS all the same.", rich_help_panel=_TEAM),
@@ -189,6 +228,7 @@ def studio(
         accounts=accounts,
         names=tuple(name or ()),
         open_metrics=open_metrics,
+        oidc=_provider(oidc_issuer, oidc_client, oidc_secret_file, oidc_name, oidc_roles, oidc_role),
         limits=studio_limits(max_mb=max_mb, max_seconds=max_seconds),
     )
 
@@ -210,6 +250,28 @@ def studio(
             webbrowser.open(url)
 
     run_studio(chosen, host=host, port=port, reach=reach, on_ready=ready)
+
+
+def _provider(
+    issuer: str | None,
+    client: str | None,
+    secret: Path | None,
+    name: str,
+    roles: str | None,
+    given: list[str] | None,
+) -> OidcSettings | None:
+    """The provider that options name; a secret is never an option, which everybody on this machine could read."""
+    from deeptrace.studio.settings import OidcSettings, read_secret
+
+    if issuer is None and client is None:
+        return None
+    if issuer is None or client is None:
+        raise SettingsError("--oidc-issuer and --oidc-client", "belong together: give both")
+    pairs = [one.rpartition("=") for one in given or ()]
+    if any(not value for value, _, _ in pairs):
+        raise SettingsError("--oidc-role", "expected VALUE=ROLE")
+    mapping = {value: role for value, _, role in pairs}
+    return OidcSettings(issuer, client, read_secret(secret), name, roles or "", mapping)
 
 
 def _account(chosen: StudioSettings, added: str | None, changed: str | None, role: RoleName | None) -> None:

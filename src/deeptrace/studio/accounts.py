@@ -28,7 +28,17 @@ try:
 except ImportError as error:
     raise MissingExtraError("deeptrace studio", "studio") from error
 
-__all__ = ["LONGEST_S", "AccountError", "Accounts", "NotAdmittedError", "Person", "Role"]
+__all__ = [
+    "LONGEST_S",
+    "AccountError",
+    "Accounts",
+    "NotAdmittedError",
+    "Person",
+    "Role",
+    "admins",
+    "digest",
+    "neighbourhood",
+]
 
 IDLE_S = 12 * 3600.0
 """A session ends when nothing was asked in it for so long."""
@@ -37,8 +47,8 @@ LONGEST_S = 7 * 86400.0
 LEAST_PASSWORD, MOST_PASSWORD = 12, 1000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _SEEN_EVERY_S = 60.0
-_GUESSES = {"address": (10, 60.0), "name": (100, 3600.0)}
-"""How many wrong passwords are looked at, and the seconds over which they are counted."""
+_GUESSES = {"address": (10, 60.0), "name": (100, 3600.0), "begun by": (30, 60.0)}
+"""How many wrong passwords are looked at, and log-ins begun, and the seconds over which they are counted."""
 _WRONG = "the name or the password is wrong"
 _REFUSED = "was refused at the log-in"
 
@@ -79,15 +89,16 @@ class AccountError(ValueError):
 
 
 class NotAdmittedError(Exception):
-    """A wrong name or password, or too many of them.
+    """A wrong name or password, too many of them, or somebody whom a provider vouches for in vain.
 
     Args:
         wait_s: seconds until the next try is looked at; 0 where this one was.
+        code: "wrong_password"; "taken" or "locked" for the last.
     """
 
-    def __init__(self, wait_s: int = 0) -> None:
-        self.wait_s = wait_s
-        super().__init__(f"too many wrong passwords: try again in {wait_s} s" if wait_s else _WRONG)
+    def __init__(self, wait_s: int = 0, code: str = "wrong_password") -> None:
+        self.wait_s, self.code = wait_s, code
+        super().__init__(f"too many wrong passwords or log-ins: try again in {wait_s} s" if wait_s else _WRONG)
 
 
 class Accounts:
@@ -97,12 +108,16 @@ class Accounts:
         database: of the studio.
         clock: seconds since 1970.
         hasher: makes and proves hashes of passwords; argon2id with the settings that pwdlib recommends by default.
+
+    Attributes:
+        database: the same.
+        clock: the same.
     """
 
     def __init__(
         self, database: Database, *, clock: Callable[[], float] = now, hasher: PasswordHash | None = None
     ) -> None:
-        self._database, self._clock = database, clock
+        self.database, self.clock = database, clock
         self._hasher = hasher or PasswordHash.recommended()
         # Each takes 64 MiB and a core; a crowd at the door must not take them all.
         self._hashing = threading.BoundedSemaphore(2)
@@ -112,18 +127,20 @@ class Accounts:
 
     def any(self) -> bool:
         """Whether there is an account at all."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return connection.scalar(sa.select(people.c.id).limit(1)) is not None
 
-    def prepare(self) -> None:
+    def prepare(self, *, led: bool = False) -> None:
         """Make ready to let people in.
+
+        Args:
+            led: whether somebody becomes an admin by logging in.
 
         Raises:
             AccountError: nobody is an admin.
         """
-        leads = (people.c.role == Role.ADMIN.value) & people.c.active
-        with self._database.reading() as connection:
-            if connection.scalar(sa.select(people.c.id).where(leads).limit(1)) is None:
+        with self.database.reading() as connection:
+            if not led and not admins(connection):
                 raise AccountError("nobody is an admin")
         self._nobodys = self._hasher.hash(secrets.token_hex())
 
@@ -131,7 +148,7 @@ class Accounts:
         """Everybody by name: `name`, `role`, `active`, `made_at`, and when they were last `seen_at`."""
         seen = sa.select(sa.func.max(sessions.c.seen_at)).where(sessions.c.person_id == people.c.id).scalar_subquery()
         query = sa.select(people.c.name, people.c.role, people.c.active, people.c.made_at, seen.label("seen_at"))
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return [dict(row._mapping) for row in connection.execute(query.order_by(people.c.name))]
 
     def add(self, name: str, role: Role, password: str, *, by: str, address: str = "") -> None:
@@ -145,11 +162,11 @@ class Accounts:
                 f"name {name[:80]!r}: expected at most 64 of a-z, 0-9, '.', '_', '-', a letter or digit first"
             )
         hashed = self._hashed(password)
-        values = {"name": name, "role": role.value, "password": hashed, "active": True, "made_at": self._clock()}
+        values = {"name": name, "role": role.value, "password": hashed, "active": True, "made_at": self.clock()}
         try:
-            with self._database.writing() as connection:
+            with self.database.writing() as connection:
                 connection.execute(sa.insert(people).values(**values))
-                self._note(connection, by, f"added {name} as {role.value}", address)
+                self.note_on(connection, by, f"added {name} as {role.value}", address)
         except sa.exc.IntegrityError:
             raise AccountError(f"{name} has an account already") from None
 
@@ -171,14 +188,13 @@ class Accounts:
             AccountError: there is no such account, the password cannot be one, or nobody would be left as admin.
         """
         hashed = None if password is None else self._hashed(password)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             # Locked, so that two admins cannot each take the other's role away at one moment.
-            leads = (people.c.role == Role.ADMIN.value) & people.c.active
-            admins = set(connection.scalars(sa.select(people.c.id).where(leads).with_for_update()))
+            leads = admins(connection, locked=True)
             row = connection.execute(sa.select(people).where(people.c.name == name).with_for_update()).first()
             if row is None:
                 raise AccountError(f"there is no account {name[:80]!r}")
-            if admins == {row.id} and (role not in (None, Role.ADMIN) or active is False):
+            if leads == {row.id} and (role not in (None, Role.ADMIN) or active is False):
                 raise AccountError(f"{name} is the only admin: make somebody else one first")
             wanted = {"role": None if role is None else role.value, "active": active, "password": hashed}
             values = {key: value for key, value in wanted.items() if value is not None}
@@ -187,13 +203,13 @@ class Accounts:
             if active is False or hashed is not None:
                 connection.execute(sa.delete(sessions).where(sessions.c.person_id == row.id))
             if role is not None and role.value != row.role:
-                self._note(connection, by, f"made {name} {role.value} (was {row.role})", address)
+                self.note_on(connection, by, f"made {name} {role.value} (was {row.role})", address)
             if active is not None and active != row.active:
-                self._note(
+                self.note_on(
                     connection, by, f"{'let' if active else 'locked'} {name} {'in' if active else 'out'}", address
                 )
             if hashed is not None:
-                self._note(connection, by, f"set a password for {name}", address)
+                self.note_on(connection, by, f"set a password for {name}", address)
 
     def _hashed(self, password: str) -> str:
         if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD:
@@ -217,40 +233,44 @@ class Accounts:
         """
         name = name.strip().lower()
         row = self._proven(name, password, address)
-        with self._database.writing() as connection:
-            at = self._clock()
-            gone = (sessions.c.made_at <= at - LONGEST_S) | (sessions.c.seen_at <= at - IDLE_S)
-            connection.execute(sa.delete(sessions).where(gone | (sessions.c.token == _digest(old or ""))))
+        with self.database.writing() as connection:
+            self.end_session(connection, digest(old or ""))
             # In the meantime the account may have been locked, or its password changed.
             still = sa.select(people.c.password, people.c.active).where(people.c.id == row.id).with_for_update()
             if connection.execute(still).one() != (row.password, True):
                 raise NotAdmittedError
-            self._note(connection, name, "logged in", address)
-            return Person(row.name, Role(row.role), row.id), self._begun(connection, row.id)
+            self.note_on(connection, name, "logged in", address)
+            return Person(row.name, Role(row.role), row.id), self.begin_session(connection, row.id)
+
+    def end_session(self, connection: Any, digested: str) -> None:
+        """End a session by the SHA-256 of its token, and those whose time is over."""
+        at = self.clock()
+        gone = (sessions.c.made_at <= at - LONGEST_S) | (sessions.c.seen_at <= at - IDLE_S)
+        connection.execute(sa.delete(sessions).where(gone | (sessions.c.token == digested)))
 
     def person_of(self, token: str) -> Person | None:
         """Who has this session; None where it is none, or has ended."""
-        at = self._clock()
+        at = self.clock()
         query = (
             sa.select(people.c.name, people.c.role, people.c.id, sessions.c.id.label("session"), sessions.c.seen_at)
             .join(people, people.c.id == sessions.c.person_id)
-            .where(sessions.c.token == _digest(token), people.c.active)
+            .where(sessions.c.token == digest(token), people.c.active)
             .where(sessions.c.made_at > at - LONGEST_S, sessions.c.seen_at > at - IDLE_S)
         )
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             row = connection.execute(query).first()
         if row is None:
             return None
         if at - row.seen_at > _SEEN_EVERY_S:
-            with self._database.writing() as connection:
+            with self.database.writing() as connection:
                 connection.execute(sa.update(sessions).where(sessions.c.id == row.session).values(seen_at=at))
         return Person(row.name, Role(row.role), row.id, row.session)
 
     def log_out(self, person: Person, *, address: str = "") -> None:
         """End the session that somebody asks in."""
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(sa.delete(sessions).where(sessions.c.id == person.session))
-            self._note(connection, person.name, "logged out", address)
+            self.note_on(connection, person.name, "logged out", address)
 
     def change_password(self, person: Person, old: str, new: str, *, address: str) -> str:
         """Somebody's own new password. All their sessions end; the token of a new one is returned.
@@ -261,36 +281,36 @@ class Accounts:
         """
         row = self._proven(person.name, old, address)
         hashed = self._hashed(new)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             same = sa.update(people).where(people.c.id == row.id, people.c.password == row.password, people.c.active)
             if connection.execute(same.values(password=hashed)).rowcount != 1:
                 raise NotAdmittedError
             connection.execute(sa.delete(sessions).where(sessions.c.person_id == row.id))
-            self._note(connection, person.name, "changed their password", address)
-            return self._begun(connection, row.id)
+            self.note_on(connection, person.name, "changed their password", address)
+            return self.begin_session(connection, row.id)
 
     def _proven(self, name: str, password: str, address: str) -> Any:
         """The account whose password this is.
 
         A try counts before it is looked at, so that many at one moment are many.
         """
-        counted = self._counted(address=_neighbourhood(address), name=name)
-        with self._database.reading() as connection:
+        counted = self.counted(address=neighbourhood(address), name=name)
+        with self.database.reading() as connection:
             row = connection.execute(sa.select(people).where(people.c.name == name)).first()
         with self._hashing:
             self._nobodys = self._nobodys or self._hasher.hash(secrets.token_hex())
-            hashed = row.password if row is not None and row.active else self._nobodys
+            hashed = row.password if row is not None and row.active and row.password else self._nobodys
             right = self._hasher.verify(password[: MOST_PASSWORD + 1], hashed)
         if not right or hashed == self._nobodys:
-            with self._database.writing() as connection:
+            with self.database.writing() as connection:
                 # A name that nobody has may be a password in the wrong field.
-                self._note(connection, name if row is not None else "", _REFUSED, address)
+                self.note_on(connection, name if row is not None else "", _REFUSED, address)
             raise NotAdmittedError
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(sa.delete(guesses).where(guesses.c.id.in_(counted)))
         return row
 
-    def _counted(self, **whose: str) -> list[int]:
+    def counted(self, **whose: str) -> list[int]:
         """Count a try of each of these; the numbers under which they are counted, for those that turn out right.
 
         Every server of the studio counts in the same table, one after another.
@@ -298,9 +318,9 @@ class Accounts:
         Raises:
             NotAdmittedError: too many of one of them were wrong of late.
         """
-        at, keys = self._clock(), {kind: _digest(f"{kind} {key}") for kind, key in whose.items()}
-        with self._database.writing() as connection:
-            self._database.alone(connection)
+        at, keys = self.clock(), {kind: digest(f"{kind} {key}") for kind, key in whose.items()}
+        with self.database.writing() as connection:
+            self.database.alone(connection)
             longest = max(period_s for _, period_s in _GUESSES.values())
             connection.execute(sa.delete(guesses).where(guesses.c.at <= at - longest))
             wait_s = 0
@@ -315,9 +335,10 @@ class Accounts:
             made = [sa.insert(guesses).values(whose=key, at=at).returning(guesses.c.id) for key in keys.values()]
             return [int(connection.execute(one).scalar_one()) for one in made]
 
-    def _begun(self, connection: Any, person_id: int) -> str:
-        token, at = secrets.token_urlsafe(32), self._clock()
-        values = {"token": _digest(token), "person_id": person_id, "made_at": at, "seen_at": at}
+    def begin_session(self, connection: Any, person_id: int) -> str:
+        """Begin a session; its token, of which only the SHA-256 is kept."""
+        token, at = secrets.token_urlsafe(32), self.clock()
+        values = {"token": digest(token), "person_id": person_id, "made_at": at, "seen_at": at}
         connection.execute(sa.insert(sessions).values(**values))
         return token
 
@@ -325,11 +346,12 @@ class Accounts:
 
     def note(self, name: str, did: str, address: str = "") -> None:
         """Write down what somebody did."""
-        with self._database.writing() as connection:
-            self._note(connection, name, did, address)
+        with self.database.writing() as connection:
+            self.note_on(connection, name, did, address)
 
-    def _note(self, connection: Any, name: str, did: str, address: str) -> None:
-        values = {"at": self._clock(), "name": name[:64], "did": did, "address": address[:64]}
+    def note_on(self, connection: Any, name: str, did: str, address: str) -> None:
+        """Write down what somebody did, in the transaction in which it is done."""
+        values = {"at": self.clock(), "name": name[:64], "did": did, "address": address[:64]}
         connection.execute(sa.insert(audit).values(**values))
 
     def log(self, *, before: int | None = None, limit: int = 100) -> list[dict[str, Any]]:
@@ -337,15 +359,22 @@ class Accounts:
         query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(audit.c.id < before)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def _digest(token: str) -> str:
+def admins(connection: Any, *, locked: bool = False) -> set[int]:
+    """Those who lead; `locked`, so that nobody else changes that before the transaction ends."""
+    query = sa.select(people.c.id).where(people.c.role == Role.ADMIN.value, people.c.active)
+    return set(connection.scalars(query.with_for_update() if locked else query))
+
+
+def digest(token: str) -> str:
+    """The SHA-256 of a secret, which is kept in its place."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
-def _neighbourhood(address: str) -> str:
+def neighbourhood(address: str) -> str:
     """An address; of IPv6 the network, of which one machine has as many addresses as it likes."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])

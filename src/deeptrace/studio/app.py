@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -30,10 +31,13 @@ from deeptrace.studio.database import edits
 from deeptrace.studio.explore import read_exploration
 from deeptrace.studio.explore_api import add_explore
 from deeptrace.studio.guard import Guard
-from deeptrace.studio.people_api import account_trouble, add_people
+from deeptrace.studio.people_api import account_trouble, add_callback, add_people
 from deeptrace.studio.permissions import METRICS
 from deeptrace.studio.review_api import REVIEW_PAGES, add_review
 from deeptrace.studio.workshop import Workshop
+
+if TYPE_CHECKING:
+    from deeptrace.studio.oidc import Provider
 
 __all__ = ["StudioApi"]
 
@@ -54,18 +58,21 @@ class StudioApi:
         accounts: who may use it; None for everybody who can reach it.
 
     Raises:
-        SettingsError, DataError: what is to be explored cannot be read; there are to be accounts but there is no admin.
+        SettingsError, DataError: what is to be explored cannot be read; there are to be accounts but there is no admin;
+            what people are to log in by is no OpenID provider.
+        MissingExtraError: people are to log in by one, and Authlib is not installed.
     """
 
     def __init__(self, workshop: Workshop) -> None:
         self.workshop = workshop
-        self.accounts = _accounts(workshop)
+        self._provider = _provider(workshop)
+        self.accounts = _accounts(workshop, self._provider)
         self._inputs = Inputs(workshop.settings.inputs)
         explored = read_exploration(workshop.settings)
         if workshop.settings.leaderboard is not None:
             read_entries(workshop.settings.leaderboard)  # what is wrong with it is said now, not in the page
         app = FastAPI(title="deeptrace studio", lifespan=self._life, docs_url=None, redoc_url=None)
-        app.state.accounts = self.accounts
+        app.state.accounts, app.state.oidc = self.accounts, self._provider
         api = APIRouter(prefix="/api")
         all_clips = ClipsApi(workshop, self._inputs, self.accounts, None if explored is None else explored.name)
         all_clips.add(api)
@@ -74,6 +81,7 @@ class StudioApi:
         add_people(api)
         add_review(api, workshop)
         app.include_router(api)
+        add_callback(app)
         metrics = RequestMetrics("deeptrace_studio")
         _add_metrics(app, metrics, workshop)
         web = Path(str(files("deeptrace.studio") / "web"))
@@ -105,16 +113,35 @@ class StudioApi:
             yield
         finally:
             await self._inputs.aclose()
+            if self._provider is not None:
+                self._provider.close()
             await asyncio.to_thread(self.workshop.close)
 
 
-def _accounts(workshop: Workshop) -> Accounts | None:
+def _provider(workshop: Workshop) -> Provider | None:
+    """What people may log in by besides passwords; one that does not answer just now is said in a line."""
+    settings = workshop.settings.oidc
+    if settings is None:
+        return None
+    from deeptrace.studio.oidc import CannotBelieveError, NotReachedError, Provider
+
+    found = Provider(settings)
+    try:
+        found.described()
+    except CannotBelieveError as error:
+        raise SettingsError(f"issuer {settings.issuer}", str(error), "Name it as it names itself.") from None
+    except NotReachedError as error:
+        log.warning("issuer %s: cannot be reached (%s): until it can, only passwords let in", settings.issuer, error)
+    return found
+
+
+def _accounts(workshop: Workshop, provider: Provider | None) -> Accounts | None:
     """Once there are accounts, they are always asked for."""
     accounts = Accounts(workshop.database)
-    if not (workshop.settings.accounts or accounts.any()):
+    if not (workshop.settings.accounts or provider or accounts.any()):
         return None
     try:
-        accounts.prepare()
+        accounts.prepare(led=provider is not None and provider.makes_admins)
     except AccountError as error:
         mend = "Make an account for one: the same command with --add-person NAME --role admin."
         raise SettingsError("accounts", str(error), mend) from None

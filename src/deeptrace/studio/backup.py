@@ -26,7 +26,7 @@ from sqlalchemy.engine import make_url
 
 import deeptrace
 from deeptrace.errors import DataError, SettingsError
-from deeptrace.studio.database import Database, clips, edits, known_revisions, metadata, now, people, sessions
+from deeptrace.studio.database import Database, clips, edits, known_revisions, log_ins, metadata, now, people, sessions
 from deeptrace.studio.settings import StudioSettings
 from deeptrace.urls import public_url
 
@@ -125,6 +125,7 @@ def _settled(database: Database, settings: StudioSettings, home: Path) -> dict[s
     """Clips at their new places, nobody logged in; what there is."""
     with database.writing() as connection:
         connection.execute(sa.delete(sessions))
+        connection.execute(sa.delete(log_ins))
         for row in connection.execute(sa.select(clips.c.id, clips.c.name, clips.c.path, clips.c.origin)).all():
             path = row.path
             if row.origin in _KEPT:

@@ -37,8 +37,10 @@ __all__ = [
     "edits",
     "guesses",
     "honeypots",
+    "identities",
     "jobs",
     "known_revisions",
+    "log_ins",
     "metadata",
     "now",
     "people",
@@ -161,7 +163,7 @@ people = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("name", sa.String(64), nullable=False, unique=True),
     sa.Column("role", sa.String(16), nullable=False),
-    sa.Column("password", sa.String(255), nullable=False),  # argon2's hash, with its settings
+    sa.Column("password", sa.String(255), nullable=False),  # argon2's hash, with its settings; empty for none
     sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("made_at", sa.Float, nullable=False),
 )
@@ -208,6 +210,29 @@ sessions = sa.Table(
     sa.Column("person_id", sa.Integer, sa.ForeignKey("people.id"), nullable=False, index=True),
     sa.Column("made_at", sa.Float, nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),
+)
+identities = sa.Table(
+    "identities",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("person_id", sa.Integer, sa.ForeignKey("people.id"), nullable=False, index=True),
+    sa.Column("issuer", sa.String(512), nullable=False),
+    sa.Column("subject", sa.String(255), nullable=False),
+    sa.UniqueConstraint("issuer", "subject"),
+)
+log_ins = sa.Table(  # at a provider, under way
+    "log_ins",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("state", sa.String(64), nullable=False, unique=True),  # SHA-256
+    sa.Column("browser", sa.String(64), nullable=False),  # SHA-256 of what the browser keeps
+    sa.Column("nonce", sa.String(64), nullable=False),
+    sa.Column("verifier", sa.String(128), nullable=False),
+    sa.Column("redirect_uri", sa.Text, nullable=False),
+    sa.Column("back_to", sa.Text, nullable=False),
+    sa.Column("session", sa.String(64), nullable=False),  # that ends with it; SHA-256
+    sa.Column("person_id", sa.Integer, sa.ForeignKey("people.id")),
+    sa.Column("made_at", sa.Float, nullable=False),
 )
 guesses = sa.Table(
     "guesses",

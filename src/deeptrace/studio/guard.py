@@ -26,9 +26,21 @@ from deeptrace.server.settings import Limits, is_loopback
 from deeptrace.studio.accounts import Accounts, Person, Role
 from deeptrace.studio.permissions import METRICS, ROUTES, Rule, route_of
 
-__all__ = ["HEADER", "POLICY", "Guard", "address_of", "cookie_name", "refusal", "token_of"]
+__all__ = [
+    "HEADER",
+    "LOG_IN_COOKIE",
+    "POLICY",
+    "SESSION_COOKIE",
+    "Guard",
+    "address_of",
+    "cookie_name",
+    "cookie_of",
+    "refusal",
+    "token_of",
+]
 
 HEADER = "x-deeptrace-studio"
+SESSION_COOKIE, LOG_IN_COOKIE = "deeptrace-studio", "deeptrace-studio-log-in"
 JSON_BYTES = 16 << 20
 LOG_IN, LOG_IN_BYTES = "/api/session", 64 << 10
 UPLOADS = "/api/uploads"
@@ -171,17 +183,22 @@ class Guard:
         return True
 
 
-def cookie_name(scope: MutableMapping[str, Any]) -> str:
-    """Of a session. Under the prefix no other name of the same domain can set it."""
-    return "__Host-deeptrace-studio" if scope["scheme"] == "https" else "deeptrace-studio"
+def cookie_name(scope: MutableMapping[str, Any], name: str = SESSION_COOKIE) -> str:
+    """Of a session, or another. Under the prefix no other name of the same domain can set it."""
+    return f"__Host-{name}" if scope["scheme"] == "https" else name
+
+
+def cookie_of(scope: MutableMapping[str, Any], name: str) -> str | None:
+    """What a request's cookie of ours says; None for none."""
+    for header, value in scope["headers"]:
+        if header == b"cookie" and (found := cookie_parser(value.decode("latin-1")).get(cookie_name(scope, name))):
+            return found
+    return None
 
 
 def token_of(scope: MutableMapping[str, Any]) -> str | None:
     """The session that a request comes with."""
-    for name, value in scope["headers"]:
-        if name == b"cookie" and (found := cookie_parser(value.decode("latin-1")).get(cookie_name(scope))):
-            return found
-    return None
+    return cookie_of(scope, SESSION_COOKIE)
 
 
 def address_of(scope: MutableMapping[str, Any]) -> str:

@@ -53,6 +53,8 @@ ROUTES: dict[str, Rule] = {
     # who one is
     "GET /api/session": _ANYONE,
     "POST /api/session": _ANYONE,
+    "POST /api/session/oidc": _ANYONE,
+    "GET /oidc/callback": _ANYONE,
     "DELETE /api/session": _VIEWER,
     "POST /api/session/password": _VIEWER,
     # clips, and what a detector says of them

@@ -14,10 +14,12 @@ from deeptrace.errors import SettingsError
 from deeptrace.inference.results import VERDICTS
 from deeptrace.server import Limits, ServeSettings
 
-__all__ = ["STORE", "StudioSettings", "studio_limits"]
+__all__ = ["SECRET_VARIABLE", "STORE", "OidcSettings", "StudioSettings", "read_secret", "studio_limits"]
 
 STORE = ".deeptrace-studio"
 """The folder, inside the one that is shown, that keeps answers, annotations and pictures."""
+
+SECRET_VARIABLE = "DEEPTRACE_STUDIO_OIDC_SECRET"
 
 _MIB = 1 << 20
 
@@ -44,6 +46,54 @@ def studio_limits(*, max_mb: float = 1024, max_seconds: float = 3600, clip_timeo
 
 
 @dataclass(frozen=True)
+class OidcSettings:
+    """An OpenID provider that people may log in by.
+
+    Attributes:
+        issuer: its URL, as it states it itself.
+        client: what it knows this studio as.
+        secret: that it gave this studio; empty for a public client, which proves by PKCE alone who began.
+        name_claim: which names the account that the first log-in makes.
+        roles_claim: which states roles or groups; empty where roles are given in the studio. Of objects within objects:
+            "realm_access.roles".
+        roles: role that each of its values gives; empty where the values are the roles' names.
+    """
+
+    issuer: str
+    client: str
+    secret: str = field(default="", repr=False)
+    name_claim: str = "preferred_username"
+    roles_claim: str = ""
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.roles and not self.roles_claim:
+            raise SettingsError(
+                "--oidc-role", "needs --oidc-roles CLAIM", "Name the claim that states groups or roles."
+            )
+
+
+def read_secret(path: str | os.PathLike[str] | None) -> str:
+    """The secret in the file at `path`; without a file that of `SECRET_VARIABLE`; empty for none.
+
+    The variable is taken out of the environment, so that worker processes do not inherit it.
+
+    Raises:
+        SettingsError: the file cannot be read, or is empty.
+    """
+    from_environment = os.environ.pop(SECRET_VARIABLE, "").strip()
+    if path is None:
+        return from_environment
+    try:
+        found = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"secret file {path}", f"cannot be read ({error})") from None
+    if not found:
+        raise SettingsError(f"secret file {path}", "is empty")
+    return found
+
+
+@dataclass(frozen=True)
 class StudioSettings:
     """One studio.
 
@@ -66,6 +116,7 @@ class StudioSettings:
         accounts: whether people have to log in; they have to, too, once there is an account.
         names: host names that people reach a studio with accounts by, beside addresses and those of this machine.
         open_metrics: whether programs of this machine may read the metrics without a log-in; admins always may.
+        oidc: provider that people may log in by, besides passwords; there are accounts then.
         limits: what a clip may cost.
     """
 
@@ -86,6 +137,7 @@ class StudioSettings:
     accounts: bool = False
     names: tuple[str, ...] = ()
     open_metrics: bool = False
+    oidc: OidcSettings | None = None
     limits: Limits = field(default_factory=studio_limits)
 
     def __post_init__(self) -> None:

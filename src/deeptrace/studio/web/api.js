@@ -28,7 +28,7 @@ function sessionOver() {
 const SESSION = "/api/session";
 
 export async function ask(path, { method = "GET", body, signal } = {}) {
-  if (session.ended && path !== SESSION) throw new ServerError(401, { detail: "log in first" });
+  if (session.ended && !path.startsWith(SESSION)) throw new ServerError(401, { detail: "log in first" });
   const headers = { "X-Deeptrace-Studio": "1" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const response = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });

@@ -34,11 +34,35 @@ async function logIn(fields) {
   else newSession(said);
 }
 
+const REFUSED = {
+  refused: "did not log you in.", again: "That log-in was not begun in this browser, or too long ago: begin again.", unreachable: "cannot be reached just now.",
+  "not-believed": "answered what cannot be believed; the log says why.", locked: "Your account here is locked out.",
+  taken: "Your name there is somebody else's here. If it is yours, log in with your password and connect the two (a click on your name); or ask an admin.",
+};
+/** The answer of the provider's, where it is one that lets nobody in. */
+function refusedBy(host) {
+  const words = REFUSED[new URLSearchParams(location.search).get("log-in")];
+  return words && (/^[a-z]/.test(words) ? `${host} ${words}` : words);
+}
+
+/** Off to the provider's page, and back to this one. What was not saved is kept in this browser meanwhile. */
+function AtProvider({ words }) {
+  const [trouble, setTrouble] = useState(() => refusedBy(session.provider) || ""), [busy, setBusy] = useState(false);
+  const leave = async () => {
+    setBusy(true);
+    const here = new URLSearchParams(location.search).has("log-in") ? "/" : location.pathname + location.search;
+    try { location.assign((await post("/api/session/oidc", { back_to: here })).url); } catch (error) { setTrouble(error.message); setBusy(false); }
+  };
+  if (!session.provider) return null;
+  return html`<div class="row"><button type="button" class="main" disabled=${busy} onClick=${leave}>${words} ${session.provider}</button></div>${trouble && html`<p class="trouble" role="alert">${trouble}</p>`}`;
+}
+
 export function LogInForm() {
   const name = useRef(null);
   // Not by the attribute: Chromium complains on the console where somebody has clicked into the form before it acts.
   useEffect(() => { if (document.activeElement === document.body) name.current.focus(); }, []);
   return html`
+    <${AtProvider} words="Log in by" />
     <${Form} action=${logIn} button="Log in" label="Log in">
       <${Field} field=${name} name="name" title="Name" autocomplete="username" />
       <${Field} name="password" title="Password" type="password" autocomplete="current-password" />
@@ -68,6 +92,7 @@ export function AccountSheet({ onClose }) {
         <${Field} name="old" title="Password now" type="password" autocomplete="current-password" />
         <${NewPasswordField} title="New password, at least 12 characters" />
       </${Form}>
+      <${AtProvider} words="Connect with" />
       <div class="row"><button type="button" onClick=${leave}>Log out</button></div>
     </dialog>`;
 }

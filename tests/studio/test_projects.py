@@ -96,7 +96,7 @@ def test_honeypots_are_mixed_in_once_and_enter_nothing(database_url: str) -> Non
     with pytest.raises(RequestError):
         may_annotate(database, known[2], who["eve"])
     add_edits(database, known[0], "bob", EditBody(version=0, edits=[edit("b", "clip", facts("REAL"))]))
-    rounds = {one["id"]: one for one in reviewed(database)}
+    rounds = {one["id"]: one for one in reviewed(database)[1]}
     assert [rounds[clip_id]["state"] for clip_id in known] == ["decided"] * 3
     assert [[by["name"] for by in rounds[clip_id]["rounds"]] for clip_id in known] == [[], [], ["eve"]]
     found = {one["name"]: (one["given"], one["done"]) for one in honeypot_agreement(database, number)}

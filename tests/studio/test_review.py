@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,17 @@ from deeptrace.schema import Category, Label  # noqa: E402
 from deeptrace.server.responses import RequestError  # noqa: E402
 from deeptrace.studio.accounts import AccountError, Accounts, Person, Role  # noqa: E402
 from deeptrace.studio.annotations import CONSENSUS, EditBody, add_edits  # noqa: E402
-from deeptrace.studio.database import Database, assignments, people  # noqa: E402
-from deeptrace.studio.review import assign, may_annotate, may_review, reviewed, unassign, work_of  # noqa: E402
+from deeptrace.studio.database import Database, annotated, assignments, clips, people  # noqa: E402
+from deeptrace.studio.review import (  # noqa: E402
+    assign,
+    may_annotate,
+    may_review,
+    reviewed,
+    rounds_agree,
+    rounds_of,
+    unassign,
+    work_of,
+)
 
 MORE = {"first": Role.ANNOTATOR, "second": Role.ANNOTATOR, "other": Role.REVIEWER}
 
@@ -86,15 +96,61 @@ def test_clips_are_assigned_once_begun_on_and_decided(database_url: str) -> None
     may_review(database, ids[0], who["ann"])
     add_edits(database, ids[0], "bob", EditBody(version=1, edits=[edit("e2", "clip", facts("FAKE"))]))
     may_review(database, ids[0], who["bob"])
-    state = {one["id"]: one["state"] for one in reviewed(database)}
+    state = {one["id"]: one["state"] for one in reviewed(database)[1]}
     assert state == dict.fromkeys(ids, "open")
     for number, name in enumerate(("eve", CONSENSUS)):
         body = EditBody(version=0, edits=[edit(f"d{number}", "clip", facts("REAL"))])
         add_edits(database, ids[0], name, body, by="ann")
-        state = {one["id"]: one["state"] for one in reviewed(database)}
+        state = {one["id"]: one["state"] for one in reviewed(database)[1]}
         assert state[ids[0]] == ("ready", "decided")[number]
     with pytest.raises(RequestError, match="a reviewer has decided"):
         may_annotate(database, ids[0], who["bob"])
+    database.close()
+
+
+def test_where_each_clip_stands_is_what_its_rounds_say(database_url: str) -> None:
+    """Of many clips in every state, page by page, against one clip at a time."""
+    database, rng, at = Database(database_url), random.Random(3), 0.0
+    names = ["ann", "bob", "eve"]
+    ids = [add_clip(database, f"{number:03}.mp4") for number in range(140)]
+    with database.writing() as connection:
+        row = {"role": "annotator", "password": "", "active": True, "made_at": at}
+        connection.execute(sa.insert(people), [{"name": name, **row} for name in names])
+        numbers = {one.name: one.id for one in connection.execute(sa.select(people))}
+        common = {"assigned_by": "r", "assigned_at": at}
+        for clip_id in ids:
+            for number, name in enumerate(rng.sample(names, rng.choice((0, 0, 1, 2))), 1):
+                whose = {"clip_id": clip_id, "person_id": numbers[name], "round": number}
+                honeypot = rng.random() < 0.2
+                connection.execute(sa.insert(assignments).values(**whose, **common, honeypot=honeypot))
+            for name in rng.sample([*names, CONSENSUS], rng.choice((0, 1, 2, 3))):
+                said = {"clip_id": clip_id, "author": name, "objects": {}, "changed_at": at}
+                state = {"version": rng.choice((0, 1, 5)), "done": rng.random() < 0.6}
+                state["done"] = state["done"] and state["version"] > 0
+                connection.execute(sa.insert(annotated).values(**said, **state))
+    expected = {}
+    with database.reading() as connection:
+        given = set(connection.scalars(sa.select(assignments.c.clip_id)))
+        begun = set(connection.scalars(sa.select(annotated.c.clip_id).where(annotated.c.version > 0)))
+        over = sa.select(annotated.c.clip_id).where(annotated.c.author == CONSENSUS, annotated.c.done)
+        decided = set(connection.scalars(over))
+        for clip_id in sorted(given | begun):
+            rounds = rounds_of(connection, [clip_id]).get(clip_id, [])
+            handed_in = bool(rounds) and all(one["done"] for one in rounds)
+            expected[clip_id] = "decided" if clip_id in decided else "ready" if handed_in else "open"
+    found: dict[int, str] = {}
+    for offset in range(0, 140, 20):
+        counts, page = reviewed(database, offset=offset, limit=20)
+        found |= {one["id"]: one["state"] for one in page}
+    assert found == expected
+    assert list(found) == sorted(expected)  # by name
+    assert counts == {state: list(expected.values()).count(state) for state in ("open", "ready", "decided")}
+    assert min(counts.values()) > 5
+    _, ready = reviewed(database, state="ready", offset=2, limit=3)
+    assert [one["id"] for one in ready] == [number for number, state in expected.items() if state == "ready"][2:5]
+    with database.writing() as connection:
+        connection.execute(sa.update(clips).values(media={"width": 64, "height": 36, "duration_s": 1.0}))
+    assert rounds_agree(database)["videos"] > 3
     database.close()
 
 

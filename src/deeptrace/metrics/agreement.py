@@ -5,7 +5,7 @@ And the annotator ceiling: what one annotator would score as a model against the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,14 @@ from deeptrace.metrics.summary import evaluate_pairs
 from deeptrace.metrics.trivial import annotator_verdicts
 from deeptrace.schema import Sample
 
-__all__ = ["annotator_ceiling", "cohen_kappa", "fleiss_kappa", "grounding_agreement", "krippendorff_alpha"]
+__all__ = [
+    "annotator_ceiling",
+    "cohen_kappa",
+    "fleiss_kappa",
+    "grounding_agreement",
+    "grounding_agreement_of",
+    "krippendorff_alpha",
+]
 
 
 def cohen_kappa(a: Sequence[object], b: Sequence[object]) -> float | None:
@@ -136,6 +143,48 @@ def grounding_agreement(
         >>> found["matched"], found["box_iou"], found["tiou"], found["viou"], found["category_kappa"]
         (1, 0.5, 1.0, 0.5, None)
     """
+    return grounding_agreement_of([(first, second)], min_viou=min_viou)
+
+
+def grounding_agreement_of(
+    parts: Iterable[tuple[Sequence[Sample], Sequence[Sample]]], *, min_viou: float = 0.0
+) -> dict[str, float | int | None]:
+    """`grounding_agreement` over a set that comes in parts; of each part a few numbers a trace are kept.
+
+    Args:
+        parts: of both annotators, each as `grounding_agreement` takes them.
+        min_viou: see there.
+    """
+    names = ("videos", "both_or_none", "traces_first", "traces_second", "matched")
+    counts = dict.fromkeys(names, 0)
+    found = [_matched(first, second, min_viou) for first, second in parts] or [_matched((), (), min_viou)]
+    for numbers, _ in found:
+        for name, value in zip(names, numbers, strict=True):
+            counts[name] += value
+    box_iou, tiou, viou, apart, kinds_a, kinds_b = (
+        np.concatenate(one) for one in zip(*(v for _, v in found), strict=True)
+    )
+    named = kinds_a.any(1) & kinds_b.any(1)
+    kinds_a, kinds_b = kinds_a[named], kinds_b[named]
+    kappas = [cohen_kappa(kinds_a[:, k].tolist(), kinds_b[:, k].tolist()) for k in range(len(KINDS))]
+    known = [kappa for kappa in kappas if kappa is not None]
+    return {
+        **counts,
+        "box_iou": _mean(box_iou),
+        "tiou": _mean(tiou),
+        "viou": _mean(viou),
+        "onset_apart": _mean(apart[:, 0]),
+        "offset_apart": _mean(apart[:, 1]),
+        "category_jaccard": _mean((kinds_a & kinds_b).sum(1) / np.maximum((kinds_a | kinds_b).sum(1), 1)),
+        "category_kappa": float(np.mean(known)) if known else None,
+        "category_alpha": krippendorff_alpha(np.stack([kinds_a.ravel(), kinds_b.ravel()])) if named.any() else None,
+    }
+
+
+def _matched(
+    first: Sequence[Sample], second: Sequence[Sample], min_viou: float
+) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
+    """Counts of a part, and of its matched pairs of traces box IoU, tIoU, vIoU, times apart and kinds of both."""
     if [s.video_id for s in first] != [s.video_id for s in second]:
         raise ValueError("expected the same videos in the same order from both annotators")
     a, b = trace_columns([s.traces for s in first]), trace_columns([s.traces for s in second])
@@ -144,26 +193,8 @@ def grounding_agreement(
     pairs = pairs.take(pairs.overlap > min_viou)
     saw_a, saw_b = (np.bincount(c.video, minlength=len(first)) > 0 for c in (a, b))
     apart = np.abs(a.span[pairs.true] - b.span[pairs.predicted]) / duration[a.video[pairs.true], None]
-    kinds_a, kinds_b = a.kinds[pairs.true], b.kinds[pairs.predicted]
-    named = kinds_a.any(1) & kinds_b.any(1)
-    kinds_a, kinds_b = kinds_a[named], kinds_b[named]
-    kappas = [cohen_kappa(kinds_a[:, k].tolist(), kinds_b[:, k].tolist()) for k in range(len(KINDS))]
-    known = [kappa for kappa in kappas if kappa is not None]
-    return {
-        "videos": len(first),
-        "both_or_none": int((saw_a == saw_b).sum()),
-        "traces_first": len(a),
-        "traces_second": len(b),
-        "matched": len(pairs),
-        "box_iou": _mean(pairs.box_iou),
-        "tiou": _mean(pairs.tiou),
-        "viou": _mean(pairs.overlap),
-        "onset_apart": _mean(apart[:, 0]),
-        "offset_apart": _mean(apart[:, 1]),
-        "category_jaccard": _mean((kinds_a & kinds_b).sum(1) / np.maximum((kinds_a | kinds_b).sum(1), 1)),
-        "category_kappa": float(np.mean(known)) if known else None,
-        "category_alpha": krippendorff_alpha(np.stack([kinds_a.ravel(), kinds_b.ravel()])) if named.any() else None,
-    }
+    numbers = (len(first), int((saw_a == saw_b).sum()), len(a), len(b), len(pairs))
+    return numbers, (pairs.box_iou, pairs.tiou, pairs.overlap, apart, a.kinds[pairs.true], b.kinds[pairs.predicted])
 
 
 def _mean(values: np.ndarray) -> float | None:

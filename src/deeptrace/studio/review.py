@@ -7,12 +7,13 @@ history. Rounds and decision are edited, versioned and kept as every annotation 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from deeptrace.metrics.agreement import cohen_kappa, grounding_agreement
+from deeptrace.metrics.agreement import cohen_kappa, grounding_agreement_of
 from deeptrace.schema import Media, Sample
 from deeptrace.server.responses import RequestError
 from deeptrace.studio.accounts import AccountError, Person, Role
@@ -26,15 +27,20 @@ __all__ = [
     "State",
     "agreement",
     "assign",
+    "first_two",
     "honeypot_agreement",
     "may_annotate",
     "may_review",
     "open_work",
     "reviewed",
+    "rounds_agree",
     "rounds_of",
     "unassign",
     "work_of",
 ]
+
+_PART = 500
+"""Clips that are looked at together."""
 
 State = Literal["open", "ready", "decided"]
 """Of a clip: not all have handed in; all have, or it has been begun to decide; it is decided."""
@@ -196,7 +202,7 @@ def rounds_of(connection: Any, clip_ids: Sequence[int]) -> dict[int, list[dict[s
 
 def _among(column: Any, ids: Sequence[int]) -> Any:
     """Of few clips those rows; of many, all rows are read: a database takes so many parameters only."""
-    return column.in_(ids) if len(ids) <= 500 else sa.true()
+    return column.in_(ids) if len(ids) <= _PART else sa.true()
 
 
 def _consensus(connection: Any, clip_ids: Sequence[int]) -> dict[int, Any]:
@@ -205,30 +211,67 @@ def _consensus(connection: Any, clip_ids: Sequence[int]) -> dict[int, Any]:
     return {row.clip_id: row for row in connection.execute(query)}
 
 
-def reviewed(database: Database) -> list[dict[str, Any]]:
-    """All clips that somebody annotates or has, by name: `id`, `name`, `state` (see `State`), `rounds`."""
+def _standing() -> Any:
+    """All clips that somebody annotates or has, as a query: `id`, `name`, `state`, and how many rounds are handed in.
+
+    What a round is, `rounds_of` says. All of it is the database's work; no list of all clips comes out of it.
+    """
+    given: Any = sa.select(assignments.c.clip_id, people.c.name, assignments.c.honeypot)
+    given = given.join(people, people.c.id == assignments.c.person_id)
+    assigned, tried = (given.where(assignments.c.honeypot == flag).subquery() for flag in (sa.false(), sa.true()))
+    begun: Any = sa.select(annotated.c.clip_id, annotated.c.author.label("name")).where(annotated.c.version > 0)
+    honeypot = sa.exists().where(tried.c.clip_id == annotated.c.clip_id, tried.c.name == annotated.c.author)
+    unasked = begun.where(annotated.c.author != CONSENSUS, ~honeypot)
+    rounds = sa.union(sa.select(assigned.c.clip_id, assigned.c.name), unasked).subquery()
+    work = (annotated.c.clip_id == rounds.c.clip_id) & (annotated.c.author == rounds.c.name)
+    handed_in = sa.func.sum(sa.case((annotated.c.done & (annotated.c.version > 0), 1), else_=0))
+    counted: Any = sa.select(rounds.c.clip_id, sa.func.count().label("rounds"), handed_in.label("done"))
+    counted = counted.select_from(rounds.outerjoin(annotated, work)).group_by(rounds.c.clip_id).subquery()
+    decided = sa.select(annotated.c.clip_id).where(annotated.c.author == CONSENSUS, annotated.c.done).subquery()
+    known = sa.union(sa.select(assignments.c.clip_id), sa.select(begun.subquery().c.clip_id)).subquery()
+    all_in = counted.c.rounds == counted.c.done
+    state = sa.case((decided.c.clip_id.is_not(None), "decided"), (all_in, "ready"), else_="open")
+    return (
+        sa.select(clips.c.id, clips.c.name, state.label("state"), sa.func.coalesce(counted.c.done, 0).label("done"))
+        .select_from(clips)
+        .join(known, known.c.clip_id == clips.c.id)
+        .outerjoin(counted, counted.c.clip_id == clips.c.id)
+        .outerjoin(decided, decided.c.clip_id == clips.c.id)
+    )
+
+
+def reviewed(
+    database: Database, *, state: State | None = None, offset: int = 0, limit: int = 500
+) -> tuple[dict[State, int], list[dict[str, Any]]]:
+    """A page of the clips that somebody annotates or has, by name, and how many stand where.
+
+    Args:
+        database: of the studio.
+        state: of those that are wanted; None for all.
+        offset: how many come before the page.
+        limit: how many are on it, at most 500.
+
+    Returns:
+        The number in each state, and of each clip on the page `id`, `name`, `state`, `rounds` (see `rounds_of`).
+    """
+    standing = _standing().subquery()
+    page = sa.select(standing.c.id, standing.c.name, standing.c.state)
+    page = page if state is None else page.where(standing.c.state == state)
+    page = page.order_by(standing.c.name, standing.c.id).offset(offset).limit(min(limit, 500))
     with database.reading() as connection:
-        marked = sa.select(annotated.c.clip_id).where(annotated.c.version > 0)
-        ids = list(connection.scalars(sa.select(assignments.c.clip_id).union(marked)))
-        rounds, decided = rounds_of(connection, ids), _consensus(connection, ids)
-        rows = connection.execute(sa.select(clips.c.id, clips.c.name).where(_among(clips.c.id, ids)))
-        known = set(ids)
-        names = sorted((row.name, row.id) for row in rows if row.id in known)
-    found = []
-    for name, clip_id in names:
-        consensus, made = decided.get(clip_id), rounds.get(clip_id, [])
-        state: State = "ready" if made and all(one["done"] for one in made) else "open"
-        if consensus is not None and consensus.done:
-            state = "decided"
-        found.append({"id": clip_id, "name": name, "state": state, "rounds": made})
-    return found
+        counts: dict[State, int] = {"open": 0, "ready": 0, "decided": 0}
+        counted = sa.select(standing.c.state, sa.func.count()).group_by(standing.c.state)
+        counts |= {row[0]: int(row[1]) for row in connection.execute(counted)}
+        rows = connection.execute(page).all()
+        rounds = rounds_of(connection, [row.id for row in rows])
+    return counts, [{**row._mapping, "rounds": rounds.get(row.id, [])} for row in rows]
 
 
 # -- agreement ---------------------------------------------------------------------------------------------------------
 
 
 def agreement(connection: Any, wanted: Iterable[tuple[int, str, str]]) -> dict[str, Any]:
-    """How far two rounds agree, by `deeptrace.metrics.agreement`.
+    """How far two rounds agree, by `deeptrace.metrics.agreement`; read part by part, so that memory stays small.
 
     Args:
         connection: to the studio's database.
@@ -238,23 +281,53 @@ def agreement(connection: Any, wanted: Iterable[tuple[int, str, str]]) -> dict[s
         `label_kappa`: Cohen's, of "AI-generated", "real" and "cannot tell"; `same_label`: how many; and what
         `grounding_agreement` says.
     """
-    pairs = list(wanted)
+    labels: tuple[list[str], list[str]] = ([], [])
+
+    def parts() -> Iterator[tuple[list[Sample], list[Sample]]]:
+        rest = iter(wanted)
+        while part := list(islice(rest, _PART)):
+            both = _both_rounds(connection, part)
+            for said, samples in zip(labels, both, strict=True):
+                said += [one.label or "cannot tell" for one in samples]
+            yield both
+
+    grounding = grounding_agreement_of(parts())
+    same = sum(a == b for a, b in zip(*labels, strict=True))
+    return {"label_kappa": cohen_kappa(*labels), "same_label": same, **grounding}
+
+
+def _both_rounds(connection: Any, pairs: Sequence[tuple[int, str, str]]) -> tuple[list[Sample], list[Sample]]:
+    """What two annotators said of at most `_PART` clips, as samples; clips that cannot be read are left out."""
     ids = [clip_id for clip_id, _, _ in pairs]
-    known = sa.select(clips.c.id, clips.c.media).where(_among(clips.c.id, ids))
+    known = sa.select(clips.c.id, clips.c.media).where(clips.c.id.in_(ids), clips.c.media.is_not(None))
     rows = {row.id: row for row in connection.execute(known)}
-    query = sa.select(annotated.c.clip_id, annotated.c.author, annotated.c.objects).where(
-        _among(annotated.c.clip_id, ids)
-    )
+    names = {name for _, *both in pairs for name in both}
+    query = sa.select(annotated.c.clip_id, annotated.c.author, annotated.c.objects)
+    query = query.where(annotated.c.clip_id.in_(ids), annotated.c.author.in_(names))
     objects = {(row.clip_id, row.author): row.objects for row in connection.execute(query)}
-    pairs = [pair for pair in pairs if rows[pair[0]].media is not None]
-    first = [_round(rows[clip_id], objects.get((clip_id, name), {})) for clip_id, name, _ in pairs]
-    second = [_round(rows[clip_id], objects.get((clip_id, name), {})) for clip_id, _, name in pairs]
-    labels = [[one.label or "cannot tell" for one in samples] for samples in (first, second)]
-    return {
-        "label_kappa": cohen_kappa(*labels),
-        "same_label": sum(a == b for a, b in zip(*labels, strict=True)),
-        **grounding_agreement(first, second),
-    }
+    kept = [pair for pair in pairs if pair[0] in rows and rows[pair[0]].media is not None]
+    first, second = ([_round(rows[pair[0]], objects.get((pair[0], pair[at]), {})) for pair in kept] for at in (1, 2))
+    return first, second
+
+
+def rounds_agree(database: Database) -> dict[str, Any]:
+    """How far the first two rounds agree, over all clips of which two or more are handed in; see `agreement`."""
+
+    def pairs(connection: Any) -> Iterator[tuple[int, str, str]]:
+        standing = _standing().subquery()
+        ids = list(connection.scalars(sa.select(standing.c.id).where(standing.c.done >= 2).order_by(standing.c.id)))
+        for first in range(0, len(ids), _PART):
+            rounds = rounds_of(connection, ids[first : first + _PART])
+            yield from ((clip_id, *first_two(of_clip)) for clip_id, of_clip in rounds.items())
+
+    with database.reading() as connection:
+        return agreement(connection, pairs(connection))
+
+
+def first_two(rounds: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """The names of the first two of a clip's rounds that are handed in."""
+    first, second = [one["name"] for one in rounds if one["done"]][:2]
+    return first, second
 
 
 def honeypot_agreement(database: Database, project_id: int) -> list[dict[str, Any]]:

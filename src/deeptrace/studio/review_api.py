@@ -15,9 +15,11 @@ from deeptrace.studio.review import (
     State,
     agreement,
     assign,
+    first_two,
     honeypot_agreement,
     may_review,
     reviewed,
+    rounds_agree,
     rounds_of,
     unassign,
     work_of,
@@ -133,17 +135,14 @@ def _add_reviews(api: APIRouter, workshop: Workshop) -> None:
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
     ) -> dict[str, Any]:
         """A page of the clips that are annotated, and how many stand where."""
-        found = reviewed(database)
-        counts = {name: sum(one["state"] == name for one in found) for name in ("open", "ready", "decided")}
-        chosen = [one for one in found if state is None or one["state"] == state]
-        return {"counts": counts, "total": len(chosen), "clips": chosen[offset : offset + limit]}
+        counts, found = reviewed(database, state=state, offset=offset, limit=limit)
+        total = sum(counts.values()) if state is None else counts[state]
+        return {"counts": counts, "total": total, "clips": found}
 
     @api.get("/review/agreement")
     def agree() -> dict[str, Any]:
         """How far the first two rounds agree, over all clips of which both are handed in."""
-        both = [one for one in reviewed(database) if sum(by["done"] for by in one["rounds"]) >= 2]
-        with database.reading() as connection:
-            return agreement(connection, [(one["id"], *_first_two(one["rounds"])) for one in both])
+        return rounds_agree(database)
 
     @api.get("/review/{clip_id}")
     def one(clip_id: ClipId, person: Who) -> dict[str, Any]:
@@ -153,7 +152,7 @@ def _add_reviews(api: APIRouter, workshop: Workshop) -> None:
             rounds = rounds_of(connection, [clip_id]).get(clip_id, [])
             whole = [by | {"objects": annotation_of(connection, clip_id, by["name"])["objects"]} for by in rounds]
             handed_in = sum(by["done"] for by in rounds) >= 2
-            agreed = agreement(connection, [(clip_id, *_first_two(rounds))]) if handed_in else None
+            agreed = agreement(connection, [(clip_id, *first_two(rounds))]) if handed_in else None
         return {"rounds": whole, "agreement": agreed}
 
     @api.get("/review/{clip_id}/annotation")
@@ -175,8 +174,3 @@ def _add_reviews(api: APIRouter, workshop: Workshop) -> None:
         may_review(database, clip_id, person)
         with database.reading() as connection:
             return history_of(connection, clip_id, CONSENSUS)
-
-
-def _first_two(rounds: list[dict[str, Any]]) -> tuple[str, str]:
-    first, second = [one["name"] for one in rounds if one["done"]][:2]
-    return first, second

@@ -86,11 +86,12 @@ export function Review({ address }) {
   const [list, setList] = useState(null), [agreed, setAgreed] = useState(null), [people, setPeople] = useState([]), [projects, setProjects] = useState([]), [trouble, setTrouble] = useState("");
   const load = async () => {
     setList(await ask(`/api/review?state=${state}&offset=${offset}&limit=${PAGE}`));
-    setAgreed(await ask("/api/review/agreement"));
     setProjects(await ask("/api/projects"));
     setPeople((await ask("/api/people")).filter((one) => one.active && one.role !== "viewer"));
   };
   useEffect(() => { load().catch((error) => setTrouble(error.message)); }, [state, offset]);
+  // By itself: of ten thousand clips it takes seconds.
+  useEffect(() => { ask("/api/review/agreement").then(setAgreed, (error) => setTrouble(error.message)); }, []);
   const assign = async ({ first, second, q, most, project, honeypots }) => {
     const given = { first, second: second || null, q, most: Number(most) };
     const { assigned } = await post("/api/assignments", project ? { ...given, project: Number(project), honeypots: Number(honeypots) } : given);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,64 @@ def test_a_project_from_its_making_to_what_the_honeypots_say(
     # handed in; over all, over those that began with the detector's traces, over those that did not
     assert cells == ["1 of 1", "1 of 1, vIoU 1.00", "1 of 1, vIoU 1.00", "–"]
     assert wrong(axe, reviewer, "projects") == {}
+
+
+def test_on_a_task_that_begins_blank_nothing_says_what_the_detector_says(
+    studio: Start, run: Path, tmp_path: Path, visit: Callable[..., Any]
+) -> None:
+    """Whatever somebody asks for; and others are told as before."""
+    one = studio(place=run, **team(tmp_path, more={"second": Role.ANNOTATOR}))
+    one.settle()
+    with client(one, "reviewer") as http, client(one, "annotator") as mine, client(one, "second") as second:
+        clips = {Path(clip["name"]).stem: clip for clip in http.get("/api/clips").json()["clips"]}
+        project = {"name": "Blank", "prefilled_percent": 0}
+        number = http.post("/api/projects", json=project).json()["id"]
+        given = {"first": "annotator", "q": "first", "project": number}
+        assert http.post("/api/assignments", json=given).json() == {"assigned": 1}
+        blank, seen = clips["first"]["id"], clips["second"]["id"]
+        for path in ("overlay", "report"):
+            assert http.post(f"/api/clips/{blank}/jobs/{path}").status_code == 202
+        one.settle()
+        listed = {clip["id"]: clip for clip in mine.get("/api/clips").json()["clips"]}
+        said = ("outcome", "decision", "p_fake")
+        assert [listed[blank][name] for name in (*said, "kinds", "hidden")] == [None, None, None, [], True]
+        assert listed[seen]["decision"] == "generated"
+        assert not listed[seen]["hidden"]
+        whole = mine.get(f"/api/clips/{blank}").json()
+        assert [whole[name] for name in (*said, "verdict")] == [None] * 4
+        assert [whole[name] for name in ("kinds", "curves", "ranges", "has_heat", "made")] == [[], {}, {}, False, []]
+        # nor does an order, or a filter
+        kind = clips["first"]["kinds"][0]
+        for asked in ({"decision": "generated"}, {"kind": kind}):
+            found = [clip["id"] for clip in mine.get("/api/clips", params=asked).json()["clips"]]
+            assert blank not in found
+            assert seen in found
+        assert [clip["id"] for clip in mine.get("/api/clips", params={"decision": "none"}).json()["clips"]] == [blank]
+        for order in ("up", "down"):
+            ordered = mine.get("/api/clips", params={"sort": "p", "order": order}).json()["clips"]
+            assert ordered[-1]["id"] == blank
+        for path in ("verdict.json", "overlay.mp4", "report.html", "heat"):
+            refused = mine.get(f"/api/clips/{blank}/{path}")
+            assert (refused.status_code, "begins blank" in refused.json()["detail"]) == (403, True)
+        assert mine.post(f"/api/clips/{blank}/jobs/overlay").status_code == 403
+        refused = mine.post(f"/api/clips/{blank}/answers", json={"id": "a1", "says": "agree"})
+        assert refused.status_code == 403  # the label that it would make is what the verdict says
+        names = [
+            Path(json.loads(line)["video"]).stem for line in mine.get("/api/export/verdicts.jsonl").text.splitlines()
+        ]
+        assert sorted(names) == ["known", "second"]
+        # once it is handed in, it may be taken back and changed: it stays hidden
+        address = f"/api/clips/{blank}/annotation/edits"
+        assert mine.post(address, json=sent(0, clip=facts("FAKE"))).status_code == 200
+        assert mine.get(f"/api/clips/{blank}").json()["verdict"] is None
+        for other in (second, http):
+            assert other.get(f"/api/clips/{blank}").json()["verdict"] is not None
+            assert other.get("/api/export/verdicts.jsonl").text.count("\n") == 3
+    needs_chromium()
+    page = enter(one, visit, "annotator", f"/clip/{blank}")
+    page.get_by_text("Your task on this clip begins blank").wait_for()
+    assert page.get_by_text("AI-generated").count() == 0
+    page.goto(f"{one.url}/triage")
+    row = page.locator(".item", has_text="first.mp4")
+    row.get_by_text("not shown to you").wait_for()
+    assert page.locator(".item .badge.generated").count() == 2

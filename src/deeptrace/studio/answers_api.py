@@ -48,6 +48,7 @@ def _add_answers(api: APIRouter, all_clips: ClipsApi) -> None:
     def answer(clip_id: int, body: Answer, person: Who) -> dict[str, Any]:
         """Keep what an analyst says of the newest verdict; "none" takes the last answer back."""
         row = all_clips.row(clip_id)
+        all_clips.check_verdict(clip_id, person)
         label = _label_of(row.decision, body.says)
         with workshop.database.writing() as connection:
             named = sa.select(answers.c.clip_id, answers.c.author).where(answers.c.client_id == body.id)
@@ -122,15 +123,16 @@ def _add_exports(api: APIRouter, all_clips: ClipsApi) -> None:
             raise RequestError(422, "unprocessable", line) from None
 
     @api.get("/export/verdicts.jsonl")
-    def lines() -> Response:
-        """The newest verdict of each clip."""
-        text = "".join(json.dumps(said, ensure_ascii=False) + "\n" for said in labels.verdict_lines(workshop.database))
+    def lines(person: Who) -> Response:
+        """The newest verdict of each clip, but for those on which one's own task begins blank."""
+        found = labels.verdict_lines(workshop.database, person)
+        text = "".join(json.dumps(said, ensure_ascii=False) + "\n" for said in found)
         return download(text, "application/x-ndjson", "verdicts.jsonl")
 
     @api.get("/export/verdicts.csv")
-    def table() -> Response:
-        """Clips, SHA-256, verdicts and answers as a table."""
-        return download(labels.verdicts_csv(workshop.database), "text/csv; charset=utf-8", "verdicts.csv")
+    def table(person: Who) -> Response:
+        """Clips, SHA-256, verdicts and answers as a table; without clips on which one's own task begins blank."""
+        return download(labels.verdicts_csv(workshop.database, person), "text/csv; charset=utf-8", "verdicts.csv")
 
 
 def _label_of(decision: str | None, says: str) -> str | None:

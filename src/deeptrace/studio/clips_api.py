@@ -27,17 +27,21 @@ from deeptrace.studio.accounts import Accounts, Person, Role
 from deeptrace.studio.annotations import MOST
 from deeptrace.studio.database import annotated, answers, assignments, clips, jobs, verdicts
 from deeptrace.studio.people_api import Who
+from deeptrace.studio.projects import begins_blank, may_see_verdict
 from deeptrace.studio.review import open_work
 from deeptrace.studio.workshop import DATA, Workshop
 from deeptrace.urls import public_url
 
 __all__ = ["ClipsApi", "download"]
 
-_SORTS = {"p": clips.c.p_fake, "name": clips.c.name, "added": clips.c.id}
-_LISTED = (
-    clips.c.id, clips.c.name, clips.c.state, clips.c.error, clips.c.outcome, clips.c.decision, clips.c.p_fake,
-    clips.c.kinds, clips.c.media, clips.c.verdict_id,
-)  # fmt: skip
+_SORTS = {"p": "p_fake", "name": "name", "added": "id"}
+_LISTED = ("id", "name", "state", "error", "outcome", "decision", "p_fake", "kinds", "media", "verdict_id")
+_SAID = ("outcome", "decision", "p_fake", "kinds", "verdict_id")
+"""What a detector says, of those."""
+_UNSAID: dict[str, Any] = {
+    "outcome": None, "decision": None, "p_fake": None, "kinds": [], "verdict": None, "curves": {}, "ranges": {},
+    "has_heat": False, "made": [],
+}  # fmt: skip
 _BUT_TIMES = [column for column in clips.c if column is not clips.c.times_s]
 
 
@@ -95,6 +99,17 @@ class ClipsApi:
             raise RequestError(404, "not_found", f"there is no clip {clip_id}")
         return row
 
+    def check_verdict(self, clip_id: int, person: Person) -> None:
+        """Nothing; who is to annotate a clip from nothing is not told what a detector says of it.
+
+        Raises:
+            RequestError: this person is.
+        """
+        with self.workshop.database.reading() as connection:
+            if not may_see_verdict(connection, person, clip_id):
+                line = "your task on this clip begins blank: what a detector says of it is not shown to you"
+                raise RequestError(403, "unprocessable", line)
+
     def _add_lists(self, api: APIRouter) -> None:
         workshop, settings = self.workshop, self.workshop.settings
 
@@ -131,14 +146,18 @@ class ClipsApi:
         ) -> dict[str, Any]:
             """A page of the clips that a filter lets through, and how many they are in all."""
             says, label, traces = self._says(person)
-            where = _where(wanted, says)
             with workshop.database.reading() as connection:
+                listed = _shown_to(connection, person)
+                where = _where(wanted, says, listed)
                 total = connection.scalar(sa.select(sa.func.count()).select_from(clips).where(*where))
-                column = _SORTS[wanted.sort]
+                column = listed[_SORTS[wanted.sort]]
                 ordered = (column.desc() if wanted.order == "down" else column.asc()).nulls_last()
-                columns = (*_LISTED, says.label("says"), label.label("answer_label"), traces.label("traces"))
-                query = sa.select(*columns).where(*where).order_by(ordered, clips.c.id).offset(offset).limit(limit)
-                found = [_item(row) for row in connection.execute(query)]
+                said = (says.label("says"), label.label("answer_label"), traces.label("traces"))
+                columns = [column.label(name) for name, column in listed.items()]
+                query = (
+                    sa.select(*columns, *said).where(*where).order_by(ordered, clips.c.id).offset(offset).limit(limit)
+                )
+                found = [_item(row) | {"hidden": bool(row.hidden)} for row in connection.execute(query)]
             return {"total": total, "offset": offset, "clips": found}
 
     def _says(self, person: Person) -> tuple[Any, Any, Any]:
@@ -211,8 +230,10 @@ class ClipsApi:
             with workshop.database.reading() as connection:
                 query = sa.select(says.label("says"), label.label("label"), traces.label("traces"))
                 said = connection.execute(query.where(clips.c.id == clip_id)).one()
+                hidden = not may_see_verdict(connection, person, clip_id)
             author = person.name if self._sees_own(person) else None
-            return _whole(row, workshop, author) | dict(said._mapping)
+            whole = _whole(row, workshop, author) | dict(said._mapping) | {"hidden": hidden}
+            return whole | _UNSAID if hidden else whole
 
         @api.get("/clips/{clip_id}/times")
         def times(clip_id: int) -> list[float]:
@@ -223,11 +244,16 @@ class ClipsApi:
 
         @api.post("/clips/{clip_id}/jobs/{task}", status_code=202)
         def work(
-            request: Request, clip_id: int, task: Literal["detect", "prepare", "proxy", "overlay", "report"]
+            request: Request,
+            clip_id: int,
+            task: Literal["detect", "prepare", "proxy", "overlay", "report"],
+            person: Who,
         ) -> dict[str, bool]:
             """Have something made of a clip: another verdict, a copy that browsers play, an overlay, a report."""
             row = self.row(clip_id)
             request.state.detail = f"{task} of {row.name}"
+            if task in ("overlay", "report"):
+                self.check_verdict(clip_id, person)
             if task in ("overlay", "report") and row.verdict_id is None:
                 raise RequestError(409, "unprocessable", "there is no verdict on this clip yet")
             workshop.queue.add([clip_id], task, priority=20)
@@ -270,20 +296,23 @@ class ClipsApi:
             return _file(workshop.folder(clip_id) / f"{name}.jpg", "image/jpeg")
 
         @api.get("/clips/{clip_id}/overlay.mp4")
-        def overlay(clip_id: int) -> Response:
+        def overlay(clip_id: int, person: Who) -> Response:
             """The clip with its traces drawn in, once that is made."""
+            self.check_verdict(clip_id, person)
             name = f"{Path(self.row(clip_id).name).stem}.overlay.mp4"
             return _file(workshop.folder(clip_id) / "overlay.mp4", "video/mp4", name)
 
         @api.get("/clips/{clip_id}/report.html")
-        def report(clip_id: int) -> Response:
+        def report(clip_id: int, person: Who) -> Response:
             """The report on the clip, once that is made."""
+            self.check_verdict(clip_id, person)
             name = f"{Path(self.row(clip_id).name).stem}.report.html"
             return _file(workshop.folder(clip_id) / "report.html", "text/html", name)
 
         @api.get("/clips/{clip_id}/verdict.json")
-        def verdict(clip_id: int) -> Response:
+        def verdict(clip_id: int, person: Who) -> Response:
             """The newest verdict, in the contract's format."""
+            self.check_verdict(clip_id, person)
             row = self.row(clip_id)
             with workshop.database.reading() as connection:
                 said = connection.scalar(sa.select(verdicts.c.verdict).where(verdicts.c.id == row.verdict_id))
@@ -292,8 +321,9 @@ class ClipsApi:
             return download(json.dumps(said, ensure_ascii=False), "application/json", f"{Path(row.name).stem}.json")
 
         @api.get("/clips/{clip_id}/heat")
-        def heat(clip_id: int) -> dict[str, Any]:
+        def heat(clip_id: int, person: Who) -> dict[str, Any]:
             """Where traces may lie: rows of bytes over time, 255 for certain."""
+            self.check_verdict(clip_id, person)
             path = workshop.folder(clip_id) / "heat.npz"
             if not path.is_file():
                 raise RequestError(404, "not_found", "there is no heat map of this clip")
@@ -303,16 +333,29 @@ class ClipsApi:
                 return {"times_s": at.round(4).tolist(), **shape, "heat": values.reshape(len(values), -1).tolist()}
 
 
-def _where(wanted: Filter, says: Any) -> list[Any]:
+def _shown_to(connection: Any, person: Person) -> dict[str, Any]:
+    """The columns of a list as somebody may see them, by name: on tasks that begin blank, nothing of a detector's.
+
+    Lists are filtered and sorted by these, too: an order would say as much as a number.
+    """
+    shown: dict[str, Any] = {name: clips.c[name] for name in _LISTED}
+    if may_see_verdict(connection, person):
+        return shown | {"hidden": sa.false()}
+    hidden = begins_blank(person)
+    blank = {name: sa.case((hidden, sa.null()), else_=shown[name]) for name in _SAID}
+    return shown | blank | {"kinds": sa.case((hidden, ""), else_=clips.c.kinds), "hidden": hidden}
+
+
+def _where(wanted: Filter, says: Any, listed: dict[str, Any]) -> list[Any]:
     where: list[Any] = [clips.c.origin != DATA]
     if wanted.q:
         escaped = wanted.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         where.append(clips.c.name.ilike(f"%{escaped}%", escape="\\"))
-    for column, value in ((clips.c.decision, wanted.decision), (says, wanted.says)):
+    for column, value in ((listed["decision"], wanted.decision), (says, wanted.says)):
         if value:
             where.append(column.is_(None) if value == "none" else column == value)
     if wanted.kind:
-        where.append(clips.c.kinds.contains(f" {wanted.kind} ", autoescape=True))
+        where.append(listed["kinds"].contains(f" {wanted.kind} ", autoescape=True))
     return where
 
 

@@ -20,6 +20,7 @@ from deeptrace.data.reward_row import RewardRow
 from deeptrace.geometry import Box, Keyframe, hull
 from deeptrace.io.csv_cells import csv_cell
 from deeptrace.schema import ContentCredentials, Label, Media, Sample, Trace
+from deeptrace.studio.accounts import Person
 from deeptrace.studio.annotations import (
     CLIP,
     CONSENSUS,
@@ -32,6 +33,7 @@ from deeptrace.studio.annotations import (
     read_object,
 )
 from deeptrace.studio.database import Database, annotated, answers, assignments, clips, verdicts
+from deeptrace.studio.projects import begins_blank
 from deeptrace.studio.workshop import DATA
 
 __all__ = ["import_rows", "labelled_rows", "labelled_samples", "verdict_lines", "verdicts_csv"]
@@ -212,15 +214,19 @@ def _import(database: Database, clip_id: int, author: str, sample: Sample) -> No
         connection.execute(sa.update(annotated).where(this).values(imported_rows=sample.extra.get("rows")))
 
 
-def verdict_lines(database: Database) -> Iterator[dict[str, Any]]:
-    """The newest verdict of each clip, by name, in the contract's format."""
+def verdict_lines(database: Database, person: Person) -> Iterator[dict[str, Any]]:
+    """The newest verdict of each clip that somebody may see one of, by name, in the contract's format."""
     with database.reading() as connection:
-        query = sa.select(verdicts.c.verdict).join(clips, clips.c.verdict_id == verdicts.c.id).order_by(clips.c.name)
+        query = sa.select(verdicts.c.verdict).join(clips, clips.c.verdict_id == verdicts.c.id)
+        query = query.where(~begins_blank(person)).order_by(clips.c.name)
         yield from (row.verdict for row in connection.execute(query))
 
 
-def verdicts_csv(database: Database) -> str:
-    """A table of all clips: names, SHA-256 of their bytes, verdicts and answers. Cells are no formulas."""
+def verdicts_csv(database: Database, person: Person) -> str:
+    """A table of all clips whose verdicts somebody may see: names, SHA-256 of their bytes, verdicts and answers.
+
+    Cells are no formulas.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(_CSV)
@@ -229,7 +235,7 @@ def verdicts_csv(database: Database) -> str:
         query = sa.select(clips, verdicts.c.verdict, verdicts.c.detector).outerjoin(
             verdicts, clips.c.verdict_id == verdicts.c.id
         )
-        query = query.where(clips.c.origin != DATA)
+        query = query.where(clips.c.origin != DATA, ~begins_blank(person))
         for row in connection.execute(query.order_by(clips.c.name, clips.c.id)):
             said = row.verdict or {}
             cells = (

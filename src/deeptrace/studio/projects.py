@@ -18,7 +18,17 @@ from deeptrace.studio.accounts import AccountError, Person
 from deeptrace.studio.annotations import CONSENSUS, EditBody, TraceObject
 from deeptrace.studio.database import Database, annotated, assignments, clips, honeypots, now, projects
 
-__all__ = ["add_honeypots", "add_project", "check_kinds", "drawn", "project_of", "projects_of", "task_of"]
+__all__ = [
+    "add_honeypots",
+    "add_project",
+    "begins_blank",
+    "check_kinds",
+    "drawn",
+    "may_see_verdict",
+    "project_of",
+    "projects_of",
+    "task_of",
+]
 
 
 def add_project(
@@ -139,6 +149,18 @@ def task_of(database: Database, clip_id: int, person: Person) -> dict[str, Any] 
     if row is None:
         return None
     return {**row._mapping, "kinds": row.kinds or [kind.value for kind in Category]}
+
+
+def begins_blank(person: Person, clip_id: Any = clips.c.id) -> Any:
+    """Whether a clip is this person's to annotate without what a detector says of it, as a condition of a query."""
+    mine = (assignments.c.clip_id == clip_id) & (assignments.c.person_id == person.id)
+    return sa.exists().where(mine, assignments.c.project_id.is_not(None), ~assignments.c.prefilled)
+
+
+def may_see_verdict(connection: Any, person: Person, clip_id: int | None = None) -> bool:
+    """Whether somebody may be told what a detector says of a clip; with None of every clip there is."""
+    mine = begins_blank(person, assignments.c.clip_id if clip_id is None else clip_id)
+    return not connection.scalar(sa.select(mine)) if person.id else True
 
 
 def check_kinds(task: dict[str, Any] | None, body: EditBody) -> None:

@@ -16,6 +16,7 @@ const OUTCOMES = {
 
 /** In a word, what is known of a clip so far. */
 export function statusOf(clip) {
+  if (clip.hidden) return { word: "not shown to you", look: "waiting" };
   if (clip.decision) return { word: DECISIONS[clip.decision] || clip.decision, look: clip.decision };
   if (clip.outcome) return { word: OUTCOMES[clip.outcome] || clip.outcome, look: "failed" };
   if (clip.state === "failed") return { word: "cannot be read", look: "failed" };
@@ -133,6 +134,7 @@ export function AnswerBar({ clip, onAnswer }) {
 
 function Verdict({ clip }) {
   const verdict = clip.verdict;
+  if (clip.hidden) return html`<p class="muted">Your task on this clip begins blank: what the detector says of it is not shown to you.</p>`;
   if (!verdict) {
     if (clip.state === "failed") return html`<p class="trouble" role="alert">${clip.error}</p>`;
     const job = clip.jobs.detect || { state: "queued" };

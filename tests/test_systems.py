@@ -10,6 +10,7 @@ import click
 import pytest
 import typer
 
+from deeptrace.benchmark.robustness.changes import PARTS
 from deeptrace.cli.main import app
 from deeptrace.detectors.baselines.recipes import RECIPES
 from deeptrace.detectors.baselines.untrained import UNTRAINED
@@ -45,7 +46,7 @@ def test_everything_else_that_is_named_exists(quoted: str) -> None:
         assert (ROOT / quoted).is_file()
     else:
         name = quoted.removeprefix("baseline:")
-        assert name in RECIPES or (quoted.startswith("baseline:") and name in UNTRAINED)
+        assert name in RECIPES or name in PARTS or (quoted.startswith("baseline:") and name in UNTRAINED)
 
 
 def test_every_baseline_that_learns_is_on_the_page_or_in_the_other_table() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -9,16 +10,34 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.needs import needs
 from tests.video.odd_files import picture
 
-from deeptrace.errors import SettingsError
+from deeptrace.errors import ModelError, SettingsError
 from deeptrace.geometry import Box, Interval, Keyframe, Tube
 from deeptrace.schema import Category, Trace
 from deeptrace.video import Frame, open_video, video_from_array
 from deeptrace.video.base import Video
 from deeptrace.video.transforms.annotations import crop_box, crop_trace, cut_trace
-from deeptrace.video.transforms.ops import Blur, Chain, Crop, Cut, DownUp, FpsCap, Noise, Recode
+from deeptrace.video.transforms.launder import Autoencode
+from deeptrace.video.transforms.ops import (
+    Blur,
+    Chain,
+    Crop,
+    Cut,
+    DownUp,
+    FpsCap,
+    Frozen,
+    Jpeg,
+    Noise,
+    Recode,
+    Reversed,
+    Shuffled,
+    Step,
+    Still,
+)
 from deeptrace.video.transforms.presets import DEGRADATIONS, degrade_file, degrade_trace
+from deeptrace.video.transforms.style import RegionStyle, style_of
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +194,83 @@ def test_traces_that_leave_the_picture_are_gone() -> None:
     assert out is not None
     assert out.box is not None
     assert out.box.as_tuple() == pytest.approx((0.25, 0.25, 0.5, 0.5))
+
+
+def shown_at(video: Video, step: Step, *, seed: int = 0) -> list[int]:
+    """Which of the video's frames is shown in the place of each."""
+    frames = list(video.frames())
+    every = [frame.image for frame in frames]
+    found = list(step(frames, seed=seed))
+    assert [frame.time_s for frame in found] == [frame.time_s for frame in frames]
+    return [next(k for k, image in enumerate(every) if image is frame.image) for frame in found]
+
+
+def test_time_can_stand_still_stumble_and_run_backwards(video: Video) -> None:
+    assert set(shown_at(video, Still())) == {12}
+    assert shown_at(video, Frozen(0.25)) == [6 * (k // 6) for k in range(24)]
+    assert shown_at(video, Reversed()) == list(range(24))[::-1]
+    order = shown_at(video, Shuffled(), seed=3)
+    assert sorted(order) == list(range(24))
+    assert order not in (list(range(24)), shown_at(video, Shuffled(), seed=4))
+    pieces = shown_at(video, Shuffled(0.25), seed=1)
+    assert sorted(pieces[::6]) == [0, 6, 12, 18]
+    assert all(here + 1 == there for k, (here, there) in enumerate(pairwise(pieces), 1) if k % 6)
+
+
+def test_after_time_is_disturbed_nobody_knows_when_a_trace_is(video: Video) -> None:
+    key = Keyframe(time_s=0.5, box=Box(x0=0, y0=0, x1=0.5, y1=0.5))
+    trace = Trace(onset_s=0.2, offset_s=0.8, box=key.box, keyframes=(key,))
+    left = Shuffled().on_trace(trace)
+    assert left is not None
+    assert (left.onset_s, left.offset_s, left.keyframes, left.box) == (None, None, (), key.box)
+
+
+def test_jpeg_loses_what_jpeg_loses(video: Video) -> None:
+    first = next(iter(video.frames())).image
+    good, bad = (next(iter(Jpeg(quality)(video.frames()))).image for quality in (95, 10))
+    error = [float(np.abs(made.astype(int) - first).mean()) for made in (good, bad)]
+    assert 0 < error[0] < error[1] < 30
+
+
+def test_a_region_takes_on_a_style_and_the_rest_does_not(video: Video) -> None:
+    bright = video_from_array(np.full((8, 60, 80, 3), 230, np.uint8), fps=8)
+    box = Box(x0=0.25, y0=0.25, x1=0.75, y1=0.75)
+    made = list(RegionStyle(box, style_of(bright), strength=1.0)(video.frames()))
+    before = np.stack([frame.image for frame in video.frames()]).astype(int)
+    after = np.stack([frame.image for frame in made]).astype(int)
+    middle, edge = (slice(None), slice(45, 75), slice(60, 100)), (slice(None), slice(0, 20))
+    assert after[middle].mean() > 200 > before[middle].mean() + 40
+    assert np.abs(after[edge] - before[edge]).mean() < 2  # to Lab and back
+
+
+def autoencoder(path: Path, *, gain: float = 1.0) -> str:
+    """An ONNX file that gives a picture back, times `gain`."""
+    onnx = needs("onnx")
+    shape = [1, 3, "rows", "columns"]
+    value = onnx.helper.make_tensor_value_info
+    node = onnx.helper.make_node("Mul", ["picture", "gain"], ["made"])
+    gains = onnx.numpy_helper.from_array(np.array(gain, np.float32), "gain")
+    ends = [value(name, onnx.TensorProto.FLOAT, shape) for name in ("picture", "made")]
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [gains])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return str(path)
+
+
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_an_autoencoder_is_shown_its_own_range(video: Video, tmp_path: Path, low: float) -> None:
+    frames = [frame.image for frame in video.frames()][:2]
+    same = Autoencode(autoencoder(tmp_path / "same.onnx"), low)
+    half = Autoencode(autoencoder(tmp_path / "half.onnx", gain=0.5), low)
+    rng = np.random.default_rng(0)
+    assert np.array_equal(same.on_picture(frames[0], rng), frames[0])  # of an odd size
+    wanted = frames[1] / 2 if low == 0 else frames[1] / 2 + 255 / 4
+    assert np.abs(half.on_picture(frames[1], rng) - wanted).max() <= 0.51
+
+
+def test_what_is_no_autoencoder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "no.onnx").write_bytes(b"nothing")
+    picture = np.zeros((8, 8, 3), np.uint8)
+    for name, problem in (("no.onnx", "is no autoencoder"), ("gone.onnx", "no such file")):
+        with pytest.raises(ModelError, match=problem):
+            Autoencode(str(tmp_path / name)).on_picture(picture, np.random.default_rng(0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,9 +28,9 @@ from deeptrace.inference.executor import Runner, cores
 from deeptrace.io.fingerprint import sha256_of
 from deeptrace.metrics import evaluate_pairs, judge_rows, metric_sums
 from deeptrace.prompts import FINE_TUNING, coordinate_space
-from deeptrace.schema import Outcome, Sample, Verdict
+from deeptrace.schema import DetectorInfo, Outcome, Sample, Verdict
 
-__all__ = ["Evaluation", "evaluate", "measured_blocks", "read_answers"]
+__all__ = ["Evaluation", "evaluate", "measured_blocks", "read_answers", "seen_in_training"]
 
 PathLike = str | os.PathLike[str]
 OnDone = Callable[[str, int, int], object]
@@ -195,16 +195,18 @@ def measured_blocks(
 def _seen_in_training(truth: GroundTruth, verdicts: Sequence[Verdict | None]) -> int | None:
     """How many videos the weights behind the verdicts have learned from; None where that is not known."""
     infos = [verdict.detector for verdict in verdicts if verdict is not None and verdict.detector is not None]
-    if not infos:
-        return None
+    return seen_in_training(infos[0], [resolve_path(s, truth.root) for s in truth.samples]) if infos else None
+
+
+def seen_in_training(info: DetectorInfo, paths: Iterable[str]) -> int | None:
+    """How many of the clips the weights behind a detector have learned from; None where that is not known."""
     from deeptrace.detectors.tracenet import HASH_DIGITS, shipped_learned_from  # with the runtime of the nets
 
-    learned_from = shipped_learned_from(infos[0])
+    learned_from = shipped_learned_from(info)
     if not learned_from:
         return None
-    paths = {resolve_path(sample, truth.root) for sample in truth.samples}
     with contextlib.suppress(OSError):
-        return sum(sha256_of(path)[:HASH_DIGITS] in learned_from for path in paths if Path(path).is_file())
+        return sum(sha256_of(path)[:HASH_DIGITS] in learned_from for path in set(paths) if Path(path).is_file())
     return None
 
 

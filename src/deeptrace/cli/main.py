@@ -30,6 +30,7 @@ from deeptrace.cli.detectors import detectors
 from deeptrace.cli.doctor import doctor
 from deeptrace.cli.eval import evaluate
 from deeptrace.cli.leaderboard import leaderboard
+from deeptrace.cli.robustness import robustness
 from deeptrace.cli.score import score
 from deeptrace.cli.serve import serve
 from deeptrace.cli.studio import studio
@@ -57,6 +58,7 @@ app.command()(audit)
 app.command("eval")(evaluate)
 app.command()(compare)
 app.command("compare-detectors")(compare_detectors)
+app.command()(robustness)
 app.command()(calibrate)
 app.command()(score)
 app.command()(serve)

@@ -113,6 +113,30 @@ def baseline(
 
 
 @train.command()
+def autoencoder(
+    data: Annotated[list[Path], typer.Option(metavar="DIR", help="RewardData folder to learn from; may be repeated.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write this ONNX file.")] = Path(
+        "deeptrace-out/autoencoder.onnx"
+    ),
+    clips: Annotated[int, typer.Option(min=2, help="Most real clips that are looked at.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 1500,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+) -> None:
+    """Train a small autoencoder on the real clips of your data, for the laundering part of `deeptrace robustness`.
+
+    Example: `deeptrace train autoencoder --data corpus`. It takes some minutes of one core.
+    """
+    _check_installed("train autoencoder", "train", "torch", "onnxscript")
+    with _training() as show:
+        show("loading torch")
+        from deeptrace.train.autoencoder import train_autoencoder
+
+        made = train_autoencoder(data, out, show, most_clips=clips, steps=steps, seed=seed)
+    note(f"{plural(made.clips, 'clip')} learned from, {made.psnr_db:.1f} dB on others")
+    note("use it with: deeptrace robustness laundering --autoencoder ", made.path)
+
+
+@train.command()
 def sft(
     config: SftFile = None,
     out: Out = None,

@@ -6,13 +6,14 @@ one matrix product for all metrics and all resamples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deeptrace.metrics.arrays import Floats
 
-__all__ = ["bootstrap_ratios", "bootstrap_weights", "paired_permutation", "percentile_interval"]
+__all__ = ["bootstrap_ratios", "bootstrap_weights", "clustered_weights", "paired_permutation", "percentile_interval"]
 
 _CELLS = 8_000_000  # of a resampling matrix held at once: 64 MB
 
@@ -33,6 +34,33 @@ def bootstrap_weights(videos: int, *, resamples: int = 2000, seed: int = 0) -> I
         rows = min(block, resamples - start)
         drawn = rng.integers(0, videos, size=(rows, videos)) + np.arange(rows)[:, None] * videos
         yield np.bincount(drawn.ravel(), minlength=rows * videos).reshape(rows, videos).astype(float)
+
+
+def clustered_weights(classes: ArrayLike, groups: Sequence[str], *, resamples: int = 2000, seed: int = 0) -> Floats:
+    """How often each video is drawn, (resamples, N), where whole groups are drawn within each class.
+
+    Videos of one generator or source are alike, so that more of them say less than as many of others; and each class is
+    drawn by itself, so that none is ever empty.
+
+    Args:
+        classes: of each video, (N,).
+        groups: of each video, (N,).
+        resamples: number of resamples.
+        seed: of the drawing.
+
+    Examples:
+        >>> drawn = clustered_weights([1, 1, 0], ["a", "a", "b"], resamples=2)
+        >>> drawn.tolist()  # one group a class: there is nothing to draw
+        [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+    of_class, of_group = np.asarray(classes), np.asarray(groups, dtype=str)
+    weights = np.ones((resamples, len(of_class)))
+    for number, one in enumerate(np.unique(of_class)):
+        mine = of_class == one
+        names, place = np.unique(of_group[mine], return_inverse=True)
+        drawn = np.concatenate(list(bootstrap_weights(len(names), resamples=resamples, seed=seed + number)))
+        weights[:, mine] = drawn[:, place]
+    return weights
 
 
 def bootstrap_ratios(

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from deeptrace.metrics import auroc, tpr_at_fpr
-from deeptrace.metrics.intervals import bootstrap_weights, percentile_interval
+from deeptrace.metrics.intervals import clustered_weights, percentile_interval
 from deeptrace.train.tracenet.clip_probability import Fusion, fit_weights, thresholds
 from deeptrace.train.tracenet.clips import CAMERA, Clip, Kind, fold_numbers
 from deeptrace.train.tracenet.config import TraceNetConfig
@@ -270,11 +270,7 @@ def _clustered_interval(
     labels: np.ndarray, values: np.ndarray, groups: Sequence[str], resamples: int
 ) -> tuple[float, float] | None:
     """Clips of one generator or source are alike: whole groups are drawn, within their class."""
-    weights = np.ones((resamples, len(labels)))
-    for label in (0, 1):
-        names, place = np.unique(np.array(groups)[labels == label], return_inverse=True)
-        drawn = np.concatenate(list(bootstrap_weights(len(names), resamples=resamples, seed=label)))
-        weights[:, labels == label] = drawn[:, place]
+    weights = clustered_weights(labels, groups, resamples=resamples)
     interval = percentile_interval(auroc(labels, values, weights=weights))
     return None if interval is None else (_round(interval[0]), _round(interval[1]))
 

@@ -21,7 +21,25 @@ from deeptrace.video.sampling import Pacer
 from deeptrace.video.transforms.annotations import crop_trace, cut_trace
 from deeptrace.video.transforms.recompress import recode
 
-__all__ = ["Blur", "Brightness", "Chain", "Crop", "Cut", "DownUp", "FpsCap", "Noise", "Recode", "Resize", "Step"]
+__all__ = [
+    "Blur",
+    "Brightness",
+    "Chain",
+    "Crop",
+    "Cut",
+    "DownUp",
+    "FpsCap",
+    "Frozen",
+    "Jpeg",
+    "Noise",
+    "PictureStep",
+    "Recode",
+    "Resize",
+    "Reversed",
+    "Shuffled",
+    "Step",
+    "Still",
+]
 
 
 class Step(ABC):
@@ -124,6 +142,19 @@ class Brightness(PictureStep):
 
 
 @dataclass(frozen=True)
+class Jpeg(PictureStep):
+    """Each picture through JPEG of that `quality`, 1 to 100, by itself."""
+
+    quality: int
+
+    def on_picture(self, image: Picture, rng: np.random.Generator) -> Picture:  # noqa: ARG002
+        """See `PictureStep`."""
+        _, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+        shown = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
+        return np.ascontiguousarray(shown[..., ::-1], dtype=np.uint8)
+
+
+@dataclass(frozen=True)
 class FpsCap(Step):
     """Keep at most `fps` frames a second, each at its own true time; slower clips stay as they are."""
 
@@ -178,6 +209,72 @@ class Cut(Step):
     def on_trace(self, trace: Trace) -> Trace | None:
         """See `Step`."""
         return cut_trace(trace, self.start_s, self.end_s)
+
+
+class OrderStep(Step):
+    """A step that shows the same pictures in another order, at the same times; the whole clip is in memory."""
+
+    @abstractmethod
+    def order(self, times_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Which frame (T,) is shown at each of the rising times (T,)."""
+
+    def __call__(self, frames: Iterable[Frame], *, seed: int = 0) -> Iterator[Frame]:
+        """See `Step`."""
+        taken = list(frames)
+        order = self.order(np.array([frame.time_s for frame in taken]), np.random.default_rng(seed))
+        return (Frame(frame.time_s, taken[int(place)].image) for frame, place in zip(taken, order, strict=True))
+
+    def on_trace(self, trace: Trace) -> Trace | None:
+        """Its place; when it is seen now, nobody knows."""
+        return trace.model_copy(update={"onset_s": None, "offset_s": None, "keyframes": ()})
+
+
+@dataclass(frozen=True)
+class Still(OrderStep):
+    """One picture for as long as the clip lasts: appearance without motion; `place` is that of the picture in [0, 1].
+
+    Not the first: that of a generator which animates a photograph is the photograph.
+    """
+
+    place: float = 0.5
+
+    def order(self, times_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+        """See `OrderStep`."""
+        return np.full(len(times_s), min(int(self.place * len(times_s)), len(times_s) - 1))
+
+
+@dataclass(frozen=True)
+class Frozen(OrderStep):
+    """The picture changes only every `every_s` seconds, and stands still in between."""
+
+    every_s: float
+
+    def order(self, times_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+        """See `OrderStep`."""
+        pieces = (times_s / self.every_s + 1e-6).astype(int)
+        return np.searchsorted(pieces, pieces)
+
+
+@dataclass(frozen=True)
+class Shuffled(OrderStep):
+    """Pieces of `piece_s` seconds in a random order, single pictures with 0: the same appearance, other motion."""
+
+    piece_s: float = 0.0
+
+    def order(self, times_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """See `OrderStep`."""
+        pieces = np.arange(len(times_s)) if not self.piece_s else (times_s / self.piece_s + 1e-6).astype(int)
+        places = rng.permutation(int(pieces.max()) + 1) if len(pieces) else pieces
+        return np.argsort(places[pieces], kind="stable")
+
+
+@dataclass(frozen=True)
+class Reversed(OrderStep):
+    """The last picture first: motion as it was, but backwards."""
+
+    def order(self, times_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+        """See `OrderStep`."""
+        return np.arange(len(times_s))[::-1]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ __all__ = [
     "grounding_agreement",
     "grounding_agreement_of",
     "krippendorff_alpha",
+    "trace_overlap",
 ]
 
 
@@ -195,6 +196,40 @@ def _matched(
     apart = np.abs(a.span[pairs.true] - b.span[pairs.predicted]) / duration[a.video[pairs.true], None]
     numbers = (len(first), int((saw_a == saw_b).sum()), len(a), len(b), len(pairs))
     return numbers, (pairs.box_iou, pairs.tiou, pairs.overlap, apart, a.kinds[pairs.true], b.kinds[pairs.predicted])
+
+
+def trace_overlap(first: Sequence[Sample], second: Sequence[Sample]) -> np.ndarray:
+    """How far two annotators marked the same in each video, (N,) in [0, 1], higher for more; what one missed counts.
+
+    The vIoU of the traces that match one to one, summed, over the number of traces that either marked; 1 where neither
+    marked any. So it is the Jaccard index of both sets of traces with each pair counted as far as it overlaps.
+
+    Args:
+        first, second: as `grounding_agreement` takes them.
+
+    Examples:
+        >>> from deeptrace.geometry import Box
+        >>> from deeptrace.schema import Label, Media, Trace
+        >>> media = Media(width=640, height=360, duration_s=4.0)
+        >>> def sample(*sides):
+        ...     traces = [Trace(onset_s=0.0, offset_s=4.0, box=Box(x0=0.0, y0=0.0, x1=x1, y1=1.0)) for x1 in sides]
+        ...     return Sample(video_id="a", path="a.mp4", label=Label.FAKE, media=media, traces=tuple(traces))
+
+        >>> [trace_overlap([sample(1.0)], [other]).tolist() for other in (sample(0.5), sample(1.0, 0.1), sample())]
+        [[0.5], [0.5], [0.0]]
+        >>> trace_overlap([sample()], [sample()]).tolist()
+        [1.0]
+    """
+    if [s.video_id for s in first] != [s.video_id for s in second]:
+        raise ValueError("expected the same videos in the same order from both annotators")
+    a, b = trace_columns([s.traces for s in first]), trace_columns([s.traces for s in second])
+    duration = np.array([s.media.duration_s if s.media else None for s in first], dtype=float)
+    pairs = match_traces(trace_pairs(a, b, duration), a.video)
+    pairs = pairs.take(pairs.overlap > 0)
+    video, n = a.video[pairs.true], len(first)
+    either = np.bincount(a.video, minlength=n) + np.bincount(b.video, minlength=n) - np.bincount(video, minlength=n)
+    together = np.bincount(video, weights=pairs.overlap, minlength=n)
+    return np.where(either == 0, 1.0, together / np.maximum(either, 1))
 
 
 def _mean(values: np.ndarray) -> float | None:

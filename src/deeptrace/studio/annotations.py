@@ -120,12 +120,14 @@ class Edit(_Body):
         object: id of what is changed.
         before: what it was; None when it is added.
         after: what it becomes; None when it is removed.
+        active_s: seconds of work on the annotation since the edit before, pauses left out; None where nobody measured.
     """
 
     id: ObjectId
     object: ObjectId
     before: Object | None = None
     after: Object | None = None
+    active_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -232,6 +234,7 @@ def _append(connection: Any, row: Any, by: str, fresh: Sequence[Edit]) -> None:
             "object_id": edit.object,
             "before": _plain(edit.before),
             "after": _plain(edit.after),
+            "active_s": edit.active_s,
         }
         for number, edit in enumerate(fresh, 1)
     ]

@@ -155,6 +155,7 @@ edits = sa.Table(
     sa.Column("object_id", sa.String(64), nullable=False),
     sa.Column("before", sa.JSON),
     sa.Column("after", sa.JSON),
+    sa.Column("active_s", sa.Float),  # of work, as the page measured it since the edit before; null where it did not
     sa.UniqueConstraint("annotation_id", "version"),
 )
 people = sa.Table(

@@ -99,6 +99,7 @@ ROUTES: dict[str, Rule] = {
     "GET /api/projects": _REVIEWER,
     "POST /api/projects": Rule(Role.REVIEWER, "made a project"),
     "GET /api/projects/{project_id}/honeypots": _REVIEWER,
+    "GET /api/projects/{project_id}/prefilling": _REVIEWER,
     "POST /api/projects/{project_id}/honeypots": Rule(Role.REVIEWER, "made honeypots"),
     "POST /api/assignments": Rule(Role.REVIEWER, "assigned clips"),
     "DELETE /api/assignments/{assignment_id}": Rule(Role.REVIEWER, "took an assignment back"),

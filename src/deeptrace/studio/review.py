@@ -33,6 +33,7 @@ __all__ = [
     "may_review",
     "open_work",
     "reviewed",
+    "round_of",
     "rounds_agree",
     "rounds_of",
     "unassign",
@@ -300,13 +301,15 @@ def _both_rounds(connection: Any, pairs: Sequence[tuple[int, str, str]]) -> tupl
     """What two annotators said of at most `_PART` clips, as samples; clips that cannot be read are left out."""
     ids = [clip_id for clip_id, _, _ in pairs]
     known = sa.select(clips.c.id, clips.c.media).where(clips.c.id.in_(ids), clips.c.media.is_not(None))
-    rows = {row.id: row for row in connection.execute(known)}
+    rows = {row.id: row.media for row in connection.execute(known)}
     names = {name for _, *both in pairs for name in both}
     query = sa.select(annotated.c.clip_id, annotated.c.author, annotated.c.objects)
     query = query.where(annotated.c.clip_id.in_(ids), annotated.c.author.in_(names))
     objects = {(row.clip_id, row.author): row.objects for row in connection.execute(query)}
-    kept = [pair for pair in pairs if pair[0] in rows and rows[pair[0]].media is not None]
-    first, second = ([_round(rows[pair[0]], objects.get((pair[0], pair[at]), {})) for pair in kept] for at in (1, 2))
+    kept = [pair for pair in pairs if rows.get(pair[0]) is not None]
+    first, second = (
+        [round_of(pair[0], rows[pair[0]], objects.get((pair[0], pair[at]), {})) for pair in kept] for at in (1, 2)
+    )
     return first, second
 
 
@@ -373,9 +376,16 @@ def honeypot_agreement(database: Database, project_id: int) -> list[dict[str, An
         ]
 
 
-def _round(clip: Any, objects: dict[str, Any]) -> Sample:
+def round_of(clip_id: int, media: Any, objects: dict[str, Any]) -> Sample:
+    """What somebody marked on a clip, as a sample.
+
+    Args:
+        clip_id: of the clip.
+        media: its row's.
+        objects: of the annotation.
+    """
     found = [read_object(value) for value in objects.values()]
     traces = tuple(trace_of(value) for value in found if isinstance(value, TraceObject))
     label = next((value.label for value in found if isinstance(value, ClipFacts)), None)
-    media = Media.model_validate(clip.media)
-    return Sample(video_id=str(clip.id), path=str(clip.id), label=label, media=media, traces=traces)
+    name = str(clip_id)
+    return Sample(video_id=name, path=name, label=label, media=Media.model_validate(media), traces=traces)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from deeptrace.schema import Category
 from deeptrace.studio.annotations import CONSENSUS, MOST, EditBody, add_edits, annotation_of, history_of
 from deeptrace.studio.people_api import Name, Who
+from deeptrace.studio.prefilling import prefilling
 from deeptrace.studio.projects import add_honeypots, add_project, projects_of
 from deeptrace.studio.review import (
     State,
@@ -116,6 +117,11 @@ def _add_projects(api: APIRouter, workshop: Workshop) -> None:
     def answers(project_id: ClipId) -> list[dict[str, Any]]:
         """How far each annotator agrees with what is known of the honeypots."""
         return honeypot_agreement(database, project_id)
+
+    @api.get("/projects/{project_id}/prefilling")
+    def effect(project_id: ClipId) -> dict[str, Any]:
+        """Time saved, and how far people are led, by beginning with the detector's traces."""
+        return prefilling(database, project_id)
 
     @api.post("/projects/{project_id}/honeypots", status_code=201)
     def known(request: Request, project_id: ClipId, body: Honeypots) -> dict[str, int]:

@@ -42,6 +42,22 @@ function Agreement({ found, videos = true }) {
   return html`<dl class="facts agreement">${said.filter((_, at) => videos || at > 1).map(([name, value, title]) => html`<dt key=${name} title=${title}>${name}</dt><dd>${value}</dd>`)}</dl>`;
 }
 
+const MEASURES = [
+  ["seconds", "Seconds of work on a task", 1], ["known_overlap", "Honeypots: overlap with what is known"], ["known_label", "Honeypots: right labels"],
+  ["decided_overlap", "Other clips: overlap with what was decided"], ["decided_label", "Other clips: labels as decided"],
+  ["detector_overlap", "Overlap with the detector's traces"], ["detector_label", "Labels as the detector's"],
+];
+const measured = (one, digits = 2) => (one.mean === null ? "–" : `${number(one.mean, digits)}${one.interval ? ` (${number(one.interval[0], digits)} to ${number(one.interval[1], digits)})` : ""}`);
+
+/** What beginning with the detector's traces does: time saved, and how far people are led. */
+function Prefilling({ name, found }) {
+  const groups = ["prefilled", "blank", "difference"];
+  return html`<section><h3>Begun from the detector's, and begun blank: ${name}</h3>
+    <div class="scroll" tabindex="0" role="region" aria-label=${`Pre-filling of ${name}`}><table class="measures"><thead><tr><th scope="col">Mean of the tasks that are handed in (95 %)</th><th scope="col">From the detector's: ${found.prefilled.handed_in} of ${found.prefilled.tasks}</th><th scope="col">Blank: ${found.blank.handed_in} of ${found.blank.tasks}</th><th scope="col">Difference</th></tr></thead>
+      <tbody>${MEASURES.map(([measure, words, digits]) => html`<tr key=${measure}><th scope="row">${words}</th>${groups.map((group) => html`<td title=${`${found[group][measure].n} tasks`}>${measured(found[group][measure], digits)}</td>`)}</tr>`)}</tbody></table></div>
+    <p class="muted">Pauses of more than a minute are left out. Traces and labels that come nearer to the detector's than those begun blank do, and not nearer to what is known, are people being led.</p></section>`;
+}
+
 /** Projects, and how far each annotator agrees with what is known of their honeypots. */
 function Projects({ projects, load }) {
   const [kinds, setKinds] = useState([]), [shown, setShown] = useState(null), [found, setFound] = useState([]);
@@ -57,12 +73,15 @@ function Projects({ projects, load }) {
     await load();
     return `${added} honeypot${added === 1 ? "" : "s"} added.`;
   };
+  const [effect, setEffect] = useState(null);
+  const compare = async (project) => setEffect({ name: project.name, found: await ask(`/api/projects/${project.id}/prefilling`) });
   const look = async (project) => { setFound(await ask(`/api/projects/${project.id}/honeypots`)); setShown(project); };
   const part = (one) => (one ? `${one.same_label} of ${one.videos}, vIoU ${number(one.viou)}` : "–");
   return html`
     <section><h2>Projects</h2>
       ${projects.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Projects"><table class="measures"><thead><tr><th scope="col">Project</th><th scope="col">Assigned</th><th scope="col">Honeypots</th><th scope="col">Pre-filled</th></tr></thead>
-        <tbody>${projects.map((one) => html`<tr key=${one.id}><th scope="row">${one.name}</th><td>${one.tasks}</td><td>${one.honeypots ? html`<button type="button" class="quiet" aria-label=${`Agreement with the honeypots of ${one.name}`} onClick=${() => look(one)}>${one.honeypots}</button>` : 0}</td><td>${one.prefilled_percent} %</td></tr>`)}</tbody></table></div>`}
+        <tbody>${projects.map((one) => html`<tr key=${one.id}><th scope="row">${one.name}</th><td>${one.tasks}</td><td>${one.honeypots ? html`<button type="button" class="quiet" aria-label=${`Agreement with the honeypots of ${one.name}`} onClick=${() => look(one)}>${one.honeypots}</button>` : 0}</td><td><button type="button" class="quiet" aria-label=${`Time and agreement with and without the detector's traces in ${one.name}`} onClick=${() => compare(one)}>${one.prefilled_percent} %</button></td></tr>`)}</tbody></table></div>`}
+      ${effect && html`<${Prefilling} ...${effect} />`}
       ${shown && html`<h3>Honeypots of ${shown.name}: right labels, overlap with what is known</h3>
         ${found.length ? html`<div class="scroll" tabindex="0" role="region" aria-label=${`Honeypots of ${shown.name}`}><table class="measures"><thead><tr><th scope="col">Annotator</th><th scope="col">Handed in</th><th scope="col">All</th><th scope="col">Begun from the detector's</th><th scope="col">Begun blank</th></tr></thead>
           <tbody>${found.map((one) => html`<tr key=${one.name}><th scope="row">${one.name}</th><td>${one.done} of ${one.given}</td><td>${part(one.agreement)}</td><td>${part(one.prefilled)}</td><td>${part(one.blank)}</td></tr>`)}</tbody></table></div>`

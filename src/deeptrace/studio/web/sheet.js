@@ -16,6 +16,37 @@ async function living() {
   return new Set(held.map((lock) => lock.name.replace("studio-", "")));
 }
 
+const IDLE_S = 60;
+const SIGNS = ["pointermove", "pointerdown", "keydown", "wheel"];
+
+/** Seconds of work: between one sign of life and the next, unless they are so far apart that nobody was there. */
+export class Stopwatch {
+  constructor() {
+    this._seconds = 0;
+    this._last = null;
+    this._sign = () => {
+      const now = performance.now() / 1000;
+      if (this._last !== null && now - this._last <= IDLE_S) this._seconds += now - this._last;
+      this._last = now;
+    };
+    this._turned = () => { if (document.hidden) { this._sign(); this._last = null; } };
+    for (const name of SIGNS) addEventListener(name, this._sign, { capture: true, passive: true });
+    document.addEventListener("visibilitychange", this._turned);
+  }
+  start() { this._last ??= performance.now() / 1000; }
+  /** Those since it was asked last. */
+  take() {
+    if (this._last !== null) this._sign();
+    const seconds = this._seconds;
+    this._seconds = 0;
+    return Math.min(Number(seconds.toFixed(2)), 86400);
+  }
+  close() {
+    for (const name of SIGNS) removeEventListener(name, this._sign, { capture: true });
+    document.removeEventListener("visibilitychange", this._turned);
+  }
+}
+
 export function applied(objects, edits) {
   const after = { ...objects };
   for (const edit of edits) {
@@ -42,6 +73,7 @@ export class Sheet {
     this._undone = [];
     this._listeners = new Set();
     this._chain = Promise.resolve();
+    this._watch = new Stopwatch();
   }
 
   listen(heard) {
@@ -49,7 +81,7 @@ export class Sheet {
     return () => this._listeners.delete(heard);
   }
   _tell() { for (const heard of this._listeners) heard(); }
-  close() { clearTimeout(this._timer); this._closed = true; }
+  close() { clearTimeout(this._timer); this._watch.close(); this._closed = true; }
 
   async load() {
     const [annotation, tabs] = await Promise.all([ask(this.path), living()]);
@@ -60,6 +92,7 @@ export class Sheet {
     this.version = annotation.version;
     this.objects = applied(annotation.objects, mine.map((record) => record.edit));
     this.state = "saved";
+    this._watch.start();
     this.waiting = this.kept = mine.length;
     this._base = mine.length ? mine[0].base : this.version;
     this._tell();
@@ -102,7 +135,8 @@ export class Sheet {
     this._make({ ...edit, id: newId() });
   }
 
-  _make(edit) {
+  _make(change) {
+    const edit = { ...change, active_s: this._watch.take() };
     this.objects = applied(this.objects, [edit]);
     this.waiting += 1;
     if (this.state === "saved") this.state = "saving";

@@ -16,7 +16,6 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +25,10 @@ from deeptrace.detectors import Detector, load_detector
 from deeptrace.detectors.tracenet.flaw_measures import MEASURES
 from deeptrace.errors import DeeptraceError
 from deeptrace.io.journal import Journal, read_lines
-from deeptrace.metrics.intervals import bootstrap_weights, percentile_interval
+from deeptrace.metrics.correlation import kendall
 from deeptrace.reward import explain_reward
-from deeptrace.schema import Label, Sample, Trace
+from deeptrace.reward.other_models import amount_of_marks
+from deeptrace.schema import Label, Sample
 from deeptrace.video import open_video
 from evidence import values_of
 
@@ -78,18 +78,11 @@ def fill(journal: Journal, folder: Path, samples: Sequence[Sample], detector: De
         journal.add(key, {"values": values})
 
 
-def amount(traces: Sequence[Trace], duration_s: float) -> tuple[float, float]:
-    """How much is marked: the sum of area times share of the clip, and the number."""
-    boxed = [trace for trace in traces if trace.box is not None and trace.interval is not None]
-    shares = [t.box.area * min(t.interval.duration_s / duration_s, 1.0) for t in boxed]  # type: ignore[union-attr]
-    return float(sum(shares)), float(len(boxed))
-
-
 def table(folder: Path, samples: Sequence[Sample], journal: Journal) -> dict[str, object]:
     """Print one corpus's table; returns its figures."""
     rows = [(s, journal[f"{folder.name}/{s.path}"]["values"]) for s in samples if f"{folder.name}/{s.path}" in journal]
     groups = [str(sample.source) for sample, _ in rows]
-    marked = np.array([amount(s.traces, s.media.duration_s if s.media else 1.0) for s, _ in rows])
+    marked = np.array([amount_of_marks(s.traces, s.media.duration_s if s.media else 1.0)[::-1] for s, _ in rows])
     print(f"\nWithin a generator, {folder.name}: {len(rows)} clips of {len(set(groups))} generators")
     print("Kendall's tau with the marks [95 %]\n")
     print(f"{'':24}" + "".join(f"{name:>24}" for name in MARKS))
@@ -107,26 +100,10 @@ def table(folder: Path, samples: Sequence[Sample], journal: Journal) -> dict[str
 
 
 def tau_within(said: np.ndarray, marked: np.ndarray, groups: Sequence[str]) -> tuple[float, float, float]:
-    """Kendall's tau over pairs of one group whose marks differ, with its 95 % interval from drawing groups.
-
-    Args:
-        said: (N,) how bad a measure calls each clip.
-        marked: (N,) how bad it is by the marks.
-        groups: (N,).
-    """
-    members: dict[str, list[int]] = defaultdict(list)
-    for index, group in enumerate(groups):
-        members[group].append(index)
-    counted = []
-    for indices in members.values():
-        pairs = [(i, j) for i, j in combinations(indices, 2) if marked[i] != marked[j]]
-        agreed = sum(float(np.sign(said[i] - said[j]) * np.sign(marked[i] - marked[j])) for i, j in pairs)
-        if pairs:
-            counted.append((agreed, len(pairs)))
-    sums = np.array(counted, float)
-    drawn = np.concatenate([(w @ sums)[:, 0] / (w @ sums)[:, 1] for w in bootstrap_weights(len(sums))])
-    low, high = percentile_interval(drawn) or (float("nan"), float("nan"))
-    return float(sums[:, 0].sum() / sums[:, 1].sum()), low, high
+    """Kendall's tau over pairs of one group whose marks differ, with its 95 % interval from drawing groups."""
+    found = kendall(said, marked, groups, within=True, ties="y")
+    low, high = found.interval or (float("nan"), float("nan"))
+    return float("nan") if found.value is None else found.value, low, high
 
 
 def second_annotator(folder: Path, samples: Sequence[Sample]) -> list[tuple[float, float, float]] | None:

@@ -23,6 +23,7 @@ from deeptrace.cli.calibrate import calibrate
 from deeptrace.cli.collect import collect
 from deeptrace.cli.compare import compare
 from deeptrace.cli.compare_detectors import compare_detectors
+from deeptrace.cli.compare_rewards import compare_rewards
 from deeptrace.cli.console import fail, wrapped
 from deeptrace.cli.data import data
 from deeptrace.cli.detect import detect
@@ -59,6 +60,7 @@ app.command("eval")(evaluate)
 app.command()(compare)
 app.command("compare-detectors")(compare_detectors)
 app.command()(robustness)
+app.command("compare-rewards")(compare_rewards)
 app.command()(calibrate)
 app.command()(score)
 app.command()(serve)

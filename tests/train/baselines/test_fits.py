@@ -55,7 +55,7 @@ def test_a_shift_that_all_generators_share_is_learned(name: str) -> None:
     assert worth(name, made(0), made(1)) > 0.8
 
 
-@pytest.mark.parametrize("name", ["lsda", "qad", "ucf", "genconvit", "demamba"])
+@pytest.mark.parametrize("name", ["lsda", "qad", "ucf", "genconvit", "demamba", "gm-df", "difficulty-boosting"])
 def test_the_nets_learn_it_too(name: str) -> None:
     needs("torch")
     assert worth(name, made(0), made(1)) > 0.8
@@ -136,6 +136,66 @@ def test_numpy_says_what_torch_does_of_a_perceptron(name: str, monkeypatch: pyte
     with torch.no_grad():
         said = seen[-1][0](torch.tensor(z.clip(-6, 6) @ seen[-1][1].directions, dtype=torch.float32)).numpy()
     assert scores_of(name, model, learned) == pytest.approx(said, abs=1e-4)
+
+
+def test_numpy_says_what_torch_does_of_experts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of every domain's expert alike, as of a clip from none of them."""
+    torch = needs("torch")
+    from deeptrace.train.baselines import nets
+
+    seen = []
+    exported = nets._ExpertsNet.exported
+    monkeypatch.setattr(nets._ExpertsNet, "exported", lambda net, to: seen.append((net, to)) or exported(net, to))
+    learned = made(0)
+    model = fit("gm-df", learned)
+    rows = np.stack([RECIPES["gm-df"].features(m) for m in learned.measured])
+    z = ((rows - model.center) * model.scale).clip(-6, 6) @ seen[-1][1].directions
+    net = seen[-1][0]
+    assert net.domains > 1
+    with torch.no_grad():
+        alike = torch.full((len(z), net.domains), 1 / net.domains)
+        said, _ = net(torch.tensor(z, dtype=torch.float32), alike)
+    assert scores_of("gm-df", model, learned) == pytest.approx(said.numpy(), abs=1e-4)
+
+
+def test_domains_are_folders_or_whole_groups_of_both_classes() -> None:
+    needs("torch")
+    from deeptrace.train.baselines.nets import domains_of
+
+    learned = made(0)
+    examples = Examples(learned.clips, learned.measured, RECIPES["gm-df"])
+    parts = domains_of(examples)
+    groups = np.array(examples.groups)
+    assert all(len(set(parts[groups == name])) == 1 for name in groups)
+    assert set(parts) == set(range(int(parts.max()) + 1))
+    assert all(len(set(examples.labels[parts == part])) == 2 for part in set(parts))
+    halves = [replace(clip, era="ab"[number % 2]) for number, clip in enumerate(learned.clips)]
+    assert domains_of(Examples(halves, learned.measured, RECIPES["gm-df"])).tolist() == [
+        number % 2 for number in range(len(halves))
+    ]
+
+
+def test_hard_clips_come_to_weigh_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two places lie twelve clips of one class and four of the other: boosted, the four count for more."""
+    needs("torch")
+    from deeptrace.train.baselines import nets
+
+    clips, measured = [], []
+    for number in range(32):
+        place, odd = number % 2, number % 8 < 2
+        kind = Kind.GENERATED if bool(place) != odd else Kind.REAL
+        clips.append(Clip(f"c{number}", Path(f"c{number}"), kind, f"{kind.name}{number}", ""))
+        measured.append({"embeddings": np.full((4, 3), float(place))})
+    kept = Kept(clips, measured)
+
+    def gap() -> float:
+        scores = scores_of("difficulty-boosting", fit("difficulty-boosting", kept), kept)
+        return float(scores[1] - scores[0])
+
+    boosted = gap()
+    monkeypatch.setattr(nets, "_EASY", 1.0)
+    plain = gap()
+    assert 0 < boosted < 0.8 * plain
 
 
 def test_numpy_says_what_torch_does_of_a_state_space(monkeypatch: pytest.MonkeyPatch) -> None:

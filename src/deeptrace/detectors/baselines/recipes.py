@@ -242,6 +242,26 @@ _ALL = (
         _one("embeddings"),
         needs_torch=True,
     ),
+    Recipe(
+        "gm-df",
+        "an expert for each domain beside a common one, meta-learned so that what some teach holds on another",
+        "Lai et al., GM-DF: Generalized Multi-Scenario Deepfake Detection, arXiv 2406.20078",
+        f"{_FROZEN} instead of CLIP with texts; domains are data folders, or parts of one folder's generators and "
+        "sources; features are masked, not pictures; slopes of the first order",
+        ("embeddings",),
+        _mean_embedding,
+        needs_torch=True,
+    ),
+    Recipe(
+        "difficulty-boosting",
+        "clips weigh by how hard they are, as a moving average says",
+        "Bhattacharyya et al., Diffusion Deepfake, arXiv 2404.01579 (momentum difficulty boosting)",
+        f"{_FROZEN}, under a small net; weights grow with a moving average of each clip's own loss, after the paper's "
+        "idea and not its formula",
+        ("embeddings",),
+        _mean_embedding,
+        needs_torch=True,
+    ),
 )
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}

@@ -264,5 +264,7 @@ FITS: dict[str, Callable[[Examples], Model]] = {
     "ucf": _net("ucf"),
     "genconvit": _net("genconvit"),
     "demamba": _net("demamba"),
+    "gm-df": _net("gm_df"),
+    "difficulty-boosting": _net("difficulty_boosting"),
 }
 """What makes the model of each baseline."""

@@ -6,6 +6,8 @@ A net is trained on all clips at once, for a fixed number of steps, and handed o
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +20,7 @@ from torch.func import functional_call
 from deeptrace.detectors.baselines.models import Perceptron, StateSpace, standard
 from deeptrace.train.baselines.fits import Examples
 
-__all__ = ["demamba", "genconvit", "lsda", "qad", "ucf"]
+__all__ = ["demamba", "difficulty_boosting", "genconvit", "gm_df", "lsda", "qad", "ucf"]
 
 _HIDDEN, _LATENT = 64, 32
 _WIDTH, _STATE = 16, 4
@@ -237,6 +239,149 @@ def genconvit(examples: Examples) -> Perceptron:
 
     _train(whole, loss)
     return net.exported(batch.scaling)
+
+
+_MOMENTUM, _EASY, _HARDEST = 0.9, 0.5, 4.0
+
+
+def difficulty_boosting(examples: Examples) -> Perceptron:
+    """Clips weigh by how hard they are: a moving average of each clip's own loss, over that of all.
+
+    Momentum difficulty boosting: an easy clip keeps at least half its weight, none has more than four times it.
+    """
+    torch.manual_seed(examples.seed)
+    batch = _Batch(examples)
+    net = _Net(batch.x.shape[1])
+    difficulty = torch.full_like(batch.y, math.log(2.0))  # a clip of which nothing is known yet
+
+    def loss() -> Tensor:
+        each = F.binary_cross_entropy_with_logits(net(batch.x), batch.y, reduction="none")
+        difficulty.mul_(_MOMENTUM).add_(each.detach(), alpha=1 - _MOMENTUM)
+        share = (difficulty / difficulty.mean()).clamp(max=_HARDEST)
+        found: Tensor = (each * batch.weights * (_EASY + (1 - _EASY) * share)).mean()
+        return found
+
+    _train(net, loss)
+    return net.exported(batch.scaling)
+
+
+_DOMAINS = 4
+_INNER_RATE = 0.05
+
+
+class _ExpertsNet(nn.Module):
+    """A hidden layer that all share, a common expert, and one expert a domain; a `Perceptron` where all are asked."""
+
+    def __init__(self, dimensions: int, domains: int) -> None:
+        super().__init__()
+        self.domains = domains
+        self.first, self.second = nn.Linear(dimensions, _HIDDEN), nn.Linear(_HIDDEN, (domains + 1) * _LATENT)
+        self.heads = nn.Parameter(torch.randn(domains + 1, _LATENT) / _LATENT**0.5)
+        self.bias = nn.Parameter(torch.zeros(()))
+        self.drop = nn.Dropout(_DROPPED)
+
+    def forward(self, x: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (N,), and latents (N, E) of the common expert.
+
+        Args:
+            x: features (N, D).
+            shares: (N, domains) of each domain's expert in a clip's score; they add up to 1.
+        """
+        hidden = F.relu(self.first(self.drop(x)))
+        latents = F.relu(self.second(self.drop(hidden))).reshape(len(x), self.domains + 1, _LATENT)
+        said = (latents * self.heads).sum(dim=-1)
+        return (said[:, 0] + (said[:, 1:] * shares).sum(dim=1)) / 2 + self.bias, latents[:, 0]
+
+    def exported(self, scaling: _Scaling) -> Perceptron:
+        """With every domain's expert of the same share: a clip comes from none of them."""
+        heads = _array(self.heads) / 2
+        heads[1:] /= self.domains
+        return Perceptron(
+            scaling.center,
+            scaling.scale,
+            w0=scaling.directions @ _array(self.first.weight).T,
+            b0=_array(self.first.bias),
+            w1=_array(self.second.weight).T,
+            b1=_array(self.second.bias),
+            w2=heads.ravel(),
+            b2=_array(self.bias),
+        )
+
+
+def domains_of(examples: Examples) -> np.ndarray:
+    """(N,) the domain of each clip, from 0: its data folder; of one folder alone, a part of its generators and sources.
+
+    At most four parts, each with generators and sources, whole, as evenly as their sizes allow.
+    """
+    eras = np.array([clip.era for clip in examples.clips])
+    names = np.unique(eras)
+    if len(names) > 1 and all(len(set(examples.labels[eras == name])) == 2 for name in names):
+        return np.searchsorted(names, eras)
+    found = np.zeros(len(examples.clips), int)
+    groups = np.array(examples.groups)
+    for fake in (False, True):
+        sizes = Counter(groups[examples.labels == fake].tolist())
+        filled = np.zeros(_DOMAINS)
+        for name, size in sorted(sizes.items(), key=lambda pair: (-pair[1], pair[0])):
+            least = int(filled.argmin())
+            filled[least] += size
+            found[(groups == name) & (examples.labels == fake)] = least
+    return np.unique(found, return_inverse=True)[1]
+
+
+def gm_df(examples: Examples) -> Perceptron:
+    """Domains have an expert each beside a common one; what is learned from some must hold, at once, on another.
+
+    GM-DF's parts: experts for domains and one for what they share, features masked and given back, and meta-learning:
+    in each step the weights are moved by some domains' loss, and judged where they arrive by a domain left out, asked
+    of the others' experts; latents of the domain left out are drawn to those of the rest, class by class, in mean and
+    spread (domain alignment).
+    """
+    torch.manual_seed(examples.seed)
+    batch = _Batch(examples)
+    domain = torch.tensor(domains_of(examples))
+    count = int(domain.max()) + 1
+    net, decoder = _ExpertsNet(batch.x.shape[1], count), nn.Linear(_LATENT, batch.x.shape[1])
+    rng = np.random.default_rng(examples.seed)
+    own = F.one_hot(domain, count).float()
+
+    def told(scores: Tensor, chosen: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(scores[chosen], batch.y[chosen], batch.weights[chosen])
+
+    def loss() -> Tensor:
+        left_out = int(rng.integers(count))
+        away = domain == left_out
+        if not bool((~away).any()):  # one domain alone: nothing to leave out
+            return told(net(batch.x, own)[0], away)
+        others = (1 - F.one_hot(torch.tensor(left_out), count).float()) / max(count - 1, 1)
+        weights: dict[str, Tensor] = dict(net.named_parameters())
+        scores, _ = functional_call(net, weights, (batch.x, own))
+        known = told(scores, ~away)
+        slopes = torch.autograd.grad(known, list(weights.values()), retain_graph=True)
+        moved = {
+            name: weight - _INNER_RATE * slope.detach()
+            for (name, weight), slope in zip(weights.items(), slopes, strict=True)
+        }
+        asked, latents = functional_call(net, moved, (batch.x, torch.where(away[:, None], others, own)))
+        held = told(asked, away)
+        kept = (torch.rand_like(batch.x) > 0.3).float()
+        back = F.mse_loss(decoder(net(batch.x * kept, own)[1]), batch.x)
+        found: Tensor = known + held + 0.1 * _apart(latents, batch.y, away) + 0.1 * back
+        return found
+
+    _train(nn.ModuleList([net, decoder]), loss)
+    return net.exported(batch.scaling)
+
+
+def _apart(latents: Tensor, labels: Tensor, away: Tensor) -> Tensor:
+    """How far the latents of some clips are from the others', class by class: squares of mean and spread."""
+    total = torch.zeros(())
+    for value in (0.0, 1.0):
+        mine, rest = latents[away & (labels == value)], latents[~away & (labels == value)]
+        if len(mine) > 1 and len(rest) > 1:
+            total = total + F.mse_loss(mine.mean(dim=0), rest.mean(dim=0))
+            total = total + F.mse_loss(mine.std(dim=0), rest.std(dim=0))
+    return total
 
 
 class _StateSpaceNet(nn.Module):

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from deeptrace.benchmark.run import evaluate
 from deeptrace.cli.main import main
 from deeptrace.errors import SettingsError, UnknownDetectorError
 from deeptrace.inference import DetectRun, Input, Job, expand_inputs, read_verdicts
-from deeptrace.scale import Cluster, DropGenerated, RayRunner
+from deeptrace.scale import Cluster, DropGenerated, RayMap, RayRunner
 from deeptrace.schema import Outcome
+from deeptrace.synth.dataset import Recipe, make_dataset
 from deeptrace.video import write_video
 
 ray = needs("ray")
@@ -211,6 +213,54 @@ def test_an_evaluation_is_that_of_one_machine(address: str, tmp_path: Path) -> N
     assert [one and one.video for one in on_ray.verdicts] == [one and one.video for one in alone.verdicts]
     again = evaluate(data, split="all", detector="baseline:center-box", bootstrap=0, out=tmp_path / "run", resume=True)
     assert again.kept == len({one.video for one in alone.verdicts if one})
+
+
+def test_an_audit_is_that_of_one_machine(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Decoded facts of every file, the broken one too, with paths that are relative to this folder."""
+    make_set(tmp_path / "set")
+    monkeypatch.chdir(tmp_path)
+    first = sorted(Path("set").rglob("*.mp4"))[0]
+    first.write_bytes(first.read_bytes()[:500])
+    found = []
+    for more in ([], ["--ray", address, "--ray-actors", "2", "--ray-cpus", "0.5"]):
+        monkeypatch.setattr(sys, "argv", ["deeptrace", "audit", "set", "--json", "--shuffles", "5", *more])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 1
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[1] == found[0]
+    assert found[0]["integrity"]["counts"]
+
+
+def test_a_synthetic_dataset_is_that_of_one_machine(address: str, tmp_path: Path) -> None:
+    sources = [str(EXAMPLES / "coffee.mp4"), str(tmp_path / "gone.mp4")]
+    recipe = Recipe(seed=3, max_s=1.0, max_side=160)
+    alone = make_dataset(sources, tmp_path / "one", recipe, clips=4)
+    with RayMap(Cluster(address, **TWO)) as spread:
+        assert make_dataset(sources, tmp_path / "ray", recipe, clips=4, spread=spread) == alone
+    assert [one.problem is None for one in alone] == [True, False, True, False]
+    for path in [*sorted((tmp_path / "one").rglob("*.mp4")), tmp_path / "one" / "all_data.json"]:
+        assert (tmp_path / "ray" / path.relative_to(tmp_path / "one")).read_bytes() == path.read_bytes()
+
+
+def _killed_once(name: str, mark: Path) -> str:
+    """The name; the first process that comes by kills itself."""
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return name
+    os.kill(os.getpid(), signal.SIGKILL)
+    return name
+
+
+def test_work_whose_actor_is_killed_is_done_all_the_same_and_once(address: str, tmp_path: Path) -> None:
+    names = [f"{number}" for number in range(40)]
+    with RayMap(Cluster(address, **TWO), relative=False) as spread:
+        found = dict(spread.over(partial(_killed_once, mark=tmp_path / "killed"), names))
+    assert (tmp_path / "killed").exists()
+    assert [found[index] for index in range(40)] == names
 
 
 def test_a_dataset_without_generated_clips(address: str, clip: Path, tmp_path: Path) -> None:

@@ -67,6 +67,15 @@ def test_rows_come_back_as_they_were_made(made: tuple[Path, list[Made]]) -> None
     assert all(samples[i].split == samples[i + 1].split for i in (0, 2, 4))
 
 
+def test_several_at_a_time_make_the_same(sources: list[str], made: tuple[Path, list[Made]], tmp_path: Path) -> None:
+    seen: list[Made] = []
+    twice = make_dataset(sources, tmp_path / "set", RECIPE, workers=2, on_clip=seen.append)
+    assert twice == made[1]
+    assert sorted(seen, key=lambda one: one.source) == made[1]
+    for path in [*sorted(made[0].rglob("*.mp4")), made[0] / "all_data.json", made[0] / "tubes.jsonl"]:
+        assert (tmp_path / "set" / path.relative_to(made[0])).read_bytes() == path.read_bytes()
+
+
 def test_the_written_pixels_differ_where_the_rows_say(made: tuple[Path, list[Made]]) -> None:
     out, _ = made
     samples = {sample.video_id: sample for sample in read_reward_data(out)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from deeptrace.audit.near_duplicates import ClipHasher
 from deeptrace.errors import VideoError
+from deeptrace.io.spread import Spread, Threads
 from deeptrace.schema import Media
 from deeptrace.video import open_video
 
@@ -82,16 +83,25 @@ def gather(
     *,
     workers: int = 1,
     decode: bool = True,
+    spread: Spread | None = None,
     on_done: Callable[[FileFacts], None] | None = None,
 ) -> list[FileFacts]:
-    """Facts of many files, in order; decoding runs in threads (FFmpeg lets go of Python's lock)."""
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        found = []
-        for facts in pool.map(lambda path: read_facts(path, decode=decode), paths):
-            found.append(facts)
-            if on_done is not None:
-                on_done(facts)
-        return found
+    """Facts of many files, in order.
+
+    Args:
+        paths: of the files.
+        workers: threads (FFmpeg lets go of Python's lock).
+        decode: see `read_facts`.
+        spread: where files are read, in place of threads here.
+        on_done: called with the facts of each file, as they come.
+    """
+    named = [os.fspath(path) for path in paths]
+    found: dict[int, FileFacts] = {}
+    for index, facts in (spread or Threads(workers)).over(partial(read_facts, decode=decode), named):
+        found[index] = facts
+        if on_done is not None:
+            on_done(facts)
+    return [found[index] for index in range(len(named))]
 
 
 def read_facts(path: str | os.PathLike[str], *, decode: bool = True) -> FileFacts:

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from deeptrace.data.media_join import join_media
 from deeptrace.data.reward_row import RewardRow
 from deeptrace.data.rewarddata import annotations_path, iter_rows, samples_of_rows
 from deeptrace.errors import DataError
+from deeptrace.io.spread import Spread
 from deeptrace.schema import Label, Sample
 
 __all__ = ["Audit", "audit"]
@@ -80,6 +82,7 @@ def audit(
     split: str | None = None,
     decode: bool = True,
     workers: int = 1,
+    spread: Spread | None = None,
     shuffles: int = 100,
     seed: int = 0,
     on_file: Callable[[int, int], None] | None = None,
@@ -92,6 +95,7 @@ def audit(
         split: look at this split only.
         decode: decode every file in full; without, damage, wrong counts and duplicates go unseen.
         workers: files decoded at a time.
+        spread: where they are decoded, such as a `deeptrace.scale.RayMap`; None for `workers` threads here.
         shuffles: label shuffles for the floors; the joint ones take a fifth as many.
         seed: of folds, models and shuffles.
         on_file: called with (files done, files in all).
@@ -113,7 +117,10 @@ def audit(
     join = join_media(samples, Path(file).parent if root is None else root)
     findings += integrity.check_join(join) if split is None else ()
     facts = _facts(
-        [sample for sample in samples if sample.video_id in join.found], join.found, workers, decode, on_file
+        [sample for sample in samples if sample.video_id in join.found],
+        join.found,
+        partial(gather, workers=workers, decode=decode, spread=spread),
+        on_file,
     )
     findings += integrity.check_files(samples, facts)
     findings += integrity.check_duplicates(samples, facts)
@@ -161,8 +168,7 @@ def _shortcuts(samples: list[Sample], facts: dict[str, FileFacts], shuffles: int
 def _facts(
     samples: list[Sample],
     files: dict[str, Path],
-    workers: int,
-    decode: bool,
+    gathered: Callable[..., list[FileFacts]],
     on_file: Callable[[int, int], None] | None,
 ) -> dict[str, FileFacts]:
     done = 0
@@ -173,5 +179,5 @@ def _facts(
         if on_file is not None:
             on_file(done, len(samples))
 
-    found = gather([files[sample.video_id] for sample in samples], workers=workers, decode=decode, on_done=count)
+    found = gathered([files[sample.video_id] for sample in samples], on_done=count)
     return {sample.video_id: facts for sample, facts in zip(samples, found, strict=True)}

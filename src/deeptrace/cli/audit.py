@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deeptrace.cli.console import EXIT_FAILED_INPUTS, interrupted, note, printable, stage_bars
-from deeptrace.cli.options import JsonObject
+from deeptrace.cli.options import JsonObject, Ray, RayActors, RayCpus, ray_map
 from deeptrace.errors import SettingsError
 from deeptrace.plural import plural
 
@@ -46,6 +46,9 @@ def audit(
         bool, typer.Option("--strict", help="Exit with code 1 also where metadata gives the label away.")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Files at a time. [default: one a core]")] = None,
+    ray: Ray = None,
+    ray_actors: RayActors = None,
+    ray_cpus: RayCpus = None,
     shuffles: Annotated[
         int, typer.Option(min=1, help="How often labels are shuffled, to learn what chance does.")
     ] = 100,
@@ -70,7 +73,8 @@ def audit(
         _tell(_fix(path, out, root=root, size=picture_size(size), fps=fps, resume=resume, workers=count))
         path, root = str(out), None
     asked = {"root": root, "split": split, "decode": decode, "shuffles": shuffles, "seed": seed}
-    result = _audit(path, workers=count, kept=out if fix else None, **asked)
+    with ray_map(ray, ray_actors, ray_cpus, [root or path]) as spread:
+        result = _audit(path, workers=count, spread=spread, kept=out if fix else None, **asked)
     found = result.as_json()
     if out is not None:
         write_html(result, out / "audit.html")

@@ -5,6 +5,9 @@ Where an option is not given, `deeptrace.inference` decides how many workers the
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +18,7 @@ from deeptrace.errors import SettingsError
 from deeptrace.plural import plural
 
 if TYPE_CHECKING:
-    from deeptrace.scale import RayRunner
+    from deeptrace.scale import RayMap, RayRunner
 
 __all__ = [
     "DEFAULT_OUT",
@@ -32,6 +35,7 @@ __all__ = [
     "Timeout",
     "Workers",
     "note_rate",
+    "ray_map",
     "ray_runner",
 ]
 
@@ -127,6 +131,32 @@ def ray_runner(
     gpu = f" and {cluster.gpus:g} GPUs" if cluster.gpus else ""
     note(f"ray {where}: {plural(runner.actors, 'actor')}, each with {cluster.cpus:g} cores{gpu}")
     return runner
+
+
+def ray_map(
+    where: str | None, actors: int | None, cpus: float | None, paths: Iterable[str | os.PathLike[str]]
+) -> AbstractContextManager[RayMap | None]:
+    """Where files are worked on without a detector, as `--ray` and its kin ask for; None for this machine.
+
+    Args:
+        where, actors, cpus: what was given.
+        paths: what is read and written, as the user named it.
+
+    Raises:
+        SettingsError: the kin of `--ray` without it.
+        DeeptraceError: see `RayMap`.
+    """
+    if where is None:
+        if (actors, cpus) != (None, None):
+            raise SettingsError("--ray-actors, --ray-cpus", "are of a cluster", "Say which one: --ray.")
+        return nullcontext()
+    from deeptrace.scale import Cluster, RayMap
+    from deeptrace.scale.cluster import is_relative
+
+    relative = any(is_relative(os.fspath(path)) for path in paths)
+    found = RayMap(Cluster(where, actors, 1.0 if cpus is None else cpus), relative=relative)
+    note(f"ray {where}: {plural(found.actors, 'actor')}, each with {found.cluster.cpus:g} cores")
+    return found
 
 
 def note_rate(runner: RayRunner | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deeptrace.cli.console import EXIT_FAILED_INPUTS, Whole, fail, interrupted, note, progress_bar
-from deeptrace.cli.options import Resume
+from deeptrace.cli.options import Ray, RayActors, RayCpus, Resume, ray_map
 from deeptrace.plural import plural
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ def synth(
     max_seconds: Annotated[float, typer.Option(min=0.5, help="Use the first seconds of each clip.")] = 6.0,
     max_side: Annotated[int, typer.Option(min=64, help="Longer side of what is written, in pixels.")] = 854,
     resume: Resume = False,
+    workers: Annotated[int, typer.Option(min=1, help="Clips at a time.")] = 1,
+    ray: Ray = None,
+    ray_actors: RayActors = None,
+    ray_cpus: RayCpus = None,
 ) -> None:
     """Put known traces into real clips, for training and for tests.
 
@@ -84,7 +88,10 @@ def synth(
                 note(f"left out: {one.problem}")
 
         try:
-            make_dataset(sources, out, recipe, clips=clips, resume=resume, on_clip=after)
+            with ray_map(ray, ray_actors, ray_cpus, [*sources, out]) as spread:
+                make_dataset(
+                    sources, out, recipe, clips=clips, resume=resume, workers=workers, spread=spread, on_clip=after
+                )
         except KeyboardInterrupt:
             interrupted(f"{len(made)} done, kept in ", out, "; go on with --resume")
     good = [one for one in made if one.problem is None]

@@ -12,11 +12,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 
-__all__ = ["die_with", "process_pool", "run_script"]
+__all__ = ["die_with", "process_pool", "run_script", "worker_pool"]
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_S = 1.0
@@ -32,6 +33,23 @@ def process_pool(workers: int, begin: Callable[[], object] | None = None) -> Pro
         begin: called first in each of them.
     """
     return ProcessPoolExecutor(workers, get_context("spawn"), _begin, (os.getpid(), begin))
+
+
+@contextmanager
+def worker_pool(workers: int, initializer: Callable[[], None] | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Processes for a part of some work. After an error it ends with the jobs at hand and leaves the rest undone;
+    interrupted or killed, it ends at once: a job may take minutes, and what it has done is written whole or not at all.
+    """
+    with process_pool(workers, initializer) as pool:
+        try:
+            yield pool
+        except BaseException as error:
+            running = list((pool._processes or {}).values())  # no public way to end them before Python 3.14
+            pool.shutdown(wait=False, cancel_futures=True)
+            if not isinstance(error, Exception):
+                for process in running:
+                    process.kill()
+            raise
 
 
 def die_with(parent: int) -> None:

@@ -18,14 +18,18 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from deeptrace.data import write_reward_data
 from deeptrace.errors import SettingsError, SynthError, VideoError
 from deeptrace.io.jsonl import write_lines
 from deeptrace.io.run_store import RunStore, key_of
+from deeptrace.io.spread import Processes, Spread
 from deeptrace.schema import Category, Label, Media, Sample
 from deeptrace.synth.compose import Composed, negative, positive
 from deeptrace.urls import file_name, same_clip
@@ -98,6 +102,8 @@ def make_dataset(
     *,
     clips: int | None = None,
     resume: bool = False,
+    workers: int = 1,
+    spread: Spread | None = None,
     on_clip: Callable[[Made], None] | None = None,
 ) -> list[Made]:
     """Make `clips` positives, each with its negative, going through the sources as often as that takes.
@@ -108,7 +114,9 @@ def make_dataset(
         recipe: settings of what is made of them.
         clips: how many positives; None for one a source.
         resume: whether to go on with an earlier run of the same recipe: finished clips of unchanged sources are kept.
-        on_clip: called after each clip.
+        workers: clips made at a time, each by a process of its own if there are several. What is made is the same.
+        spread: where they are made in place of these, such as a `deeptrace.scale.RayMap` of machines that see `out`.
+        on_clip: called after each clip, as they come.
 
     Returns:
         One entry a clip, in order; clips that cannot be read or hold no trace carry a `problem`.
@@ -121,19 +129,34 @@ def make_dataset(
     given = [str(source) for source in sources]
     names, count = _names(given), len(given) if clips is None else clips
     planned = [(given[n % len(given)], f"{names[given[n % len(given)]]}_{n // len(given)}") for n in range(count)]
-    made: list[Made] = []
+    made: dict[int, Made] = {}
+
+    def came(number: int, done: Made) -> None:
+        made[number] = done
+        if on_clip is not None:
+            on_clip(done)
+
     with RunStore(out, "synth", asdict(recipe), resume=resume, files=(FAKES, REALS, ROWS, TUBES)) as store:
+        keys = [key_of(store.content(source), video_id) for source, video_id in planned]
         try:
-            for source, video_id in planned:
-                key = key_of(store.content(source), video_id)
-                done = _kept(source, video_id, key, store) or _make(source, video_id, key, recipe, store)
-                made.append(done)
-                if on_clip is not None:
-                    on_clip(done)
+            for number, (source, video_id) in enumerate(planned):
+                if kept := _kept(source, video_id, keys[number], store):
+                    came(number, kept)
+            left = [number for number in range(len(planned)) if number not in made]
+            work = partial(_make, recipe=recipe, folder=store.path.absolute())
+            where = spread or Processes(workers, _one_thread)
+            for index, found in where.over(work, [planned[number] for number in left]):
+                number = left[index]
+                source, video_id = planned[number]
+                if isinstance(found, str):
+                    came(number, Made(source, None, problem=found))
+                else:
+                    store.add(keys[number], found, name=video_id)
+                    came(number, Made(source, video_id, len(found["tubes"])))
         finally:  # Ctrl-C too leaves a dataset that can be read
-            left_out = {video_id for (_, video_id), done in zip(planned, made, strict=False) if done.problem}
+            left_out = {planned[number][1] for number, done in made.items() if done.problem}
             _write_rows(store, [video_id for _, video_id in planned], left_out)
-    return made
+    return [made[number] for number in range(len(planned))]
 
 
 def _kept(source: str, video_id: str, key: str | None, store: RunStore) -> Made | None:
@@ -187,8 +210,14 @@ def _at_steps(frames: Iterator[Any], fps: float, most: int) -> Iterator[np.ndarr
         yield shown
 
 
-def _make(source: str, video_id: str, key: str | None, recipe: Recipe, store: RunStore) -> Made:
-    """Make, write and note one positive and its negative."""
+def _one_thread() -> None:
+    """As many processes as cores, each with as many threads, would be in each other's way."""
+    cv2.setNumThreads(1)
+
+
+def _make(planned: tuple[str, str], recipe: Recipe, folder: Path) -> dict[str, Any] | str:
+    """Make and write one positive and its negative: their entry in the journal, or why there is none."""
+    source, video_id = planned
     try:
         frames, fps = read_clip(source, recipe)
         times = np.arange(len(frames)) / fps
@@ -204,12 +233,11 @@ def _make(source: str, video_id: str, key: str | None, recipe: Recipe, store: Ru
         )
         real = negative(frames, times, rng, hard_negatives=recipe.hard_negatives)
     except (VideoError, SynthError) as error:
-        return Made(source, None, problem=str(error))
+        return str(error)
     entry = _entry(source, video_id, fake, real, fps)
     for composed, row in zip((fake, real), entry["samples"], strict=True):
-        write_video(store.path / row["path"], composed.frames, fps=fps, crf=recipe.crf)
-    store.add(key, entry, name=video_id)
-    return Made(source, video_id, len(fake.traces))
+        write_video(folder / row["path"], composed.frames, fps=fps, crf=recipe.crf)
+    return entry
 
 
 def _entry(source: str, video_id: str, fake: Composed, real: Composed, fps: float) -> dict[str, Any]:

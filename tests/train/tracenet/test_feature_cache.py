@@ -16,6 +16,7 @@ from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
 from deeptrace.detectors.tracenet.temporal_extent import coverage
 from deeptrace.detectors.tracenet.texture import texture_names
 from deeptrace.geometry import Box
+from deeptrace.io.processes import worker_pool
 from deeptrace.train.tracenet.clips import Clip, Kind, read_clips
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.feature_cache import (
@@ -24,7 +25,6 @@ from deeptrace.train.tracenet.feature_cache import (
     load_measured,
     measure_all,
     synthetic_sets,
-    worker_pool,
 )
 
 

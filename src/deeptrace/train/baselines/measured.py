@@ -14,8 +14,9 @@ from deeptrace.detectors.baselines.footage import FOOTAGE_VERSION, read_footage
 from deeptrace.detectors.baselines.measures import MEASURES, Measured
 from deeptrace.errors import DeeptraceError
 from deeptrace.io.fingerprint import sha256_of
+from deeptrace.io.processes import worker_pool
 from deeptrace.train.tracenet.clips import Clip
-from deeptrace.train.tracenet.feature_cache import ONE_ENCODING, collected, make_variant, save_arrays, worker_pool
+from deeptrace.train.tracenet.feature_cache import ONE_ENCODING, collected, make_variant, save_arrays
 from deeptrace.video import Video, open_video
 from deeptrace.video.transforms.presets import degrade_file
 

@@ -12,11 +12,10 @@ differs but the trace.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,7 @@ from deeptrace.detectors.tracenet.temporal_extent import coverage
 from deeptrace.detectors.tracenet.windows import RATE_FPS, SHORT_SIDE, Window, analysis_size, read_windows
 from deeptrace.errors import DeeptraceError, SynthError
 from deeptrace.io.atomic import atomic_path
-from deeptrace.io.processes import process_pool
+from deeptrace.io.processes import worker_pool
 from deeptrace.schema import Category
 from deeptrace.synth import AFTER, BEFORE, REGION, Injection, Scene, hard_negative, inject
 from deeptrace.train.tracenet.clips import Clip, Kind
@@ -48,7 +47,6 @@ __all__ = [
     "measure_all",
     "save_arrays",
     "synthetic_sets",
-    "worker_pool",
 ]
 
 T = TypeVar("T")
@@ -228,23 +226,6 @@ def measure_all(clips: list[Clip], config: TraceNetConfig, progress: Callable[[s
     with worker_pool(config.workers, _one_thread) as pool:
         jobs = [pool.submit(_measure_clip, clip, config) for clip in clips]
         return [problem for problems in collected(jobs, "measured", progress) for problem in problems]
-
-
-@contextlib.contextmanager
-def worker_pool(workers: int, initializer: Callable[[], None] | None = None) -> Iterator[ProcessPoolExecutor]:
-    """Processes for a part of the training. After an error it ends with the jobs at hand and leaves the rest undone;
-    interrupted or killed, it ends at once: a job may take minutes, and what it has done is written whole or not at all.
-    """
-    with process_pool(workers, initializer) as pool:
-        try:
-            yield pool
-        except BaseException as error:
-            running = list((pool._processes or {}).values())  # no public way to end them before Python 3.14
-            pool.shutdown(wait=False, cancel_futures=True)
-            if not isinstance(error, Exception):
-                for process in running:
-                    process.kill()
-            raise
 
 
 def collected(jobs: Sequence[Future[T]], what: str, progress: Callable[[str, int, int], None]) -> list[T]:

@@ -24,11 +24,12 @@ from deeptrace.detectors.tracenet.model import FLAWS_NAME, TraceNetModel
 from deeptrace.detectors.tracenet.windows import read_windows
 from deeptrace.errors import DataError, SynthError, VideoError
 from deeptrace.io.atomic import atomic_path
+from deeptrace.io.processes import worker_pool
 from deeptrace.plural import plural
 from deeptrace.schema import Category
 from deeptrace.synth import Scene, inject
 from deeptrace.train.tracenet.clips import Clip
-from deeptrace.train.tracenet.feature_cache import KeptArrays, collected, worker_pool
+from deeptrace.train.tracenet.feature_cache import KeptArrays, collected
 from deeptrace.video import Frame, Video, open_video, video_from_array
 from deeptrace.video.transforms.ops import Brightness, Recode, Resize
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from deeptrace.detectors.tracenet.model import FLAWS_NAME, Calibration, TraceNetModel, shipped_folder
 from deeptrace.detectors.tracenet.windows import Window
+from deeptrace.io.processes import worker_pool
 from deeptrace.metrics.binary import above_share
 from deeptrace.train.tracenet.clip_probability import fit_weights, thresholds
 from deeptrace.train.tracenet.clips import CAMERA, Clip, Kind
@@ -29,7 +30,6 @@ from deeptrace.train.tracenet.feature_cache import (
     Measured,
     collected,
     load_measured,
-    worker_pool,
 )
 from deeptrace.train.tracenet.kernel_machine import KernelMachine, Statistics, Trait, fit_kernel_machine
 from deeptrace.train.tracenet.protocol import (

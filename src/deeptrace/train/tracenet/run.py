@@ -17,6 +17,7 @@ from deeptrace.detectors.tracenet.model import HASH_DIGITS, Calibration, TraceNe
 from deeptrace.errors import DataError
 from deeptrace.io.atomic import atomic_path
 from deeptrace.io.fingerprint import sha256_of
+from deeptrace.io.processes import worker_pool
 from deeptrace.io.run_store import ClaimedFolder
 from deeptrace.train.tracenet.calibrate import (
     ExtentExamples,
@@ -36,7 +37,6 @@ from deeptrace.train.tracenet.feature_cache import (
     collected,
     load_measured,
     measure_all,
-    worker_pool,
 )
 from deeptrace.train.tracenet.fit import fit_trace_net
 from deeptrace.train.tracenet.flaws import write_flaws

@@ -1,0 +1,109 @@
+"""One job done to many items on the machines of a Ray cluster, by Ray Data: what `--ray` stands for where no detector
+is asked, as in `deeptrace audit` and `deeptrace synth`.
+
+As with `RayRunner`, who gets which block, restarts and repeats are Ray Data's; what is kept is up to whoever asked.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from deeptrace.scale.cluster import Cluster, Folder, Joined, cause_of, quietly
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["RayMap"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_BLOCKS_EACH = 4
+"""Blocks for each actor at least, where there are items enough, so that all end at about the same time."""
+
+_BLOCK = 16
+"""Most items of a block: the work that is done again when an actor dies."""
+
+
+class RayMap:
+    """Work on a cluster, as `deeptrace.io.spread.Spread` says; close it.
+
+    Files must be found under the same paths by every machine, and deeptrace must be installed there.
+
+    Args:
+        cluster: where, and how wide.
+        relative: whether paths among the items, or in the work, are relative to this folder.
+
+    Attributes:
+        actors: how many items are worked on at a time.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        SettingsError: no such cluster answers, or one of this machine cannot hold the actors.
+    """
+
+    def __init__(self, cluster: Cluster | None = None, *, relative: bool = True) -> None:
+        self.cluster = cluster or Cluster()
+        self._folder = Folder() if relative else None
+        self._joined = Joined(self.cluster)
+        self.actors = self._joined.actors
+
+    def __enter__(self) -> RayMap:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End a cluster of our own; one that was there before stays."""
+        self._joined.close()
+
+    def over(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """See `Spread.over`; work, items and results are pickled.
+
+        Raises:
+            SettingsError: a machine does not see this folder.
+            ServiceError: the cluster failed; what came before is done.
+        """
+        import pyarrow as pa
+        import ray
+        from ray.data import ActorPoolStrategy
+
+        if not items:
+            return
+        pickled = pa.array([pickle.dumps(item) for item in items], pa.binary())
+        table = pa.table({"index": pa.array(range(len(items)), pa.int64()), "item": pickled})
+        size = min(_BLOCK, max(1, len(items) // (self.actors * _BLOCKS_EACH)))
+        blocks = [table.slice(at, size) for at in range(0, len(items), size)]
+        with quietly():
+            data = ray.data.from_arrow(blocks).map_batches(
+                _Worker,
+                fn_constructor_args=(pickle.dumps(work), self._folder),
+                batch_size=None,
+                batch_format="pyarrow",
+                compute=ActorPoolStrategy(size=self.actors),
+                **self.cluster.needs,
+            )
+        try:
+            for block in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                for row in block.to_pylist():
+                    yield row["index"], pickle.loads(row["result"])
+        except ray.exceptions.RayError as error:
+            raise cause_of(error) from error
+
+
+class _Worker:
+    """The work in one actor: blocks of items in, results out."""
+
+    def __init__(self, work: bytes, folder: Folder | None) -> None:
+        if folder is not None:
+            folder.go()
+        self._work: Callable[[object], object] = pickle.loads(work)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
+        found = [pickle.dumps(self._work(pickle.loads(item))) for item in block["item"].to_pylist()]
+        return pa.table({"index": block["index"], "result": pa.array(found, pa.binary())})

@@ -11,9 +11,11 @@ from deeptrace.schema import DetectorInfo
 
 __all__ = [
     "CategoryScores",
+    "ColumnGroups",
     "EvaluationResult",
     "GeneratorScores",
     "GroundedScores",
+    "GroupScores",
     "Manifest",
     "Measured",
     "Metric",
@@ -175,6 +177,44 @@ class ReferenceScores(_Frozen):
         return _metrics(self.paper, self.per_video, self.grounded, self.traces, self.text, {}, {})
 
 
+class GroupScores(_Frozen):
+    """The videos of one group.
+
+    Attributes:
+        videos: number of them.
+        accuracy: share that is called what it is, 0 to 100; one without a verdict is wrong.
+        accused: share of the real ones that is called AI-generated, 0 to 100.
+        found: share of the generated ones that is, 0 to 100.
+        auroc: of `p_fake` within the group, 0 to 1.
+    """
+
+    videos: int
+    accuracy: Metric
+    accused: Metric
+    found: Metric
+    auroc: Metric
+
+
+class ColumnGroups(_Frozen):
+    """The groups of one trait.
+
+    Attributes:
+        groups: by name.
+        without: videos whose group is not known.
+        worst: group with the lowest accuracy, of those with five videos or more; None where there are not two.
+        worst_gap: its accuracy less that of all others together.
+        most_accused: group whose real videos are called AI-generated most often.
+        most_accused_gap: that share less that of all others together.
+    """
+
+    groups: dict[str, GroupScores]
+    without: int
+    worst: str | None
+    worst_gap: Metric | None
+    most_accused: str | None
+    most_accused_gap: Metric | None
+
+
 class Counts(_Frozen):
     """How many videos, rows, traces and explanations the numbers rest on.
 
@@ -320,6 +360,7 @@ class EvaluationResult(Measured):
         repeated_predictions: samples with several rows, of which the last counts.
         seen_in_training: videos whose very bytes the detector's weights have learned from; None where that is not
             known: the card of the default detector's shipped weights lists them, no other detector says.
+        by_group: by column of the user's table of groups; None without one.
     """
 
     baselines: dict[str, ReferenceScores]
@@ -331,6 +372,7 @@ class EvaluationResult(Measured):
     unmatched_predictions: int = 0
     repeated_predictions: int = 0
     seen_in_training: int | None = None
+    by_group: dict[str, ColumnGroups] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as they lie in evaluation.json."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from deeptrace.benchmark.folder import EvaluationFolder
 from deeptrace.benchmark.ground_truth import GroundTruth, read_ground_truth, with_media
+from deeptrace.benchmark.groups import Groups, group_figures, read_groups
 from deeptrace.benchmark.judge import Judgements, judge_explanations
 from deeptrace.benchmark.judge_client import JudgeModel, judge_endpoint, parse_judge
 from deeptrace.benchmark.manifest import build_manifest, with_observed
@@ -68,6 +69,7 @@ def evaluate(
     judge: str | JudgeModel | None = None,
     judge_cache: PathLike | None = None,
     rounds: PathLike | None = None,
+    groups: PathLike | None = None,
     out: PathLike | None = None,
     resume: bool = False,
     workers: int | None = None,
@@ -90,6 +92,7 @@ def evaluate(
         judge: `openai:MODEL[@BASE_URL]`, for the paper's explanation score; without one it is None.
         judge_cache: file of the judge's answers; one for all runs of the user by default.
         rounds: file of annotators' rounds for the annotator ceiling; `passes.jsonl` beside the annotations by default.
+        groups: CSV of what group each video belongs to, for figures by group (see `deeptrace.benchmark.groups`).
         out: folder that keeps the run; None to keep nothing.
         resume: go on with what `out` holds.
         workers: worker processes for a detector given by name.
@@ -110,6 +113,7 @@ def evaluate(
     model, file = _reachable(judge), _existing(predictions, detector)
     _check_space(answer_space, file)
     truth = read_ground_truth(data, split=split, rounds=rounds)
+    parted = None if groups is None else read_groups(groups, truth.samples)
     with ExitStack() as stack:
         over = None
         if file is None:
@@ -124,7 +128,7 @@ def evaluate(
         verdicts, judgements = _judged(truth, joined.verdicts, model, judge_cache, on_done)
         result = measure(
             truth, verdicts, judgements, manifest, bootstrap=bootstrap, seed=seed, workers=workers,
-            unmatched=len(joined.unmatched), repeated=len(joined.repeated),
+            unmatched=len(joined.unmatched), repeated=len(joined.repeated), groups=parted,
         )  # fmt: skip
         kept = 0 if over is None else over.kept
         found = Evaluation(result, truth, tuple(verdicts), kept, tuple(joined.unmatched), tuple(joined.repeated))
@@ -142,6 +146,7 @@ def measure(
     workers: int | None = None,
     unmatched: int = 0,
     repeated: int = 0,
+    groups: Groups | None = None,
 ) -> EvaluationResult:
     """The result for verdicts that are there already."""
     scores = {} if judgements is None else judgements.scores
@@ -158,6 +163,11 @@ def measure(
             "unmatched_predictions": unmatched,
             "repeated_predictions": repeated,
         }
+        | (
+            {}
+            if groups is None
+            else {"by_group": group_figures(truth.samples, verdicts, groups, resamples=bootstrap, seed=seed)}
+        )
     )
 
 

@@ -73,6 +73,12 @@ def evaluate(
             help="Marks of every annotator, for the human ceiling. [default: passes.jsonl beside the rows]",
         ),
     ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="CSV with a group of each video in a column, as age or lighting: figures by group."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep run, numbers and report here.")] = None,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="With --out: write report.html and report.md.")
@@ -115,6 +121,7 @@ def evaluate(
                 judge=judge,
                 judge_cache=judge_cache,
                 rounds=rounds,
+                groups=groups,
                 out=out,
                 resume=resume,
                 bootstrap=bootstrap,

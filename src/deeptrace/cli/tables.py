@@ -18,7 +18,7 @@ from deeptrace.cli.names import PathCell
 from deeptrace.plural import plural
 
 if TYPE_CHECKING:
-    from deeptrace.benchmark.result import EvaluationResult
+    from deeptrace.benchmark.result import ColumnGroups, EvaluationResult, Metric
     from deeptrace.benchmark.tables import Column, Row, Table
     from deeptrace.inference.dry_run import Planned
     from deeptrace.reward.best_of_n import Pick, Placed
@@ -58,12 +58,49 @@ def print_evaluation(result: EvaluationResult, console: Console | None = None) -
     for table, rows in tables_of(result):
         for part in _parts(table, rows, console):
             console.print(part)
+    for name, column in (result.by_group or {}).items():
+        console.print(_by_group(name, column))
+        if said := _gaps(column):
+            console.print(Text(said))
     missing = [f"{title}: {why}" for title, why in unavailable(result)]
     if missing:
         console.print(Text(f"Not available: {'; '.join(missing)}.", style="dim"))
     for remark in paper_notes(result):
         console.print(Text(remark, style="dim"))
     console.print(Text(_explanation_note(result), style="dim"))
+
+
+def _by_group(name: str, column: ColumnGroups) -> RichTable:
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(f"by {printable(name)}", overflow="fold")
+    for title in ("videos", "accuracy", "95 %", "real accused", "found", "AUROC"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for group, one in column.groups.items():
+        limits = "-" if one.accuracy.interval is None else "{:.0f}-{:.0f}".format(*one.accuracy.interval)
+        shares = (_rounded(metric, 1) for metric in (one.accuracy, one.accused, one.found))
+        accuracy, accused, found = shares
+        cells = (str(one.videos), accuracy, limits, accused, found, _rounded(one.auroc, 3))
+        table.add_row(_text(group), *cells)
+    return table
+
+
+def _gaps(column: ColumnGroups) -> str:
+    """Which group fares worst, and by how much."""
+    said = []
+    for what, group, gap in (
+        ("lowest accuracy", column.worst, column.worst_gap),
+        ("most accused", column.most_accused, column.most_accused_gap),
+    ):
+        if group is not None and gap is not None and gap.value is not None:
+            limits = "" if gap.interval is None else " ({:+.1f} to {:+.1f})".format(*gap.interval)
+            said.append(f"{what}: {printable(group)}, {gap.value:+.1f} points{limits} against all others")
+    if column.without:
+        said.append(f"{plural(column.without, 'video')} in no group")
+    return "; ".join(said)
+
+
+def _rounded(metric: Metric, digits: int) -> str:
+    return "-" if metric.value is None else f"{metric.value:.{digits}f}"
 
 
 def _parts(table: Table, rows: list[Row], console: Console) -> Iterator[RichTable]:

@@ -31,6 +31,7 @@ from deeptrace.cli.detectors import detectors
 from deeptrace.cli.doctor import doctor
 from deeptrace.cli.eval import evaluate
 from deeptrace.cli.leaderboard import leaderboard
+from deeptrace.cli.questions import questions
 from deeptrace.cli.robustness import robustness
 from deeptrace.cli.score import score
 from deeptrace.cli.serve import serve
@@ -61,6 +62,7 @@ app.command()(compare)
 app.command("compare-detectors")(compare_detectors)
 app.command("compare-rewards")(compare_rewards)
 app.command()(robustness)
+app.command()(questions)
 app.command()(calibrate)
 app.command()(score)
 app.command()(serve)

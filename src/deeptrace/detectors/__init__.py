@@ -5,6 +5,7 @@ from __future__ import annotations
 from deeptrace.detectors.base import (
     AnalysingDetector,
     Analysis,
+    AskableDetector,
     BatchDetector,
     Detector,
     Estimate,
@@ -20,6 +21,7 @@ __all__ = [
     "DEFAULT_DETECTOR",
     "AnalysingDetector",
     "Analysis",
+    "AskableDetector",
     "BatchDetector",
     "Detector",
     "Estimate",

@@ -16,6 +16,7 @@ from deeptrace.video import Video
 __all__ = [
     "AnalysingDetector",
     "Analysis",
+    "AskableDetector",
     "BatchDetector",
     "Detector",
     "Estimate",
@@ -106,6 +107,21 @@ class AnalysingDetector(Detector, Protocol):
 
         Raises:
             As `detect`.
+        """
+        ...
+
+
+@runtime_checkable
+class AskableDetector(Detector, Protocol):
+    """A language model, which can be asked other things about a video than whether it is generated."""
+
+    def ask(self, video: Video, question: str) -> str:
+        """What it answers to a question in words. From one thread at a time, unless its `execution` says THREADS.
+
+        Raises:
+            VideoError: the video cannot be decoded.
+            ModelError, ServiceError: the model could not run.
+            RefusalError, AnswerError: it declined, or said nothing.
         """
         ...
 

@@ -15,7 +15,7 @@ from tests.needs import needs
 torch = needs("torch")
 needs("transformers")
 
-from deeptrace.detectors import BatchDetector, load_detector, load_planner  # noqa: E402
+from deeptrace.detectors import AskableDetector, BatchDetector, load_detector, load_planner  # noqa: E402
 from deeptrace.detectors.vlm.hf.detector import LocalModel  # noqa: E402
 from deeptrace.detectors.vlm.hf.processors import collate  # noqa: E402
 from deeptrace.detectors.vlm.label_probability import begins_label  # noqa: E402
@@ -314,3 +314,15 @@ def test_answers_are_verified_by_the_default_detector(checkpoints: dict[str, Pat
     assert verdict.outcome is Outcome.SCORED
     assert any(line.startswith("verified by tracenet") for line in verdict.warnings)
     assert verdict.p_fake == pytest.approx(detect(clips[0], "tracenet").p_fake, abs=2e-4)
+
+
+def test_a_model_can_be_asked_in_words_of_the_caller(constrained: dict[str, LocalModel], clips: list[Path]) -> None:
+    """Also one whose verdicts are constrained: its answer is free, and other questions give other answers."""
+    detector = constrained["qwen2_5_vl"]
+    assert isinstance(detector, AskableDetector)
+    with open_video(clips[0]) as video:
+        first = detector.ask(video, "Does a cup melt? Answer yes or no, and nothing else.")
+        assert detector.ask(video, "Does a cup melt? Answer yes or no, and nothing else.") == first
+        other = detector.ask(video, "What is the capital of the country?")
+    assert first.strip()
+    assert other != first

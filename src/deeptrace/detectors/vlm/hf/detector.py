@@ -18,13 +18,14 @@ from deeptrace.detectors.vlm.calibration import (
     decided,
     limit_of,
 )
-from deeptrace.detectors.vlm.frame_sampling import decode_size, take_frames
+from deeptrace.detectors.vlm.frame_sampling import Taken, decode_size, take_frames
 from deeptrace.detectors.vlm.fusion import expert_of, verified, with_findings
 from deeptrace.detectors.vlm.hf.checkpoint import Source, resolve
 from deeptrace.detectors.vlm.hf.generation import Said, Writer
 from deeptrace.detectors.vlm.hf.processors import ModelInputs, Processor, load_processor
 from deeptrace.detectors.vlm.hf.settings import Options
 from deeptrace.detectors.vlm.hf.weights import load_model
+from deeptrace.errors import AnswerError
 from deeptrace.prompts import View, question, verdict_of_text
 from deeptrace.schema import DetectorInfo, Media, Usage, Verdict
 from deeptrace.video import Video
@@ -113,6 +114,7 @@ class LocalModel:
         self._form, self._question = options.answer_form, question(options.answer_form)
         self._expert = expert_of(options)
         self._writer = Writer(model, processor, options)
+        self._free_writer = Writer(model, processor, options.model_copy(update={"constrained": False}))
         dtype = str(model.dtype).removeprefix("torch.")
         settings = {**options.recorded(), "dtype": dtype, "weights": weights}
         settings |= calibration_facts(calibration, options.threshold)
@@ -130,10 +132,7 @@ class LocalModel:
             VideoError: the clip does not decode.
             ModelError: the model cannot take it.
         """
-        times = self.options.moments(video.media.duration_s)
-        size = (video.media.width, video.media.height)
-        taken = take_frames(video, times, size=decode_size(size, len(times)), repeats=self.options.frames is not None)
-        frames = np.stack([frame.image for frame in taken.frames])
+        frames, taken = self._taken(video)
         plan = self._processor.plan(len(frames), frames.shape[2], frames.shape[1])
         view = View.of(taken.media, resized=(plan.width, plan.height), shown=plan.shown)
         measured = None if self._expert is None else self._expert.examine(video)
@@ -142,6 +141,22 @@ class LocalModel:
             asked = with_findings(asked, measured, form=self._form, view=view)
         model_inputs = self._processor.process(frames, taken.media.sampled_times_s, asked)
         return Clip(video.path, model_inputs, taken.media, view, (*taken.warnings, *model_inputs.warnings), measured)
+
+    def _taken(self, video: Video) -> tuple[np.ndarray, Taken]:
+        """The frames that the settings ask for, (T, H, W, 3) uint8, and what is known of them."""
+        times = self.options.moments(video.media.duration_s)
+        size = (video.media.width, video.media.height)
+        taken = take_frames(video, times, size=decode_size(size, len(times)), repeats=self.options.frames is not None)
+        return np.stack([frame.image for frame in taken.frames]), taken
+
+    def ask(self, video: Video, question: str) -> str:
+        """See `AskableDetector.ask`; shown are the frames that `detect` would show, and no answer is constrained."""
+        frames, taken = self._taken(video)
+        model_inputs = self._processor.process(frames, taken.media.sampled_times_s, question)
+        (said,) = self._free_writer.write([model_inputs])
+        if not said.text.strip():
+            raise AnswerError(video.path, "the answer is empty")
+        return said.text
 
     def detect(self, video: Video) -> Verdict:
         """Ask about one clip.

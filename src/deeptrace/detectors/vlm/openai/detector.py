@@ -17,7 +17,7 @@ from deeptrace.detectors.vlm.fusion import expert_of, verified, with_findings
 from deeptrace.detectors.vlm.openai.budget import plan, show
 from deeptrace.detectors.vlm.openai.profiles import Profile, profile_of
 from deeptrace.detectors.vlm.openai.request import request_body
-from deeptrace.detectors.vlm.openai.response import is_refusal, verdict_of_completion
+from deeptrace.detectors.vlm.openai.response import is_refusal, text_of_completion, verdict_of_completion
 from deeptrace.detectors.vlm.openai.settings import Options, read_options
 from deeptrace.errors import RefusalError
 from deeptrace.net.background import run_blocking
@@ -128,6 +128,13 @@ class ServedModel:
         if measured is not None and self.options.verify:
             return verified(verdict, measured, weight=self.options.expert_weight)
         return verdict
+
+    def ask(self, video: Video, question: str) -> str:
+        """See `AskableDetector.ask`; shown are the frames that `detect` would show."""
+        shown = show(video, self.options, self._profile)
+        plain = self.options.model_copy(update={"schema_": False, "logprobs": False})
+        body = request_body(self.model, question, shown, plain, View.of(shown.media, resized=shown.size))
+        return text_of_completion(run_blocking(self._ask(body)), max_tokens=self.options.max_tokens)
 
     async def _ask(self, body: dict[str, Any]) -> Completion:
         try:

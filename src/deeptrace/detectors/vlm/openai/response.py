@@ -8,11 +8,12 @@ from typing import Any
 from deeptrace.detectors.vlm.openai.budget import Shown
 from deeptrace.detectors.vlm.openai.logprobs import fake_probability
 from deeptrace.detectors.vlm.openai.settings import Options
+from deeptrace.errors import AnswerError, RefusalError
 from deeptrace.net.chat_client import Completion, HttpStatusError
 from deeptrace.prompts import View, verdict_of_text
 from deeptrace.schema import DetectorInfo, Outcome, Usage, Verdict
 
-__all__ = ["is_refusal", "verdict_of_completion"]
+__all__ = ["is_refusal", "text_of_completion", "verdict_of_completion"]
 
 _REFUSAL_CODES = frozenset({"content_filter", "content_policy_violation", "moderation_blocked", "invalid_prompt"})
 _REFUSAL_WORDS = re.compile(r"content (?:filter|policy|management policy)|usage polic|flagged|moderation", re.I)
@@ -72,6 +73,27 @@ def verdict_of_completion(
     except ValueError as error:
         said.append(f"the server's logprobs are unusable: {error}")
     return verdict.model_copy(update={"p_fake": p_fake, "warnings": tuple(said)})
+
+
+def text_of_completion(completion: Completion, *, max_tokens: int | None) -> str:
+    """What a model says to a question in words.
+
+    Args:
+        completion: of the server.
+        max_tokens: that it was allowed, for the error.
+
+    Raises:
+        RefusalError: it declined.
+        AnswerError: it said nothing.
+    """
+    message, finish = completion.choice["message"], str(completion.choice.get("finish_reason") or "")
+    text, refusal = _text(message.get("content")), message.get("refusal")
+    if (isinstance(refusal, str) and refusal.strip()) or finish.startswith("content_filter"):
+        raise RefusalError("", f"the model declined to answer ({str(refusal or finish).strip()[:200]!r})")
+    if not text.strip():
+        cut = f": all of max_tokens={max_tokens} went into thoughts" if finish == "length" else ""
+        raise AnswerError("", f"the answer is empty{cut}", "Allow it more: --set max_tokens=N." if cut else "")
+    return text
 
 
 def _text(content: Any) -> str:

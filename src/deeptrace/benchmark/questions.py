@@ -1,0 +1,272 @@
+"""Questions with one right answer each, asked of a language model about the user's clips: a table, and every answer."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from deeptrace.benchmark.ground_truth import read_ground_truth
+from deeptrace.benchmark.result import Metric
+from deeptrace.data import resolve_path
+from deeptrace.data.exporters.questions import KINDS_ASKED, questions_of
+from deeptrace.detectors import load_detector
+from deeptrace.errors import DataError, SettingsError
+from deeptrace.inference.asking import ask, askable
+from deeptrace.inference.results import HOLDS, digest
+from deeptrace.io.jsonl import write_json, write_lines
+from deeptrace.io.run_store import RunStore, key_of
+from deeptrace.metrics import percentile_interval
+from deeptrace.metrics.intervals import clustered_weights, ratio
+from deeptrace.prompts.choices import YES_NO, Question, asked_text, read_choice
+from deeptrace.schema import DetectorInfo, Outcome, Sample
+
+__all__ = ["Answered", "QuestionRow", "QuestionTable", "ask_questions", "make_questions", "question_rows"]
+
+QUESTIONS, ANSWERS, TABLE = "questions.jsonl", "answers.jsonl", "questions.json"
+
+OnDone = Callable[[str, int, int], object]
+
+
+class Answered(BaseModel):
+    """One question and what became of it.
+
+    Attributes:
+        question: as it was asked.
+        outcome: scored where the answer chooses an option; parse_failed where it chooses none.
+        chosen: the option.
+        text: of the answer.
+        error: one line, for any other outcome.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    question: Question
+    outcome: Outcome
+    chosen: str | None = None
+    text: str | None = None
+    error: str | None = None
+
+    @property
+    def right(self) -> bool:
+        """Whether it is the right one; no choice is not."""
+        return self.chosen == self.question.answer
+
+
+class QuestionRow(BaseModel):
+    """The questions of one kind.
+
+    Attributes:
+        name: of the kind, and aspect; pairs as "pairs (both)".
+        asked: number of questions, or of pairs.
+        unread: of them without a readable choice, which are wrong.
+        right: share that is right, 0 to 100, with its interval from resamples that draw whole generators and sources.
+        chance: what a blind guess gets, 0 to 100.
+        yes: share of yes among the answers that can be read, 0 to 100; None for other options.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    asked: int
+    unread: int
+    right: Metric
+    chance: float
+    yes: float | None = None
+
+
+class QuestionTable(BaseModel):
+    """What a model answers.
+
+    Attributes:
+        data, split: what was asked about.
+        detector: who was asked.
+        rows: a row a kind, pairs as a whole among them, then one an aspect.
+        outcomes: how many questions ended how.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    data: str
+    split: str
+    detector: DetectorInfo
+    rows: list[QuestionRow]
+    outcomes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Made:
+    """Questions, and where their videos are.
+
+    Attributes:
+        name: of the data.
+        questions: in order.
+        root: folder that paths are relative to.
+    """
+
+    name: str
+    questions: list[Question]
+    root: str
+
+    def path_of(self, question: Question) -> str:
+        """The file that a question is about."""
+        return resolve_path(Sample(video_id=question.video_id, path=question.path), self.root)
+
+
+def make_questions(
+    data: str | os.PathLike[str],
+    *,
+    split: str = "test",
+    kinds: Sequence[str] = (),
+    most: int | None = None,
+    seed: int = 0,
+) -> Made:
+    """The questions that annotated clips give rise to.
+
+    Args:
+        data: RewardData folder or annotation file.
+        split: of it; "all" for everything.
+        kinds: of `KINDS_ASKED`; all where there are none.
+        most: videos that are drawn; None for all.
+        seed: of the drawing.
+
+    Raises:
+        SettingsError: there is no such kind.
+        DataError: the data cannot be read, or gives rise to no question.
+    """
+    if unknown := [kind for kind in kinds if kind not in KINDS_ASKED]:
+        raise SettingsError(", ".join(unknown), "is no kind of question", f"There are: {', '.join(KINDS_ASKED)}.")
+    truth = read_ground_truth(data, split=split)
+    order = np.random.default_rng(seed).permutation(len(truth.samples))[: most or len(truth.samples)]
+    drawn = {truth.samples[place].video_id for place in order}
+    made = questions_of(truth.samples, kinds or KINDS_ASKED)
+    questions = [question for question in made if question.video_id in drawn]
+    if not questions:
+        raise DataError(str(data), "gives rise to no question", "Traces need kinds, boxes, times or explanations.")
+    return Made(truth.name, questions, truth.root)
+
+
+def ask_questions(
+    data: str | os.PathLike[str],
+    detector: str,
+    settings: dict[str, Any] | None = None,
+    *,
+    out: str | os.PathLike[str],
+    split: str = "test",
+    kinds: Sequence[str] = (),
+    most: int | None = None,
+    resume: bool = False,
+    workers: int | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    on_done: OnDone = lambda _stage, _done, _total: None,
+) -> QuestionTable:
+    """Ask a language model, and count.
+
+    Args:
+        data, split, kinds, most: see `make_questions`.
+        detector, settings: of a language model.
+        out: folder that keeps questions, answers and the table.
+        resume: go on with what `out` holds.
+        workers: questions at a time of a served model; None for as many as it takes.
+        resamples: for the 95 % intervals.
+        seed: draws videos and resamples.
+        on_done: called with a stage, how many are done, and how many there are.
+
+    Raises:
+        SettingsError: the detector is no language model, no such kind, or the folder cannot be used.
+        DataError: see `make_questions`.
+        UnknownDetectorError, MissingExtraError, ModelError: the detector cannot be loaded.
+    """
+    made = make_questions(data, split=split, kinds=kinds, most=most, seed=seed)
+    model = askable(load_detector(detector, **(settings or {})))
+    stated = {"detector": model.info.model_dump(mode="json")}
+    about = {"data": made.name, "split": split}
+    with RunStore(out, "questions", stated, resume=resume, about=about, files=(QUESTIONS, ANSWERS, TABLE)) as store:
+        write_lines((question.model_dump(mode="json") for question in made.questions), store.path / QUESTIONS)
+        who = digest(model.info)
+        contents = {path: store.content(path) for path in {made.path_of(one) for one in made.questions}}
+        keys = [key_of(contents[made.path_of(one)], who, asked_text(one)) for one in made.questions]
+        found: dict[int, Answered] = {}
+        for place, (key, question) in enumerate(zip(keys, made.questions, strict=True)):
+            record = store.find(key)
+            if record is not None and Outcome(record["outcome"]) in HOLDS:
+                found[place] = _answered(question, Outcome(record["outcome"]), record["text"], record["error"])
+        todo = [place for place in range(len(keys)) if place not in found]
+        on_done("questions", len(found), len(keys))
+        pairs = ((made.path_of(made.questions[place]), asked_text(made.questions[place])) for place in todo)
+        for reply in ask(model, pairs, workers=workers):
+            place = todo[reply.index]
+            store.add(keys[place], {"outcome": reply.outcome.value, "text": reply.text, "error": reply.error})
+            found[place] = _answered(made.questions[place], reply.outcome, reply.text, reply.error)
+            on_done("questions", len(found), len(keys))
+        answered = [found[place] for place in range(len(keys))]
+        write_lines((one.model_dump(mode="json") for one in answered), store.path / ANSWERS)
+        table = QuestionTable(
+            data=made.name,
+            split=split,
+            detector=model.info,
+            rows=list(question_rows(answered, resamples=resamples, seed=seed)),
+            outcomes=dict(Counter(one.outcome.value for one in answered)),
+        )
+        write_json(table.model_dump(mode="json"), store.path / TABLE)
+        return table
+
+
+def _answered(question: Question, outcome: Outcome, text: str | None, error: str | None) -> Answered:
+    chosen = None if text is None else read_choice(text, question)
+    if outcome is Outcome.SCORED and chosen is None:
+        outcome, error = Outcome.PARSE_FAILED, "the answer chooses none of the options"
+    return Answered(question=question, outcome=outcome, chosen=chosen, text=text, error=error)
+
+
+def question_rows(answered: Sequence[Answered], *, resamples: int = 1000, seed: int = 0) -> Iterator[QuestionRow]:
+    """The rows of the table; a question without a readable choice is wrong."""
+    by_kind: dict[str, list[Answered]] = defaultdict(list)
+    by_pair: dict[str, list[Answered]] = defaultdict(list)
+    for one in answered:
+        by_kind[one.question.kind].append(one)
+        if one.question.pair:
+            by_pair[one.question.pair].append(one)
+    how: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    for kind in ("basic", "hallucinated"):
+        if by_kind.get(kind):
+            yield _row(kind, [[one] for one in by_kind[kind]], **how)
+    whole = [pair for pair in by_pair.values() if len(pair) == 2]
+    if whole:
+        yield _row("pairs (both)", whole, **how)
+    for aspect in dict.fromkeys(pair[0].question.aspect for pair in whole):
+        yield _row(f"  {aspect}", [pair for pair in whole if pair[0].question.aspect == aspect], **how)
+    for kind in ("counterfactual", "anomaly"):
+        if not (mine := by_kind.get(kind)):
+            continue
+        yield _row(kind, [[one] for one in mine], **how)
+        aspects = list(dict.fromkeys(one.question.aspect for one in mine))
+        for aspect in aspects if len(aspects) > 1 else ():
+            yield _row(f"  {aspect}", [[one] for one in mine if one.question.aspect == aspect], **how)
+
+
+def _row(name: str, units: Sequence[Sequence[Answered]], *, resamples: int, seed: int) -> QuestionRow:
+    """One row; a unit, a question or a pair, is right where all of it is."""
+    right = np.array([all(one.right for one in unit) for unit in units], float)
+    groups = [unit[0].question.source for unit in units]
+    weights = clustered_weights(np.zeros(len(units)), groups, resamples=resamples, seed=seed)
+    limits = percentile_interval(100 * ratio(weights @ right, weights.sum(axis=1)))
+    every = [one for unit in units for one in unit]
+    read = [one for one in every if one.chosen is not None]
+    yes_no = all(one.question.options == YES_NO for one in every)
+    return QuestionRow(
+        name=name,
+        asked=len(units),
+        unread=sum(any(one.chosen is None for one in unit) for unit in units),
+        right=Metric(value=round(100 * float(right.mean()), 2), interval=limits, support=len(units)),
+        chance=round(
+            100 * float(np.mean([np.prod([1 / len(one.question.options) for one in unit]) for unit in units])), 1
+        ),
+        yes=round(100 * float(np.mean([one.chosen == "yes" for one in read])), 1) if yes_no and read else None,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,64 @@ if TYPE_CHECKING:
 __all__ = ["studio"]
 
 _TEAM, _BACKUP = "For a team", "Backup"
+_PLACE = "A folder of videos, or of a run (`deeptrace detect --out`, `eval --out`); none for an empty page."
+_SAID: dict[str, dict[str, tuple[str, str]]] = {
+    "": {
+        "data": ("DIR_OR_JSON", "Annotated clips to explore: a RewardData folder, or its annotation file."),
+        "predictions": (
+            "FILE_OR_RUN",
+            "What a model said of them, as `deeptrace eval` reads and keeps it; may be repeated.",
+        ),
+        "answer_space": ("NAME", "Unit of the files' boxes: pixels, fractions, permille, ... [default: pixels]"),
+        "leaderboard": ("DIR", "A leaderboard to show, as `deeptrace leaderboard add --dir` fills it."),
+        "host": ("", "Address to listen at; beyond this machine people have to log in."),
+        "port": ("", "Port to listen at; 0 for a free one."),
+        "store": ("DIR", "Folder for answers and annotations. [default: DIR/.deeptrace-studio]"),
+        "database": ("URL", "A PostgreSQL database, instead of SQLite; docs/studio.md says how to write it."),
+        "root": ("DIR", "A further folder whose files may be named; may be repeated."),
+        "allow_host": ("HOST[:PORT]", "A host, or *.DOMAIN, to fetch URLs from; may be repeated."),
+        "allow_private": ("", "Let those hosts have local addresses."),
+        "max_mb": ("", "Largest upload, in MiB."),
+        "max_seconds": ("", "Longest clip, in seconds."),
+        "browser": ("", "Open the page in a browser."),
+    },
+    _TEAM: {
+        "accounts": ("", "People have to log in, on this machine too."),
+        "add_person": ("NAME", "Make an account and end; the password is asked for, or read from stdin."),
+        "role": (
+            "ROLE",
+            "viewer, annotator, reviewer or admin. [default: admin for the first one, annotator for others]",
+        ),
+        "set_password": ("NAME", "Give somebody another password, and let them in again; end."),
+        "name": ("HOST", "A host name that people reach it by; may be repeated."),
+        "tls_cert": ("FILE", "Certificate (PEM), to speak TLS."),
+        "tls_key": ("FILE", "Its key, where it is another file."),
+        "proxy": ("ADDRESS", "A proxy in front that speaks TLS, and whose X-Forwarded-* is believed; may be repeated."),
+        "oidc_issuer": ("URL", "An OpenID provider that people may log in by (needs --oidc-client)."),
+        "oidc_client": ("ID", "What the provider knows this studio as."),
+        "oidc_secret_file": ("FILE", "Its secret. [default: what DEEPTRACE_STUDIO_OIDC_SECRET says, or none]"),
+        "oidc_name": ("CLAIM", "Names the account that the first log-in makes."),
+        "oidc_roles": (
+            "CLAIM",
+            "States roles or groups, which the studio then follows. [default: everybody is a viewer at first]",
+        ),
+        "oidc_role": ("VALUE=ROLE", "Role that a value of it gives; may be repeated."),
+        "plain_http": ("", "Listen elsewhere without TLS all the same."),
+        "open_metrics": ("", "Let programs of this machine read /metrics without a log-in."),
+    },
+    _BACKUP: {
+        "backup": ("FILE", "Copy all work of the studio, which may go on running, into a file; end."),
+        "restore": ("FILE", "Make a studio of such a file, where none is yet; end."),
+    },
+}
+"""What each option says of itself, by the panel of the help: the word for its value, and a sentence."""
+
+
+def _option(name: str, *, flag: bool = False, **limits: Any) -> Any:
+    """An option as the table has it; a flag has no opposite."""
+    panel, (metavar, text) = next((panel, said[name]) for panel, said in _SAID.items() if name in said)
+    names = [f"--{name.replace('_', '-')}"] if flag else []
+    return typer.Option(*names, metavar=metavar or None, help=text, rich_help_panel=panel or None, **limits)
 
 
 class RoleName(StrEnum):
@@ -33,176 +91,42 @@ class RoleName(StrEnum):
 
 
 def studio(
-    place: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="DIR",
-            help="A folder of videos, or of a run (`deeptrace detect --out`, `eval --out`); none for an empty page.",
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR_OR_JSON", help="Annotated clips to explore: a RewardData folder, or its annotation file."
-        ),
-    ] = None,
-    predictions: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE_OR_RUN",
-            help="What a model said of them, as `deeptrace eval` reads and keeps it; may be repeated.",
-        ),
-    ] = None,
-    answer_space: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Unit of the files' boxes: pixels, fractions, permille, ... [default: pixels]"
-        ),
-    ] = None,
-    leaderboard: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="A leaderboard to show, as `deeptrace leaderboard add --dir` fills it."),
-    ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen at; beyond this machine people have to log in.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for a free one.")] = 7870,
+    place: Annotated[Path | None, typer.Argument(metavar="DIR", help=_PLACE)] = None,
+    data: Annotated[Path | None, _option("data")] = None,
+    predictions: Annotated[list[Path] | None, _option("predictions")] = None,
+    answer_space: Annotated[str | None, _option("answer_space")] = None,
+    leaderboard: Annotated[Path | None, _option("leaderboard")] = None,
+    host: Annotated[str, _option("host")] = "127.0.0.1",
+    port: Annotated[int, _option("port", min=0, max=65535)] = 7870,
     detector: DetectorName = "tracenet",
     settings: DetectorSettings = None,
     workers: Workers = None,
-    store: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for answers and annotations. [default: DIR/.deeptrace-studio]"),
-    ] = None,
-    database: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="A PostgreSQL database, instead of SQLite; docs/studio.md says how to write it."
-        ),
-    ] = None,
-    root: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="DIR", help="A further folder whose files may be named; may be repeated."),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="HOST[:PORT]", help="A host, or *.DOMAIN, to fetch URLs from; may be repeated."),
-    ] = None,
-    allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Let those hosts have local addresses.")
-    ] = False,
-    max_mb: Annotated[float, typer.Option(min=0.001, help="Largest upload, in MiB.")] = 1024,
-    max_seconds: Annotated[float, typer.Option(min=0.001, help="Longest clip, in seconds.")] = 3600,
-    accounts: Annotated[
-        bool, typer.Option("--accounts", help="People have to log in, on this machine too.", rich_help_panel=_TEAM)
-    ] = False,
-    add_person: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Make an account and end; the password is asked for, or read from stdin.",
-            rich_help_panel=_TEAM,
-        ),
-    ] = None,
-    role: Annotated[
-        RoleName | None,
-        typer.Option(
-            metavar="ROLE",
-            help="viewer, annotator, reviewer or admin. [default: admin for the first one, annotator for others]",
-            rich_help_panel=_TEAM,
-        ),
-    ] = None,
-    set_password: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Give somebody another password, and let them in again; end.", rich_help_panel=_TEAM
-        ),
-    ] = None,
-    name: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="HOST", help="A host name that people reach it by; may be repeated.", rich_help_panel=_TEAM
-        ),
-    ] = None,
-    tls_cert: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Certificate (PEM), to speak TLS.", rich_help_panel=_TEAM)
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its key, where it is another file.", rich_help_panel=_TEAM)
-    ] = None,
-    proxy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="A proxy in front that speaks TLS, and whose X-Forwarded-* is believed; may be repeated.",
-            rich_help_panel=_TEAM,
-        ),
-    ] = None,
-    oidc_issuer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="An OpenID provider that people may log in by (needs --oidc-client).",
-            rich_help_panel=_TEAM,
-        ),
-    ] = None,
-    oidc_client: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="What the provider knows this studio as.", rich_help_panel=_TEAM),
-    ] = None,
-    oidc_secret_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Its secret. [default: what DEEPTRACE_STUDIO_OIDC_SECRET says, or none]",
-            rich_help_panel=_TEAM,
-        ),
-    ] = None,
-    oidc_name: Annotated[
-        str,
-        typer.Option(metavar="CLAIM", help="Names the account that the first log-in makes.", rich_help_panel=_TEAM),
-    ] = "preferred_username",
-    oidc_roles: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLAIM",
-            help="States roles or groups, which the studio then follows. [default: everybody is a viewer at first]",
-            rich_help_panel=_TEAM,
-        ),
-    ] = None,
-    oidc_role: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VALUE=ROLE", help="Role that a value of it gives; may be repeated.", rich_help_panel=_TEAM
-        ),
-    ] = None,
-    plain_http: Annotated[
-        bool,
-        typer.Option("--plain-http", help="Listen elsewhere without TLS all the same.", rich_help_panel=_TEAM),
-    ] = False,
-    open_metrics: Annotated[
-        bool,
-        typer.Option(
-            "--open-metrics",
-            help="Let programs of this machine read /metrics without a log-in.",
-            rich_help_panel=_TEAM,
-        ),
-    ] = False,
-    backup: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Copy all work of the studio, which may go on running, into a file; end.",
-            rich_help_panel=_BACKUP,
-        ),
-    ] = None,
-    restore: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Make a studio of such a file, where none is yet; end.", rich_help_panel=_BACKUP
-        ),
-    ] = None,
-    browser: Annotated[bool, typer.Option("--browser", help="Open the page in a browser.")] = False,
+    store: Annotated[Path | None, _option("store")] = None,
+    database: Annotated[str | None, _option("database")] = None,
+    root: Annotated[list[Path] | None, _option("root")] = None,
+    allow_host: Annotated[list[str] | None, _option("allow_host")] = None,
+    allow_private: Annotated[bool, _option("allow_private", flag=True)] = False,
+    max_mb: Annotated[float, _option("max_mb", min=0.001)] = 1024,
+    max_seconds: Annotated[float, _option("max_seconds", min=0.001)] = 3600,
+    accounts: Annotated[bool, _option("accounts", flag=True)] = False,
+    add_person: Annotated[str | None, _option("add_person")] = None,
+    role: Annotated[RoleName | None, _option("role")] = None,
+    set_password: Annotated[str | None, _option("set_password")] = None,
+    name: Annotated[list[str] | None, _option("name")] = None,
+    tls_cert: Annotated[Path | None, _option("tls_cert")] = None,
+    tls_key: Annotated[Path | None, _option("tls_key")] = None,
+    proxy: Annotated[list[str] | None, _option("proxy")] = None,
+    oidc_issuer: Annotated[str | None, _option("oidc_issuer")] = None,
+    oidc_client: Annotated[str | None, _option("oidc_client")] = None,
+    oidc_secret_file: Annotated[Path | None, _option("oidc_secret_file")] = None,
+    oidc_name: Annotated[str, _option("oidc_name")] = "preferred_username",
+    oidc_roles: Annotated[str | None, _option("oidc_roles")] = None,
+    oidc_role: Annotated[list[str] | None, _option("oidc_role")] = None,
+    plain_http: Annotated[bool, _option("plain_http", flag=True)] = False,
+    open_metrics: Annotated[bool, _option("open_metrics", flag=True)] = False,
+    backup: Annotated[Path | None, _option("backup")] = None,
+    restore: Annotated[Path | None, _option("restore")] = None,
+    browser: Annotated[bool, _option("browser", flag=True)] = False,
 ) -> None:
     """Inspect, triage, explore and annotate clips in a browser, alone or as a team; nothing leaves this machine."""
     from deeptrace.inference.executor import cores

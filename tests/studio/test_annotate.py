@@ -13,13 +13,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.needs import needs_chromium
 from tests.reports.detection_page.conftest import HEIGHT, box_of
 from tests.studio.conftest import SAVED, Start, Studio, at_frame, needs_studio, until, write_square
+from tests.video.test_tracking import going
 
 from deeptrace.data import read_reward_data
 from deeptrace.schema import Category, Label
+from deeptrace.video import Frame, write_video
 
 needs_studio()
 needs_chromium()
@@ -141,6 +144,36 @@ def test_a_moving_trace_takes_two_drags_and_three_keys(studio: Start, place: Pat
     for key, wanted in zip(trace["keys"], (first, last), strict=True):
         assert key["box"] == pytest.approx(wanted, abs=4 / HEIGHT)
     assert page.evaluate("counted") == {"pointer": 2, "keys": 3, "frames": 14}
+
+
+def test_a_box_follows_what_is_in_it(studio: Start, tmp_path: Path, visit) -> None:
+    frames = going(36)
+    pictures = [Frame(frame.time_s, np.repeat(frame.image[..., None], 3, axis=2)) for frame, _ in frames]
+    (tmp_path / "clips").mkdir()
+    write_video(tmp_path / "clips" / "square.mp4", pictures, fps=25, crf=8)
+    one = studio(place=tmp_path / "clips")
+    page, number, times = open_desk(one, visit)
+    first = frames[0][1].as_tuple()
+    drag(page, first[:2], first[2:])
+    forward(page, 34)
+    page.keyboard.press("o")
+    page.keyboard.press("Home")
+    at_frame(page, 0)
+    page.keyboard.press("v")
+    page.get_by_text(f"followed to {times[34]:.2f} s").wait_for()
+    saved(page)
+    trace = only_trace(one, number)
+    assert trace["keys"][0]["time_s"] == 0
+    assert trace["keys"][-1]["time_s"] == times[34]
+    assert {key["time_s"] for key in trace["keys"]} <= set(times)
+    assert 2 < len(trace["keys"]) < 20
+    for key in trace["keys"]:
+        assert key["box"] == pytest.approx(frames[times.index(key["time_s"])][1].as_tuple(), abs=0.03)
+    page.keyboard.press("Control+z")  # all of it is one step
+    saved(page)
+    assert len(only_trace(one, number)["keys"]) == 1
+    refused = {"key": {"time_s": 1e5, "box": [0.1, 0.1, 0.5, 0.5]}, "until_s": 1e5 + 1}
+    assert one.post(f"/api/clips/{number}/track", refused)["keys"] == []
 
 
 def test_a_trace_is_marked_by_keyboard_alone(studio: Start, place: Path, visit) -> None:

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deeptrace.errors import DataError
-from deeptrace.schema import Label
+from deeptrace.errors import DataError, SettingsError
+from deeptrace.schema import Label, Media
 from deeptrace.server.responses import RequestError, one_line
 from deeptrace.studio import labels
-from deeptrace.studio.annotations import EditBody, ForeignIdError, ObjectId, add_edits, annotation_of, history_of
+from deeptrace.studio.annotations import (
+    EditBody,
+    ForeignIdError,
+    Key,
+    ObjectId,
+    Seconds,
+    add_edits,
+    annotation_of,
+    history_of,
+)
 from deeptrace.studio.clips_api import ClipsApi, download
-from deeptrace.studio.database import answers, clips, now
+from deeptrace.studio.database import Database, answers, clips, now
+from deeptrace.studio.foreign import READ_FROM, ReadFrom, WriteTo, read_labels, zipped_labels
 from deeptrace.studio.people_api import Who
 from deeptrace.studio.projects import check_kinds, task_of
 from deeptrace.studio.review import may_annotate
@@ -38,6 +49,7 @@ def add_answers(api: APIRouter, all_clips: ClipsApi) -> None:
     """Add the routes."""
     _add_answers(api, all_clips)
     _add_annotations(api, all_clips)
+    _add_tracking(api, all_clips)
     _add_exports(api, all_clips)
 
 
@@ -98,27 +110,61 @@ def _add_annotations(api: APIRouter, all_clips: ClipsApi) -> None:
             return history_of(connection, clip_id, person.name)
 
 
+class Tracked(BaseModel):
+    """A box at a moment, and how long it is to be followed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    key: Key
+    until_s: Seconds
+
+
+def _add_tracking(api: APIRouter, all_clips: ClipsApi) -> None:
+    @api.post("/clips/{clip_id}/track")
+    def track(clip_id: int, body: Tracked) -> dict[str, Any]:
+        """Keyframes of a box that follows what is in it; `until_s` says how far it could. Nothing is kept."""
+        all_clips.row(clip_id)
+        found = all_clips.workshop.track(clip_id, body.key.box, body.key.time_s, body.until_s)
+        if found.get("error"):
+            raise RequestError(422, "unprocessable", str(found["error"]))
+        return found
+
+
 def _add_exports(api: APIRouter, all_clips: ClipsApi) -> None:
     workshop, settings = all_clips.workshop, all_clips.workshop.settings
+
+    beside = settings.data if settings.place is None or settings.is_evaluation else settings.place
+    below = None if settings.is_run or beside is None else beside if beside.is_dir() else beside.parent
+    author = settings.author if all_clips.accounts is None else None
 
     @api.get("/export/all_data.json")
     def labelled() -> Response:
         """Answers and annotations as RewardData; paths are relative where the studio shows a folder."""
-        beside = settings.data if settings.place is None or settings.is_evaluation else settings.place
-        below = None if settings.is_run or beside is None else beside if beside.is_dir() else beside.parent
-        author = settings.author if all_clips.accounts is None else None
         rows = labels.labelled_rows(workshop.database, author=author, below=below)
         return download(json.dumps(rows, ensure_ascii=False, indent=1), "application/json", "all_data.json")
 
-    @api.post("/import")
-    async def bring_labels(request: Request, person: Who) -> dict[str, Any]:
-        """Bring RewardData's rows in as one's own annotations of the clips that are here."""
+    @api.get("/export/labels/{to}.zip")
+    def as_others(to: WriteTo) -> Response:
+        """The same as another annotation tool's files, with a note of what has no place there."""
+        samples = labels.labelled_samples(workshop.database, author=author, below=below)
         try:
-            rows = json.loads(await request.body())
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise ValueError("expected a list of objects")
-            return await asyncio.to_thread(labels.import_rows, workshop.database, rows, author=person.name)
-        except (ValueError, DataError, RecursionError) as error:
+            zipped, _ = zipped_labels(samples, to, root=below)
+        except DataError as error:
+            raise RequestError(422, "unprocessable", str(error)) from None
+        return Response(
+            zipped, media_type="application/zip", headers={"Content-Disposition": f'attachment; filename="{to}.zip"'}
+        )
+
+    @api.post("/import")
+    async def bring_labels(
+        request: Request, person: Who, of: Annotated[Literal["rewarddata"] | ReadFrom, Query()] = "rewarddata"
+    ) -> dict[str, Any]:
+        """Bring RewardData's rows, or another tool's labels, in as one's own annotations of the clips that are here."""
+        request.state.detail = of
+        body = await request.body()
+        try:
+            return await asyncio.to_thread(_brought, workshop.database, body, of, person.name)
+        except (ValueError, DataError, SettingsError, RecursionError) as error:
             line = one_line(error) if isinstance(error, ValidationError) else str(error)
             raise RequestError(422, "unprocessable", line) from None
 
@@ -133,6 +179,29 @@ def _add_exports(api: APIRouter, all_clips: ClipsApi) -> None:
     def table(person: Who) -> Response:
         """Clips, SHA-256, verdicts and answers as a table; without clips on which one's own task begins blank."""
         return download(labels.verdicts_csv(workshop.database, person), "text/csv; charset=utf-8", "verdicts.csv")
+
+
+def _brought(database: Database, body: bytes, of: str, author: str) -> dict[str, Any]:
+    """Labels of a body as somebody's annotations; see `labels.import_samples`."""
+    if not body.strip():
+        raise ValueError("the file is empty")
+    if of == "rewarddata":
+        rows = json.loads(body)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("expected a list of objects")
+        return labels.import_rows(database, rows, author=author)
+    known = labels.media_by_name(database)
+
+    def media(path: str) -> Media:
+        if (found := known.get(path) or known.get(PurePosixPath(path).stem)) is None:
+            raise DataError(path, "is no clip of this studio")
+        return found
+
+    (tool,) = (name for name in READ_FROM if name == of)
+    found = read_labels(body, tool, media)
+    report = labels.import_samples(database, found.samples, author=author)
+    refused = [str(error) for error in found.refused]
+    return report | {"warnings": [*found.warnings, *refused][:50]}
 
 
 def _label_of(decision: str | None, says: str) -> str | None:

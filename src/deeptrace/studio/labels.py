@@ -9,7 +9,7 @@ import csv
 import io
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,15 @@ from deeptrace.studio.database import Database, annotated, answers, assignments,
 from deeptrace.studio.projects import begins_blank
 from deeptrace.studio.workshop import DATA
 
-__all__ = ["import_rows", "labelled_rows", "labelled_samples", "verdict_lines", "verdicts_csv"]
+__all__ = [
+    "import_rows",
+    "import_samples",
+    "labelled_rows",
+    "labelled_samples",
+    "media_by_name",
+    "verdict_lines",
+    "verdicts_csv",
+]
 
 _CSV = (
     "video",
@@ -184,6 +192,23 @@ def import_rows(database: Database, rows: Sequence[dict[str, Any]], *, author: s
         DataError: a row is invalid.
     """
     samples = samples_of_rows(RewardRow(row, f"row {number}") for number, row in enumerate(rows, 1))
+    return import_samples(database, samples, author=author)
+
+
+def media_by_name(database: Database) -> dict[str, Media]:
+    """Of each clip that could be opened, by its path, its name and its name without the suffix."""
+    found: dict[str, Media] = {}
+    with database.reading() as connection:
+        query = sa.select(clips.c.name, clips.c.path, clips.c.media).where(clips.c.media.is_not(None))
+        for name, path, media in connection.execute(query.order_by(clips.c.id)):
+            known = Media.model_validate(media)
+            found |= {path: known, name: known}
+            found.setdefault(Path(name).stem, known)
+    return found
+
+
+def import_samples(database: Database, samples: Iterable[Sample], *, author: str) -> dict[str, Any]:
+    """The same with samples, as other tools' files are read."""
     report: dict[str, Any] = {"imported": 0, "traces": 0, "unmatched": [], "kept": 0}
     with database.reading() as connection:
         known: dict[str, int] = {}

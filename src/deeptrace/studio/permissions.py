@@ -88,9 +88,11 @@ ROUTES: dict[str, Rule] = {
     "POST /api/clips/{clip_id}/annotation/edits": _ANNOTATOR,
     "GET /api/clips/{clip_id}/annotation/edits": _ANNOTATOR,
     "GET /api/clips/{clip_id}/task": _ANNOTATOR,
+    "POST /api/clips/{clip_id}/track": _ANNOTATOR,
     "GET /api/work": _ANNOTATOR,
     # what others say, which annotators are not to be led by
     "GET /api/export/all_data.json": Rule(Role.REVIEWER, "took away the labels"),
+    "GET /api/export/labels/{to}.zip": Rule(Role.REVIEWER, "took away the labels"),
     "GET /api/export/verdicts.csv": Rule(Role.REVIEWER, "took away the table of answers"),
     "POST /api/import": Rule(Role.REVIEWER, "brought in labels"),
     "GET /api/people": _REVIEWER,

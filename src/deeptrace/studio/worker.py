@@ -19,6 +19,7 @@ from PIL import Image
 
 from deeptrace.detectors import Analysis, Detector
 from deeptrace.errors import DeeptraceError
+from deeptrace.geometry import Box
 from deeptrace.inference.executors.engines import Task
 from deeptrace.inference.executors.wire import Blob, Message, analysis_of, message_of
 from deeptrace.inference.one_clip import Job
@@ -30,6 +31,7 @@ from deeptrace.server.worker import WorkHandler
 from deeptrace.video import write_video
 from deeptrace.video.overlay import draw_overlay
 from deeptrace.video.source import COMMON_FORMATS
+from deeptrace.video.tracking import follow_box, thinned
 
 __all__ = ["TILES", "DetectHandler", "PrepareHandler", "plain_analysis", "playable"]
 
@@ -37,6 +39,7 @@ TILES = 8
 """Pictures in a strip."""
 _TILE_WIDTH, _POSTER_WIDTH = 192, 384
 _PROXY_SIDE = 1920
+_TRACKED_WIDTH = 640
 _SAME_S = 1e-3
 
 _PLAYED = {"h264", "vp8", "vp9", "av1"}
@@ -138,7 +141,19 @@ def _report(_video: LimitedVideo, work: Work, folder: Path, message: Message) ->
     return {}
 
 
-_TASKS = {"prepare": _prepare, "proxy": _proxy, "overlay": _overlay, "report": _report}
+def _track(video: LimitedVideo, _work: Work, _folder: Path, message: Message) -> Message:
+    """Where a box goes from a moment on, until another or until it is lost."""
+    since_s, until_s = float(message["since_s"]), float(message["until_s"])
+    size = _fitting(video.media, _TRACKED_WIDTH)
+    frames = video.frames(start_s=max(since_s - _SAME_S, 0.0), end_s=until_s, size=size, format="gray")
+    found = follow_box(frames, Box.from_fractions(*message["box"]))
+    return {
+        "keys": [{"time_s": round(key.time_s, 7), "box": list(key.box.as_tuple())} for key in thinned(found)],
+        "until_s": round(found[-1].time_s, 7) if found else None,
+    }
+
+
+_TASKS = {"track": _track, "prepare": _prepare, "proxy": _proxy, "overlay": _overlay, "report": _report}
 
 
 @dataclass(frozen=True)

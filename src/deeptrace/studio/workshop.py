@@ -178,6 +178,15 @@ class Workshop:
         self._preparing.submit([ticket])
         return ticket.future
 
+    def track(self, clip_id: int, box: Sequence[float], since_s: float, until_s: float) -> dict[str, Any]:
+        """Where a box goes in a clip; see `worker._track`. Waits for the process that prepares clips."""
+        row = self._clip(clip_id)
+        asked = {"box": list(box), "since_s": since_s, "until_s": until_s}
+        message = {"task": "track", "folder": str(self.folder(clip_id)), **asked}
+        ticket: Ticket[dict[str, Any]] = Ticket(row.name, {"work": Work(row.name, row.path).as_json(), **message})
+        self._preparing.submit([ticket])
+        return ticket.future.result(self.settings.limits.clip_s + 60)
+
     def _keep_prepared(self, job: Job, found: dict[str, Any]) -> str | None:
         error: str | None = found.get("error")
         this = sa.update(clips).where(clips.c.id == job.clip_id)

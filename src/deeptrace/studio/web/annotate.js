@@ -1,6 +1,6 @@
 // Marking traces: one object is an interval and a box over time; everything by mouse and everything by keyboard.
 import { html, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./vendor/htm-preact.js";
-import { ask, newId, session } from "./api.js";
+import { ask, newId, post, session } from "./api.js";
 import { changed, useClip, usePlayerKeys } from "./clip.js";
 import { allKinds, boxAt, colourOf, drawn, interpolated, nameOf } from "./kinds.js";
 import { Sheet } from "./sheet.js";
@@ -105,6 +105,23 @@ function Desk({ clip, player, of, task }) {
       set({ keys: [...trace.keys, { time_s: player.time_s, box: boxNow }].sort((a, b) => a.time_s - b.time_s) });
     }
   };
+  const [following, setFollowing] = useState("");
+  /** The box goes with what is in it, from this frame to the trace's end; keyframes in between are made anew. */
+  const follow = async () => {
+    if (!boxNow || following === "…") return;
+    const id = selected, since_s = player.time_s, until_s = trace.offset_s ?? player.end_s;
+    if (until_s <= since_s) return;
+    setFollowing("…");
+    try {
+      const found = await post(`/api/clips/${clip.id}/track`, { key: { time_s: since_s, box: boxNow }, until_s });
+      const now = sheet.objects[id];
+      if (!now || found.keys.length < 2) { setFollowing("nothing in the box can be followed"); return; }
+      const rest = now.keys.filter((key) => key.time_s < since_s - 1e-6 || key.time_s > found.until_s + 1e-6);
+      setMoving((before) => ({ ...before, [id]: true }));
+      sheet.change(id, { ...now, keys: [...rest, ...found.keys].sort((a, b) => a.time_s - b.time_s) });
+      setFollowing(found.until_s < player.times[player.frameAt(until_s - 1e-4)] - 1e-6 ? `followed to ${found.until_s.toFixed(2)} s, then lost` : `followed to ${found.until_s.toFixed(2)} s`);
+    } catch (error) { setFollowing(error.message); }
+  };
   const still = (on) => {
     setMoving({ ...moving, [selected]: on });
     if (!on && boxNow && trace.keys.length > 1) set({ keys: [{ time_s: trace.onset_s ?? 0, box: boxNow }] });
@@ -113,6 +130,7 @@ function Desk({ clip, player, of, task }) {
   const remove = () => { if (trace) { sheet.change(selected, null); setSelected(null); player.setLoop(null); } };
   const choose = (id) => {
     setSelected(id);
+    setFollowing("");
     const found = traces.find((one) => one.id === id);
     if (found && !(player.index >= player.framesOf(found)[0] && player.index <= player.framesOf(found)[1])) player.seek(player.framesOf(found)[0]);
   };
@@ -152,7 +170,7 @@ function Desk({ clip, player, of, task }) {
   });
   const STEP = 0.01;
   usePlayerKeys(ready ? player : null, {
-    t: () => add(), i: () => onset(), o: () => offset(), f: keyframe, p: loop, ",": () => next(-1), ".": () => next(1), Delete: remove, Backspace: remove,
+    t: () => add(), v: follow, i: () => onset(), o: () => offset(), f: keyframe, p: loop, ",": () => next(-1), ".": () => next(1), Delete: remove, Backspace: remove,
     x: () => { const field = document.getElementById("explanation"); if (field) field.focus(); },
     w: () => nudge(0, -STEP), a: () => nudge(-STEP, 0), s: () => nudge(0, STEP), d: () => nudge(STEP, 0),
     W: () => nudge(0, -STEP, true), A: () => nudge(-STEP, 0, true), S: () => nudge(0, STEP, true), D: () => nudge(STEP, 0, true),
@@ -195,7 +213,7 @@ function Desk({ clip, player, of, task }) {
               <li key=${one.id}><button type="button" aria-pressed=${one.id === selected} style=${{ borderLeftColor: colourOf(one.kind) }} onClick=${() => choose(one.id)}>${traceLine(one)}${objects[one.id].by === "detector" ? " (detector)" : ""}</button></li>`)}</ol>
           </section>
           ${trace && html`<${Details} key=${selected} trace=${trace} player=${player} media=${clip.media} kinds=${kinds} moves=${isMoving(selected)} boxNow=${boxNow}
-            set=${set} onKind=${kind} onOnset=${onset} onOffset=${offset} onStill=${still} onKeyframe=${keyframe} onLoop=${loop} onRemove=${remove}
+            set=${set} onKind=${kind} onOnset=${onset} onOffset=${offset} onStill=${still} onKeyframe=${keyframe} onFollow=${follow} following=${following} onLoop=${loop} onRemove=${remove}
             onBox=${(box) => set({ keys: withBox(trace, selected, tidy(box)).keys })} />`}
         </aside>
       </article>
@@ -229,7 +247,7 @@ export function Saved({ sheet }) {
     ${sheet.state === "refused" && html` (${sheet.trouble}) <button type="button" onClick=${() => sheet.takeTheirs()}>Drop it</button>`}</span>`;
 }
 
-function Details({ trace, player, media, kinds, moves, boxNow, set, onKind, onOnset, onOffset, onStill, onKeyframe, onLoop, onRemove, onBox }) {
+function Details({ trace, player, media, kinds, moves, boxNow, set, onKind, onOnset, onOffset, onStill, onKeyframe, onFollow, following, onLoop, onRemove, onBox }) {
   const [words, setWords] = useState(trace.explanation);
   const timer = useRef(0), written = useRef(trace.explanation);
   useEffect(() => { if (trace.explanation !== written.current) { setWords(trace.explanation); written.current = trace.explanation; } }, [trace.explanation]);
@@ -264,7 +282,8 @@ function Details({ trace, player, media, kinds, moves, boxNow, set, onKind, onOn
         <div class="row">
           <label class="check"><input type="checkbox" checked=${moves} onChange=${(event) => onStill(event.target.checked)} /> The box moves</label>
           <button type="button" title="F" onClick=${onKeyframe}>${key && trace.keys.length > 1 ? "Remove keyframe" : "Keyframe here"} <kbd>F</kbd></button>
-          ${trace.keys.length > 1 && html`<span class="muted">${trace.keys.length} keyframes</span>`}
+          <button type="button" title="V" disabled=${following === "…"} onClick=${onFollow}>Follow <kbd>V</kbd></button>
+          <span class="muted" role="status">${following || (trace.keys.length > 1 ? `${trace.keys.length} keyframes` : "")}</span>
         </div>` : html`<p class="muted">No place yet: draw a box, or leave it where the place cannot be told.</p>`}
       <label class="wide"><span>Explanation <kbd>X</kbd></span>
         <textarea id="explanation" rows="3" maxlength="5000" value=${words} onInput=${(event) => write(event.target.value)} onBlur=${(event) => write(event.target.value, true)}

@@ -73,5 +73,14 @@ export function upload(file, onProgress) {
   });
 }
 
+/** Another tool's labels, as its file has them; what came of them. */
+export async function sendLabels(tool, file) {
+  const response = await fetch(`/api/import?of=${tool}`, { method: "POST", headers: { "X-Deeptrace-Studio": "1" }, body: file });
+  const said = await response.json().catch(() => ({}));
+  if (response.status === 401) sessionOver();
+  if (!response.ok) throw new ServerError(response.status, said);
+  return said;
+}
+
 /** A new id: for edits and answers, so that one that is sent twice counts once. */
 export const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,6 +1,6 @@
 // The queue: clips by p, with pictures; J and K walk through it, an answer moves on. Only the rows in view are made.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { may } from "./api.js";
+import { may, sendLabels } from "./api.js";
 import { allKinds } from "./kinds.js";
 import { Badge, ClipView } from "./clip.js";
 import { Rows, useList } from "./list.js";
@@ -39,9 +39,41 @@ const FILTERS = {
 };
 const SORTS = { "p down": "p, highest first", "p up": "p, lowest first", "name up": "name", "added down": "newest first" };
 
+const TOOLS = { rewarddata: "RewardData (all_data.json)", cvat: "CVAT (XML or zip)", "label-studio": "Label Studio (JSON)", labelbox: "Labelbox (NDJSON)", coco: "COCO (JSON)", fiftyone: "FiftyOne (zip)" };
+
+/** Labels in the files of other annotation tools: taken away, and brought in as one's own annotations. */
+function OtherTools({ onClose }) {
+  const sheet = useRef(null), [said, setSaid] = useState({ text: "", good: true }), [tool, setTool] = useState("rewarddata");
+  useEffect(() => { sheet.current.showModal(); }, []);
+  const bring = async (event) => {
+    const [file] = event.target.files;
+    if (!file) return;
+    setSaid({ text: `reading ${file.name}`, good: true });
+    try {
+      const found = await sendLabels(tool, file);
+      const rest = [found.kept && `${found.kept} already annotated by you and left alone`, found.unmatched.length && `${found.unmatched.length} not here`, ...(found.warnings || [])].filter(Boolean);
+      setSaid({ text: [`${found.imported} clip${found.imported === 1 ? "" : "s"} with ${found.traces} trace${found.traces === 1 ? "" : "s"} brought in`, ...rest].join("; "), good: true });
+      dispatchEvent(new Event("answers-sent"));
+    } catch (error) { setSaid({ text: error.message, good: false }); }
+    event.target.value = "";
+  };
+  return html`
+    <dialog class="sheet narrow" ref=${sheet} onClose=${onClose} aria-labelledby="tools-title">
+      <form method="dialog"><h2 id="tools-title">Other tools</h2><button aria-label="Close">×</button></form>
+      <h3>Labels for</h3><div class="row">${["cvat", "label-studio", "coco", "fiftyone"].map((name) => html`<a class="button" key=${name} download href=${`/api/export/labels/${name}.zip`}>${TOOLS[name].split(" (")[0]}</a>`)}</div>
+      <p class="muted">A zip; <code>notes.txt</code> in it says what has no place in that tool.</p>
+      <h3>Labels from</h3>
+      <label class="wide"><span>Tool</span><select value=${tool} onChange=${(event) => setTool(event.target.value)}>${Object.entries(TOOLS).map(([name, words]) => html`<option value=${name}>${words}</option>`)}</select></label>
+      <label class="wide"><span>File</span><input type="file" onChange=${bring} /></label>
+      <p class="muted">They become your own annotations of the clips that are here; what you have annotated already stays.</p>
+      ${said.text && html`<p class=${said.good ? "muted" : "trouble"} role=${said.good ? "status" : "alert"}>${said.text}</p>`}
+    </dialog>`;
+}
+
 export function Triage({ address, studio }) {
   const parameters = new URLSearchParams(address.split("?")[1] || "");
   const [filter, setFilter] = useState({ q: "", decision: "", says: "", kind: "", sort: "p", order: "down" });
+  const [others, setOthers] = useState(false);
   const list = useList("/api/clips", "clips", filter);
   const chosen = Number(parameters.get("clip")) || null;
   const places = useMemo(() => new Map([...list.rows].map(([place, clip]) => [clip.id, place])), [list.rows]);
@@ -97,7 +129,8 @@ export function Triage({ address, studio }) {
         <footer class="row exports"><span class="muted">${list.total === null ? "" : `${list.total} clip${list.total === 1 ? "" : "s"}`}</span>
           ${may("reviewer") && html`<a class="button" download href="/api/export/verdicts.csv">CSV</a>`}
           <a class="button" download href="/api/export/verdicts.jsonl">JSON lines</a>
-          ${may("reviewer") && html`<a class="button" download href="/api/export/all_data.json" title="answers and annotations as RewardData">Labels</a>`}</footer>
+          ${may("reviewer") && html`<a class="button" download href="/api/export/all_data.json" title="answers and annotations as RewardData">Labels</a><button type="button" onClick=${() => setOthers(true)}>Other tools</button>`}</footer>
+        ${others && html`<${OtherTools} onClose=${() => setOthers(false)} />`}
       </section>
       <section class="pane" aria-label="The clip">
         <${Link} class="back" href="/triage">‹ all clips</${Link}>

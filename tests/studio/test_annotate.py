@@ -176,6 +176,28 @@ def test_a_box_follows_what_is_in_it(studio: Start, tmp_path: Path, visit) -> No
     assert one.post(f"/api/clips/{number}/track", refused)["keys"] == []
 
 
+def test_a_small_box_is_drawn_on_a_larger_picture(studio: Start, place: Path, visit) -> None:
+    one = studio(place=place)
+    page, number, _ = open_desk(one, visit)
+    before = page.locator(".stage").bounding_box()
+    page.get_by_label("Zoom").select_option("4")
+    page.keyboard.press("Escape")
+    page.locator(".zoom.in").wait_for()
+    after = page.locator(".stage").bounding_box()
+    assert after["width"] == pytest.approx(4 * page.locator(".zoom").bounding_box()["width"], rel=0.01)
+    assert after["width"] > 2.5 * before["width"]
+    # in the middle of what is seen: the middle of the picture
+    drag(page, (0.48, 0.48), (0.52, 0.53))
+    saved(page)
+    assert only_trace(one, number)["keys"][0]["box"] == pytest.approx([0.48, 0.48, 0.52, 0.53], abs=0.002)
+    page.locator("h1").click()
+    for _ in range(6):
+        page.keyboard.press("-")
+    until(page, "document.querySelector('.zoom.in') === null")
+    page.keyboard.press("+")
+    page.locator(".zoom.in").wait_for()
+
+
 def test_a_trace_is_marked_by_keyboard_alone(studio: Start, place: Path, visit) -> None:
     one = studio(place=place)
     page, number, times = open_desk(one, visit)

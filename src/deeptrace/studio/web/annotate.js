@@ -11,6 +11,7 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const round = (value, digits) => Number(value.toFixed(digits));
 const LEAST = 0.004;
 const EMPTY = { type: "clip", label: null, done: false };
+const ZOOMS = [1, 1.5, 2, 3, 4, 6, 8];
 
 /** A box inside the picture with a size that can be seen. */
 function tidy(box) {
@@ -105,6 +106,15 @@ function Desk({ clip, player, of, task }) {
       set({ keys: [...trace.keys, { time_s: player.time_s, box: boxNow }].sort((a, b) => a.time_s - b.time_s) });
     }
   };
+  const [zoom, setZoom] = useState(1), frame = useRef(null);
+  const larger = (steps) => setZoom(ZOOMS[clamp(ZOOMS.indexOf(zoom) + steps, 0, ZOOMS.length - 1)]);
+  // What one looks at stays in the middle: the selected box, else the middle of the picture.
+  useLayoutEffect(() => {
+    const area = frame.current, [x0, y0, x1, y1] = boxNow || [0, 0, 1, 1];
+    if (!area || zoom === 1) return;
+    area.scrollLeft = ((x0 + x1) / 2) * area.scrollWidth - area.clientWidth / 2;
+    area.scrollTop = ((y0 + y1) / 2) * area.scrollHeight - area.clientHeight / 2;
+  }, [zoom]);
   const [following, setFollowing] = useState("");
   /** The box goes with what is in it, from this frame to the trace's end; keyframes in between are made anew. */
   const follow = async () => {
@@ -170,7 +180,7 @@ function Desk({ clip, player, of, task }) {
   });
   const STEP = 0.01;
   usePlayerKeys(ready ? player : null, {
-    t: () => add(), v: follow, i: () => onset(), o: () => offset(), f: keyframe, p: loop, ",": () => next(-1), ".": () => next(1), Delete: remove, Backspace: remove,
+    t: () => add(), v: follow, "+": () => larger(1), "=": () => larger(1), "-": () => larger(-1), i: () => onset(), o: () => offset(), f: keyframe, p: loop, ",": () => next(-1), ".": () => next(1), Delete: remove, Backspace: remove,
     x: () => { const field = document.getElementById("explanation"); if (field) field.focus(); },
     w: () => nudge(0, -STEP), a: () => nudge(-STEP, 0), s: () => nudge(0, STEP), d: () => nudge(STEP, 0),
     W: () => nudge(0, -STEP, true), A: () => nudge(-STEP, 0, true), S: () => nudge(0, STEP, true), D: () => nudge(STEP, 0, true),
@@ -184,12 +194,13 @@ function Desk({ clip, player, of, task }) {
         <div class="show">
           <header class="title"><h1 title=${clip.name}>${deciding ? `Decision: ${clip.name}` : clip.name}</h1><${Saved} sheet=${sheet} />
             ${deciding ? html`<${Link} class="button" href=${`/review/${clip.id}`}>Both rounds</${Link}>` : !task && html`<${Link} class="button" href=${`/clip/${clip.id}`}>Verdict</${Link}>`}</header>
-          <${Stage} clip=${clip} player=${player} traces=${traces} selected=${selected} still=${true}>
+          <div class=${zoom > 1 ? "zoom in" : "zoom"} ref=${frame} style=${{ "--zoom": zoom }}><${Stage} clip=${clip} player=${player} traces=${traces} selected=${selected} still=${true}>
             ${ready && html`<${Editor} player=${player} traces=${traces} selected=${selected} onChoose=${choose} onNew=${(box) => (trace && !trace.keys.length ? set({ keys: withBox(trace, selected, tidy(box)).keys }) : add(box))}
               onDraft=${(box) => setDraft(box && { id: selected, object: withBox(sheet.objects[selected], selected, box) })}
               onBox=${(box) => { setDraft(null); set({ keys: withBox(sheet.objects[selected], selected, box).keys }); }} />`}
-          </${Stage}>
+          </${Stage}></div>
           <${Controls} player=${player}>
+            <label class="speed"><span class="unseen">Zoom</span><select value=${zoom} title="+ −" onChange=${(event) => setZoom(Number(event.target.value))}>${ZOOMS.map((one) => html`<option value=${one}>zoom ${one}</option>`)}</select></label>
             <button type="button" disabled=${!sheet.canUndo} title="Ctrl Z" onClick=${() => sheet.undo()}>Undo</button>
             <button type="button" disabled=${!sheet.canRedo} title="Ctrl Shift Z" onClick=${() => sheet.redo()}>Redo</button>
           </${Controls}>

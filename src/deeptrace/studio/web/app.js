@@ -4,7 +4,7 @@ import { ask, may, newSession, session } from "./api.js";
 import { learnKinds } from "./kinds.js";
 import { AddForm, AddSheet, useDropping } from "./add.js";
 import { Annotate } from "./annotate.js";
-import { ClipView } from "./clip.js";
+import { ClipView, Pair } from "./clip.js";
 import { Explore } from "./explore.js";
 import { AccountSheet, LogInPage, LogInSheet, People } from "./login.js";
 import { Bar, Help, go, typing, useAddress, useStudio } from "./shell.js";
@@ -31,13 +31,13 @@ function Pages() {
   const [sheet, setSheet] = useState("");
   const { over, said } = useDropping();
   if (studio) learnKinds(studio.kinds);
-  const [, named, id] = address.split("?")[0].split("/");
+  const [, named, id] = address.split("?")[0].split("/"), beside = Number(new URLSearchParams(address.split("?")[1] || "").get("beside"));
   // A studio that was started on a dataset alone opens on it.
   const page = named || (studio && studio.explore && !studio.clips.all ? "explore" : "");
   useLayoutEffect(() => {
     const heard = (event) => {
       if (event.key === "?" && !typing(event)) setSheet("help");
-      if (event.key === "e" && page === "clip" && may("annotator") && !typing(event) && !event.ctrlKey && !event.metaKey) go(`/annotate/${id}`);
+      if (event.key === "e" && page === "clip" && !(beside > 0) && may("annotator") && !typing(event) && !event.ctrlKey && !event.metaKey) go(`/annotate/${id}`);
     };
     addEventListener("keydown", heard);
     return () => removeEventListener("keydown", heard);
@@ -53,7 +53,8 @@ function Pages() {
     ${studio && page === "decide" && may("reviewer") && html`<${Annotate} key=${`decide-${id}`} id=${Number(id)} of="review" />`}
     ${studio && page === "annotate" && !may("annotator") && html`<${NotFor} role="annotator" />`}
     ${studio && page === "annotate" && may("annotator") && html`<${Annotate} key=${id} id=${Number(id)} />`}
-    ${studio && page === "clip" && html`<main id="main" class="single"><${ClipView} key=${id} id=${Number(id)} /></main>`}
+    ${studio && page === "clip" && beside > 0 && html`<${Pair} key=${`${id}-${beside}`} ids=${[Number(id), beside]} />`}
+    ${studio && page === "clip" && !(beside > 0) && html`<main id="main" class="single"><${ClipView} key=${id} id=${Number(id)} /></main>`}
     ${studio && page === "explore" && html`<${Explore} address=${address} studio=${studio} />`}
     ${studio && !["annotate", "clip", "decide", "explore", "leaderboard", "people", "review", "work"].includes(page) && (studio.clips.all ? html`<${Triage} address=${address} studio=${studio} />` : html`<${Welcome} studio=${studio} />`)}
     ${sheet === "help" && html`<${Help} onClose=${() => setSheet("")} />`}

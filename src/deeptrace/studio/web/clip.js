@@ -172,7 +172,7 @@ function Downloads({ clip }) {
   const make = async (task) => { await post(`/api/clips/${clip.id}/jobs/${task}`); changed(clip.id); };
   if (!clip.verdict) return null;
   return html`
-    <section aria-label="Downloads" class="row downloads">
+    <section aria-label=${`Downloads of ${clip.name}`} class="row downloads">
       <a class="button" download href=${`/api/clips/${clip.id}/verdict.json`}>JSON</a>
       ${Object.entries(MADE).map(([task, file]) => {
         const job = clip.jobs[task];
@@ -199,14 +199,31 @@ function Facts({ clip }) {
 }
 
 /** The page of one clip; `onAnswer` is called with each answer, as triage moves on. */
-export function ClipView({ id, onAnswer, heading = "h1" }) {
+export function ClipView({ id, onAnswer, heading = "h1", pair = false }) {
   const { clip, player, error } = useClip(id);
   if (error && !clip) return html`<p class="trouble" role="alert">${error}</p>`;
   if (!clip) return html`<div class="clip blank" aria-busy="true"></div>`;
-  return html`<${Shown} key=${id} clip=${clip} player=${player} onAnswer=${onAnswer} heading=${heading} />`;
+  return html`<${Shown} key=${id} clip=${clip} player=${player} onAnswer=${onAnswer} heading=${heading} pair=${pair} />`;
 }
 
-function Shown({ clip, player, onAnswer, heading }) {
+/** Two clips side by side, under one's hands together. */
+export const Pair = ({ ids }) => html`
+  <main id="main" class="pair"><h1 class="unseen">Two clips side by side</h1>
+    ${ids.map((id, at) => html`<section key=${`${at}-${id}`} aria-label=${at ? "The second clip" : "The first clip"}><${ClipView} id=${id} heading="h2" pair=${true} /></section>`)}</main>`;
+
+const BESIDE = "beside";
+const kept = () => { try { return JSON.parse(sessionStorage.getItem(BESIDE)); } catch { return null; } };
+const keepBeside = (clip) => { try { if (clip) sessionStorage.setItem(BESIDE, JSON.stringify({ id: clip.id, name: clip.name })); else sessionStorage.removeItem(BESIDE); } catch { /* private windows may keep nothing */ } };
+
+/** One clip is kept in mind; on the next, both are a click away. */
+function Beside({ clip }) {
+  const [first, setFirst] = useState(kept);
+  const toggle = () => { const next = first ? null : clip; keepBeside(next); setFirst(next); };
+  if (first && first.id !== clip.id) return html`<${Link} class="button" href=${`/clip/${first.id}?beside=${clip.id}`} title=${first.name} onFollow=${() => keepBeside(null)}>Beside the other</${Link}>`;
+  return html`<button type="button" aria-pressed=${Boolean(first)} class=${first ? "on" : ""} title="Keep this clip in mind; on another one, “Beside the other” shows both" onClick=${toggle}>Compare</button>`;
+}
+
+function Shown({ clip, player, onAnswer, heading, pair }) {
   const [selected, setSelected] = useState(null);
   const [boxes, setBoxes] = useState(true);
   const [heat, setHeat] = useState(null);
@@ -233,17 +250,18 @@ function Shown({ clip, player, onAnswer, heading }) {
     return player.listen(show);
   }, [player, traces]);
   usePlayerKeys(player, {
-    b: () => setBoxes(!boxes),
+    b: () => setBoxes(!boxes), // of a pair, both
     h: () => clip.has_heat && toggleHeat(),
     l: () => player.setLoop(player.loop ? null : [0, player.times.length - 1]),
     ...Object.fromEntries(traces.slice(0, 9).map((trace, number) => [String(number + 1), () => pick(trace)])),
-  });
+  }, pair);
   const Heading = heading;
   return html`
     <article class="clip">
       <div class="show">
         <header class="title"><${Heading} title=${clip.name}>${clip.name}</${Heading}>
-          ${may("annotator") && html`<${Link} class="button" href=${`/annotate/${clip.id}`} title="E">Annotate</${Link}>`}</header>
+          ${pair ? html`<${Link} class="button" href=${`/clip/${clip.id}`}>Alone</${Link}>` : html`<${Beside} clip=${clip} />`}
+          ${may("annotator") && !pair && html`<${Link} class="button" href=${`/annotate/${clip.id}`} title="E">Annotate</${Link}>`}</header>
         ${player ? html`
           <${Stage} clip=${clip} player=${player} traces=${traces} selected=${selected} boxes=${boxes} heat=${heat} />
           <${Controls} player=${player}>
@@ -254,10 +272,10 @@ function Shown({ clip, player, onAnswer, heading }) {
         : html`<div class="stage empty" style=${clip.media ? { aspectRatio: `${clip.media.width} / ${clip.media.height}` } : { aspectRatio: "16 / 9" }}>
             <p>${clip.state === "failed" ? "This clip cannot be shown." : clip.play === "proxy" ? "Making a copy that browsers play…" : "Reading the clip…"}</p></div>`}
       </div>
-      ${player && html`<${Curves} curves=${clip.curves} ranges=${clip.ranges} player=${player} />`}
-      <aside aria-label="Verdict">
+      ${player && html`<${Curves} curves=${clip.curves} ranges=${clip.ranges} player=${player} of=${pair ? clip.name : ""} />`}
+      <aside aria-label=${pair ? `Verdict on ${clip.name}` : "Verdict"}>
         <${Verdict} clip=${clip} />
-        <${AnswerBar} clip=${clip} onAnswer=${onAnswer} />
+        ${!pair && html`<${AnswerBar} clip=${clip} onAnswer=${onAnswer} />`}
         ${clip.verdict && clip.decision && html`<h2>${traces.length ? "What gives it away" : "No trace found"}</h2>`}
         <${TraceList} traces=${traces} player=${player} selected=${selected} onPick=${pick} />
         <${Downloads} clip=${clip} />
@@ -267,7 +285,7 @@ function Shown({ clip, player, onAnswer, heading }) {
 }
 
 /** Space, arrows and the like, unless somebody types. */
-export function usePlayerKeys(player, more = {}) {
+export function usePlayerKeys(player, more = {}, shared = false) {
   useLayoutEffect(() => {
     if (!player) return undefined;
     const moves = {
@@ -276,7 +294,7 @@ export function usePlayerKeys(player, more = {}) {
       "[": () => player.setRate(Math.max(player.rate / 2, 0.125)), "]": () => player.setRate(Math.min(player.rate * 2, 4)), ...more,
     };
     const heard = (event) => {
-      if (typing(event) || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+      if (typing(event) || event.ctrlKey || event.metaKey || event.altKey || (event.defaultPrevented && !shared)) return;
       if (event.key === " " && event.target.closest("button, a, select, input")) return;
       const move = moves[event.key];
       if (move) { event.preventDefault(); move(event); }

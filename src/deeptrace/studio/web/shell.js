@@ -21,10 +21,11 @@ export function useAddress() {
   }, []);
   return address;
 }
-export function Link({ href, children, ...rest }) {
+export function Link({ href, children, onFollow, ...rest }) {
   const follow = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
+    if (onFollow) onFollow();
     go(href);
   };
   return html`<a href=${href} onClick=${follow} ...${rest}>${children}</a>`;
@@ -90,7 +91,7 @@ const KEYS = [
   ["The list", [["J K", "next, previous clip"], ["/", "search"], ["E", "annotate the clip"]]],
   ["Explore", [["J K", "next, previous video of the list"], ["Esc", "back to the list"], ["0", "the truth's boxes on or off"], ["1 … 9", "a model's boxes on or off"], ["/", "search"]]],
   ["A clip", [["1 … 9", "loop that trace"], ["L", "loop the whole clip, or stop looping"], ["B", "boxes on or off"], ["H", "heat map on or off"], ["A D U", "agree, disagree, unsure"], ["Z", "take the answer back"], ["N", "write a note"]]],
-  ["Annotate", [["T", "new trace at this frame"], ["I O", "onset, offset at this frame"], ["1 … 9, 0", "kind; 0 for none of the above"], ["W A S D", "move the box (Shift: its lower right corner)"], ["F", "keyframe at this frame, or remove it"], ["V", "let the box follow what is in it, from here to the end"], [", .", "previous, next trace"], ["X", "write the explanation (Esc ends it)"], ["Del", "remove the trace"], ["Ctrl Z", "undo (Shift: redo)"], ["P", "loop the trace"], ["G R C", "the clip is generated, real, cannot tell"]]],
+  ["Annotate", [["T", "new trace at this frame"], ["I O", "onset, offset at this frame"], ["1 … 9, 0", "kind; 0 for none of the above"], ["W A S D", "move the box (Shift: its lower right corner)"], ["F", "keyframe at this frame, or remove it"], ["V", "let the box follow what is in it, from here to the end"], [", .", "previous, next trace"], ["+ −", "a larger, smaller picture"], ["X", "write the explanation (Esc ends it)"], ["Del", "remove the trace"], ["Ctrl Z", "undo (Shift: redo)"], ["P", "loop the trace"], ["G R C", "the clip is generated, real, cannot tell"]]],
 ];
 
 export function Help({ onClose }) {

@@ -202,13 +202,13 @@ function drawAxis(draw, length, width, height, colour) {
 }
 
 /** What was measured over time, one small plot each, on the timeline's own scale, over the range of camera footage. */
-export function Curves({ curves, ranges, player }) {
+export function Curves({ curves, ranges, player, of = "" }) {
   useFrame(player);
   const list = Object.entries(curves).filter(([, points]) => points.length > 1);
   if (!list.length) return null;
   const length = Math.max(player.end_s, 1e-6);
   return html`
-    <section class="curves" aria-label="Evidence over time">
+    <section class="curves" aria-label=${`Evidence over time${of ? `: ${of}` : ""}`}>
       ${list.map(([name, points]) => {
         const values = points.map((point) => point[1]), low = Math.min(...values), high = Math.max(...values);
         const usual = ranges[name], least = Math.min(low, ...(usual || [])), most = Math.max(high, ...(usual || []));

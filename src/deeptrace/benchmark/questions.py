@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from deeptrace.benchmark.ground_truth import read_ground_truth
 from deeptrace.benchmark.result import Metric
 from deeptrace.data import resolve_path
-from deeptrace.data.exporters.questions import KINDS_ASKED, questions_of
+from deeptrace.data.exporters.questions import FEATURES, KINDS_ASKED, questions_of
 from deeptrace.detectors import load_detector
 from deeptrace.errors import DataError, SettingsError
 from deeptrace.inference.asking import ask, askable
@@ -24,9 +24,18 @@ from deeptrace.io.run_store import RunStore, key_of
 from deeptrace.metrics import percentile_interval
 from deeptrace.metrics.intervals import clustered_weights, ratio
 from deeptrace.prompts.choices import YES_NO, Question, asked_text, read_choice
-from deeptrace.schema import DetectorInfo, Outcome, Sample
+from deeptrace.schema import Category, DetectorInfo, Outcome, Sample
 
-__all__ = ["Answered", "QuestionRow", "QuestionTable", "ask_questions", "make_questions", "question_rows"]
+__all__ = [
+    "Answered",
+    "FeatureRow",
+    "QuestionRow",
+    "QuestionTable",
+    "ask_questions",
+    "feature_rows",
+    "make_questions",
+    "question_rows",
+]
 
 QUESTIONS, ANSWERS, TABLE = "questions.jsonl", "answers.jsonl", "questions.json"
 
@@ -80,6 +89,29 @@ class QuestionRow(BaseModel):
     yes: float | None = None
 
 
+class FeatureRow(BaseModel):
+    """How well a model knows one kind of trace: its answers to "can you see it", on clips marked with it and real ones.
+
+    Attributes:
+        kind: the kind.
+        marked, clean: numbers of clips asked about.
+        found: share of the marked ones that get a yes, 0 to 100; no readable answer is none.
+        quiet: share of the clean ones that get a no.
+        balanced: mean of the two, 50 for a guess, with its interval from draws of generators and sources.
+        known: whether the interval lies above 50; None where clips or groups are too few for one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Category
+    marked: int
+    clean: int
+    found: float
+    quiet: float
+    balanced: Metric
+    known: bool | None
+
+
 class QuestionTable(BaseModel):
     """What a model answers.
 
@@ -87,6 +119,7 @@ class QuestionTable(BaseModel):
         data, split: what was asked about.
         detector: who was asked.
         rows: a row a kind, pairs as a whole among them, then one an aspect.
+        features: a row a kind, weakest first, where features were asked about.
         outcomes: how many questions ended how.
     """
 
@@ -96,6 +129,7 @@ class QuestionTable(BaseModel):
     split: str
     detector: DetectorInfo
     rows: list[QuestionRow]
+    features: list[FeatureRow] = []
     outcomes: dict[str, int]
 
 
@@ -131,7 +165,7 @@ def make_questions(
     Args:
         data: RewardData folder or annotation file.
         split: of it; "all" for everything.
-        kinds: of `KINDS_ASKED`; all where there are none.
+        kinds: of `KINDS_ASKED`, all where there are none; or `FEATURES`.
         most: videos that are drawn; None for all.
         seed: of the drawing.
 
@@ -139,8 +173,9 @@ def make_questions(
         SettingsError: there is no such kind.
         DataError: the data cannot be read, or gives rise to no question.
     """
-    if unknown := [kind for kind in kinds if kind not in KINDS_ASKED]:
-        raise SettingsError(", ".join(unknown), "is no kind of question", f"There are: {', '.join(KINDS_ASKED)}.")
+    if unknown := [kind for kind in kinds if kind not in (*KINDS_ASKED, FEATURES)]:
+        listed = ", ".join((*KINDS_ASKED, FEATURES))
+        raise SettingsError(", ".join(unknown), "is no kind of question", f"There are: {listed}.")
     truth = read_ground_truth(data, split=split)
     order = np.random.default_rng(seed).permutation(len(truth.samples))[: most or len(truth.samples)]
     drawn = {truth.samples[place].video_id for place in order}
@@ -212,6 +247,7 @@ def ask_questions(
             split=split,
             detector=model.info,
             rows=list(question_rows(answered, resamples=resamples, seed=seed)),
+            features=feature_rows(answered, resamples=resamples, seed=seed),
             outcomes=dict(Counter(one.outcome.value for one in answered)),
         )
         write_json(table.model_dump(mode="json"), store.path / TABLE)
@@ -270,3 +306,47 @@ def _row(name: str, units: Sequence[Sequence[Answered]], *, resamples: int, seed
         ),
         yes=round(100 * float(np.mean([one.chosen == "yes" for one in read])), 1) if yes_no and read else None,
     )
+
+
+_FEWEST_MARKED = 5
+
+
+def feature_rows(answered: Sequence[Answered], *, resamples: int = 1000, seed: int = 0) -> list[FeatureRow]:
+    """Each kind that was asked about, weakest first: what an expert should be fused for stands on top.
+
+    X2-DFD's assessment (Chen et al., arXiv 2410.06126, "model feature assessment") orders features by balanced accuracy
+    on real and fake pictures; here each kind has its own marked clips, and counts as known only where the
+    interval lies above a guess.
+    """
+    rows = []
+    for kind in Category:
+        mine = [one for one in answered if one.question.kind == "feature" and one.question.aspect == kind.value]
+        marked = np.array([one.question.answer == "yes" for one in mine], bool)
+        if not mine or marked.all() or not marked.any():
+            continue
+        right = np.array([one.right for one in mine], float)
+        groups = [one.question.source for one in mine]
+
+        def balanced(weights: np.ndarray, right: np.ndarray = right, marked: np.ndarray = marked) -> np.ndarray:
+            """(R,) mean of both shares, of weights (R, N)."""
+            parts = [(weights[:, side] @ right[side]) / weights[:, side].sum(axis=1) for side in (marked, ~marked)]
+            return np.asarray(50 * (parts[0] + parts[1]))
+
+        many = all(len({g for g, at in zip(groups, side, strict=True) if at}) > 1 for side in (marked, ~marked))
+        limits = None
+        if many and int(marked.sum()) >= _FEWEST_MARKED:
+            limits = percentile_interval(balanced(clustered_weights(marked, groups, resamples=resamples, seed=seed)))
+        rows.append(
+            FeatureRow(
+                kind=kind,
+                marked=int(marked.sum()),
+                clean=int((~marked).sum()),
+                found=round(100 * float(right[marked].mean()), 1),
+                quiet=round(100 * float(right[~marked].mean()), 1),
+                balanced=Metric(
+                    value=round(float(balanced(np.ones((1, len(right))))[0]), 2), interval=limits, support=len(right)
+                ),
+                known=None if limits is None else limits[0] > 50,
+            )
+        )
+    return sorted(rows, key=lambda row: row.balanced.value or 0.0)

@@ -27,7 +27,7 @@ def questions(
     ],
     kinds: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KIND", help="pairs, counterfactual, anomaly; all when none is named."),
+        typer.Argument(metavar="KIND", help="pairs, counterfactual, anomaly, all when none is named; or features."),
     ] = None,
     split: Annotated[str, typer.Option(help="Which part of them; 'all' for everything.")] = "test",
     detector: Annotated[
@@ -49,6 +49,8 @@ def questions(
 
     Examples: `deeptrace questions --data RewardData/`,
     `deeptrace questions pairs --data RewardData/ --detector openai:MODEL@URL`.
+
+    `features` says which kinds of trace a model knows: those that it does not are what an expert should be fused for.
 
     Exit code 0: asked, whatever the answers; 1: some questions were not answered; 2: nothing could be done.
     """
@@ -89,9 +91,37 @@ def questions(
 def _lines(found: QuestionTable) -> Iterator[str]:
     yield f"{found.detector.name} on {found.data}, {found.split}"
     yield ""
+    if found.rows:
+        yield from _question_lines(found)
+    if found.features:
+        yield from _feature_lines(found)
+
+
+def _question_lines(found: QuestionTable) -> Iterator[str]:
     yield f"{'':18}{'asked':>7}{'unread':>8}{'right':>8}{'95 %':>12}{'chance':>9}{'says yes':>11}"
     for row in found.rows:
         limits = "-" if row.right.interval is None else "{:.0f}-{:.0f} %".format(*row.right.interval)
         yes = "-" if row.yes is None else f"{row.yes:.0f} %"
         right = f"{row.right.value:.0f} %"
         yield f"{row.name:18}{row.asked:7}{row.unread:8}{right:>8}{limits:>12}{row.chance:7.0f} %{yes:>11}"
+
+
+def _feature_lines(found: QuestionTable) -> Iterator[str]:
+    """The kinds, weakest first, and what to do about those that are not known."""
+    yield f"{'':24}{'marked':>7}{'seen':>7}{'real':>6}{'quiet':>7}{'balanced':>10}{'95 %':>10}  known"
+    for row in found.features:
+        limits = "-" if row.balanced.interval is None else "{:.0f}-{:.0f}".format(*row.balanced.interval)
+        word = {True: "yes", False: "no", None: "-"}[row.known]
+        yield (
+            f"{row.kind.display_name:24}{row.marked:7}{row.found:5.0f} %{row.clean:6}{row.quiet:5.0f} %"
+            f"{row.balanced.value or 0:8.0f} %{limits:>10}  {word}"
+        )
+    weak = [row.kind.display_name.lower() for row in found.features if row.known is False]
+    yield ""
+    if weak:
+        yield "Not shown to beat a guess, so an expert should be fused (--set findings=true,"
+        yield "--set verify=true):"
+        yield from (f"  {name}" for name in weak)
+    unsure = sum(row.known is None for row in found.features)
+    if unsure:
+        yield f"Too few clips or generators to tell: {unsure} of {len(found.features)} kinds."

@@ -5,6 +5,8 @@
   wrong, and the hallucinated one names a trace. Who says yes to everything gets half of each pair, and no pair.
 - *Counterfactual* (Feint6K: Ma et al., arXiv 2407.13094): the true explanation among altered ones: words turned into
   their opposites where it has any, explanations of other clips' traces of other kinds for the rest.
+- *Features* (X2-DFD: Chen et al., arXiv 2410.06126): for each of our nine kinds, whether it can be seen, asked of
+  clips in which it was marked and of as many real ones. Not among those that are asked where no kind is named.
 - *Anomaly* (VANE-Bench: Gani et al., arXiv 2406.10326): which of its five kinds of inconsistency, or none.
 
 Everything is drawn by the video's id, so that the same data gives the same questions.
@@ -22,9 +24,11 @@ from deeptrace.geometry import Box
 from deeptrace.prompts.choices import YES_NO, Question
 from deeptrace.schema import Category, Label, Sample, Trace
 
-__all__ = ["ANOMALIES", "KINDS_ASKED", "questions_of"]
+__all__ = ["ANOMALIES", "FEATURES", "KINDS_ASKED", "questions_of"]
 
 KINDS_ASKED = ("pairs", "counterfactual", "anomaly")
+FEATURES = "features"
+"""The questions of a feature assessment, which have a table of their own."""
 
 ANOMALIES: dict[str, tuple[Category, ...]] = {
     "something changes its shape or its substance as nothing does": (
@@ -60,7 +64,7 @@ def questions_of(samples: Sequence[Sample], kinds: Sequence[str] = KINDS_ASKED) 
 
     Args:
         samples: with their traces.
-        kinds: of `KINDS_ASKED`.
+        kinds: of `KINDS_ASKED`, and `FEATURES`.
     """
     texts = [
         (sample.video_id, set(trace.categories), _sentence(trace.explanation))
@@ -79,7 +83,26 @@ def questions_of(samples: Sequence[Sample], kinds: Sequence[str] = KINDS_ASKED) 
             found += _counterfactual(sample, texts, rng)
         if "anomaly" in kinds:
             found += _anomaly(sample, rng)
-    return found
+    return [*found, *_features(samples)] if FEATURES in kinds else found
+
+
+def _features(samples: Sequence[Sample]) -> Iterator[Question]:
+    """A question for each clip that is marked with a kind, and for as many real clips, whoever they are of."""
+    real = [sample for sample in samples if sample.label is Label.REAL]
+    for number, kind in enumerate(Category):
+        marked = [
+            sample
+            for sample in samples
+            if sample.label is Label.FAKE and any(kind in trace.categories for trace in sample.traces)
+        ]
+        order = np.random.default_rng(number).permutation(len(real))[: len(marked)]
+        text = f"In this video, can you see that {kind.meaning}?"
+        for answer, clips in (("yes", marked), ("no", [real[place] for place in sorted(order)])):
+            for sample in clips:
+                yield Question(
+                    **_about(sample, "feature", kind.value), kind="feature", aspect=kind.value, text=text,
+                    options=YES_NO, answer=answer,
+                )  # fmt: skip
 
 
 def _about(sample: Sample, kind: str, number: object) -> dict[str, str]:

@@ -112,9 +112,32 @@ def studio(tmp_path: Path) -> Iterator[Callable[..., Studio]]:
 
         def start(**options: Any) -> Studio:
             usual = {"store": tmp_path / "store", "detector": "baseline:center-box"}
-            return stack.enter_context(running(StudioSettings(**(usual | options))))
+            wanted = usual | options
+            if wanted.get("database") is None:
+                wanted["database"] = usual_database(wanted["store"])
+            return stack.enter_context(running(StudioSettings(**wanted)))
 
         yield start
+
+
+_MAKE: dict[str, Any] = {}
+_MADE: dict[Path, str] = {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def usual_databases(request: pytest.FixtureRequest) -> None:
+    """With STUDIO_DATABASE=postgresql in the environment every studio of the tests keeps its work in PostgreSQL."""
+    if os.environ.get("STUDIO_DATABASE") == "postgresql":
+        _MAKE["make"] = request.getfixturevalue("postgresql")
+
+
+def usual_database(store: Path) -> str | None:
+    """The database of a studio that no test names one for: None for SQLite in its store."""
+    if not _MAKE:
+        return None
+    if store not in _MADE:
+        _MADE[store] = _MAKE["make"](f"u{len(_MADE)}")
+    return _MADE[store]
 
 
 # -- a team ------------------------------------------------------------------------------------------------------------
@@ -135,7 +158,8 @@ def team(folder: Path, database: str | None = None, more: Mapping[str, Any] | No
     from deeptrace.studio.accounts import Accounts, Role
     from deeptrace.studio.database import Database
 
-    options: dict[str, Any] = {"store": folder / "store", "database": database, "accounts": True}
+    store = folder / "store"
+    options: dict[str, Any] = {"store": store, "database": database or usual_database(store), "accounts": True}
     kept = Database(StudioSettings(**options).database_url)
     accounts = Accounts(kept, hasher=cheap_hasher())
     for name, role in ({role.value: role for role in Role} | dict(more or {})).items():

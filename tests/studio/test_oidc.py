@@ -284,10 +284,11 @@ def test_the_secret_is_in_a_file_or_the_environment(tmp_path: Path, monkeypatch:
 
 
 def test_the_command_goes_on_without_the_provider_and_believes_a_proxy(tmp_path: Path) -> None:
-    team(tmp_path)
+    where = team(tmp_path)
     with openid_provider(people=dict(PEOPLE)) as provider:
         issuer = provider.issuer
     line = [sys.executable, "-m", "deeptrace.cli.main", "studio", "--store", str(tmp_path / "store"), "--port", "0"]
+    line += ["--database", where["database"]] if where["database"] else []
     refused = subprocess.run([*line, "--oidc-issuer", issuer], capture_output=True, text=True, timeout=60)
     assert refused.returncode == 2
     assert "belong together" in refused.stderr

@@ -62,7 +62,7 @@ export function LogInForm() {
   // Not by the attribute: Chromium complains on the console where somebody has clicked into the form before it acts.
   useEffect(() => { if (document.activeElement === document.body) name.current.focus(); }, []);
   return html`
-    <${AtProvider} words="Log in by" />
+    <${AtProvider} words="Log in with" />
     <${Form} action=${logIn} button="Log in" label="Log in">
       <${Field} field=${name} name="name" title="Name" autocomplete="username" />
       <${Field} name="password" title="Password" type="password" autocomplete="current-password" />

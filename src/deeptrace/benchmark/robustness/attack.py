@@ -8,6 +8,7 @@ pixels: nobody's encoder takes the pattern out again, which is what an attacker 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -101,6 +102,7 @@ def attack_rows(
     detector = digest(executor.info)
     keys = {one.name: _key(store, detector, one, attack, seed) for one in subjects}
     found: dict[str, list[Verdict]] = {}
+    stop = threading.Event()
     with ThreadPoolExecutor(max_workers=max(executor.room, 1)) as pool:
         waiting = {}
         for one in subjects:
@@ -108,7 +110,7 @@ def attack_rows(
             if record is not None:
                 found[one.name] = [Verdict.model_validate(row) for row in record["verdicts"]]
             else:
-                waiting[pool.submit(_attacked, executor, one, form, attack, seed)] = one
+                waiting[pool.submit(_attacked, executor, one, form, attack, seed, stop)] = one
         on_done(len(found), len(subjects))
         try:
             for future in as_completed(waiting):
@@ -119,6 +121,7 @@ def attack_rows(
                     store.add(keys[one.name], {"verdicts": kept})
                 on_done(len(found), len(subjects))
         except BaseException:
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     how: dict[str, Any] = {"resamples": resamples, "seed": seed}
@@ -135,7 +138,9 @@ def _key(store: RunStore, detector: str, one: Subject, attack: Attack, seed: int
     return key_of(store.content(one.path), detector, "square", repr(attack), str(seed), one.name)
 
 
-def _attacked(executor: Executor, one: Subject, form: Form, attack: Attack, seed: int) -> list[Verdict]:
+def _attacked(
+    executor: Executor, one: Subject, form: Form, attack: Attack, seed: int, stop: threading.Event
+) -> list[Verdict]:
     """The verdict on the clip as it is, and on the best clip after each budget; all failed where the first is."""
     try:
         images, fps = _pixels(one, form)
@@ -164,7 +169,7 @@ def _attacked(executor: Executor, one: Subject, form: Form, attack: Attack, seed
     for asked, _ in square(images, loss, epsilon=attack.epsilon, budget=max(attack.budgets), rng=rng):
         if asked in attack.budgets:
             verdicts.append(best)
-        if _won(one, best):
+        if _won(one, best) or stop.is_set():
             break
     return verdicts + [best] * (len(attack.budgets) + 1 - len(verdicts))
 

@@ -140,11 +140,13 @@ def _lines(found: Robustness) -> Iterator[str]:
 
 
 def _boxes(found: Robustness) -> Iterator[str]:
-    if found.rows[0].box.value is None:
+    """Where boxes are named; a row in which none was, before or after, says nothing of them."""
+    rows = [row for row in found.rows if row.box.value is not None]
+    if not rows:
         return
     yield ""
     yield f"{'box IoU':{_NAME}}{'true':>7}{'95 %':>13}{'change':>8}{'95 %':>15}{'own':>7}"
-    for row in found.rows:
+    for row in rows:
         change, own = _signed(row.box_change), _number(row.own_box)
         yield (
             f"{row.name:{_NAME}}{_number(row.box):>7}{_limits(row.box):>13}{change:>8}"

@@ -74,8 +74,16 @@ def test_clips_of_one_source_are_drawn_together() -> None:
         assert found is not None
         return found
 
-    few, many = interval(2), interval(20)
+    few, many = interval(4), interval(20)
     assert few[1] - few[0] > 1.5 * (many[1] - many[0])
+
+
+def test_of_few_sources_there_is_no_interval() -> None:
+    asked = clips([0.1, 0.2, 0.3], [0.9, 0.2, 0.3], fake=False) + clips([0.9] * 4, [0.9] * 4, fake=True)
+    row = row_of("x", "files", "", asked, resamples=50)
+    assert (row.accused.value, row.accused.interval) == (pytest.approx(1 / 3, abs=1e-3), None)
+    assert row.auroc.interval is None
+    assert row.found.interval is not None
 
 
 def test_a_failed_clip_counts_as_failed_and_nowhere_else() -> None:

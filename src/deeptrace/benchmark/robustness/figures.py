@@ -26,7 +26,7 @@ class Figure(BaseModel):
 
     Attributes:
         value: the number.
-        interval: from resamples that draw whole generators and sources.
+        interval: from resamples that draw whole generators and sources; None where there are fewer than four.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -144,6 +144,10 @@ def row_of(
     return Row(name=name, part=part, meaning=meaning, reference=reference, failed=dict(failed), **counts, **known)
 
 
+_FEWEST_GROUPS = 4
+"""Generators or sources from which there is an interval: resamples of fewer hardly differ, and would look sure."""
+
+
 class _Drawn:
     """The clips with their resamples."""
 
@@ -161,7 +165,13 @@ class _Drawn:
         value, resampled = (auroc(labels, scores, weights=w) for w in (None, self._weights))
         if less is not None:
             value, resampled = value - auroc(labels, less), resampled - auroc(labels, less, weights=self._weights)
-        return _figure(float(value), resampled)
+        return self._figure(float(value), resampled, self.fake, ~self.fake)
+
+    def _figure(self, value: float, resampled: np.ndarray, *parts: np.ndarray) -> Figure:
+        """A figure of those parts (N,) of the clips; without an interval where one of them is of too few groups."""
+        groups = np.array(self._groups, dtype=object)
+        enough = all(len(set(groups[part])) >= _FEWEST_GROUPS for part in parts)
+        return _figure(value, resampled) if enough else Figure(value=round(value, 4))
 
     def share(self, values: np.ndarray, of: np.ndarray) -> Figure:
         """Mean of values (N,) over the clips `of` (N,)."""
@@ -171,7 +181,7 @@ class _Drawn:
         if not np.isfinite(values[of]).all():
             raise AssertionError("values must be known where they count")
         resampled = ratio((weights * np.where(of, values, 0.0)).sum(axis=1), (weights * of).sum(axis=1))
-        return _figure(float(values[of].mean()), resampled[np.isfinite(resampled)])
+        return self._figure(float(values[of].mean()), resampled[np.isfinite(resampled)], of)
 
 
 def _figure(value: float, resampled: np.ndarray) -> Figure:

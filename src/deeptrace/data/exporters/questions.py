@@ -50,7 +50,7 @@ _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 _OPPOSITES = (
     ("left", "right"), ("upper", "lower"), ("top", "bottom"), ("appears", "vanishes"), ("appear", "vanish"),
     ("merges", "splits"), ("merge", "split"), ("grows", "shrinks"), ("longer", "shorter"), ("first", "last"),
-    ("foreground", "background"), ("front", "back"), ("man", "woman"), ("his", "her"), 
+    ("foreground", "background"), ("front", "back"), ("man", "woman"), ("his", "her"),
     ("hand", "foot"), ("arm", "leg"), ("hands", "feet"), ("arms", "legs"), ("head", "tail"), ("fast", "slowly"),
     ("sharp", "blurred"), ("bend", "break"), ("dark", "bright"),
 )  # fmt: skip

@@ -73,7 +73,7 @@ def compare_detectors(
     note("all figures are in ", out / "comparison.json")
 
 
-_NAME = 25
+_NAME = 29
 
 
 def _lines(found: Comparison) -> Iterator[str]:

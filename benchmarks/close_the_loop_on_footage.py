@@ -6,8 +6,8 @@
 The generator is the flow-matching net of `close_the_loop.py`, trained here on crops of 48 x 48 pixels of camera
 footage: it goes on from a first frame and the motion at its start, 12 frames at 8 a second. It is improved by best of
 N, DPO, and GRPO with the scalar and with the map, three seeds each, and judged by what the reward never sees (see
-`closing_the_loop.unseen`). "footage" is the control: less time, spent on going on with the pretraining. "adapted" is
-the shipped TraceNet with its flaw ranker fitted to this generator, without marks.
+`closing_the_loop.unseen`). Controls without a reward: DPO on pairs judged by a coin, and "footage", more pretraining.
+"adapted" is the shipped TraceNet with its flaw ranker fitted to this generator, without marks.
 Every part is kept in --out and not done again.
 """
 
@@ -28,7 +28,7 @@ from closing_the_loop.adapt import adapted_flaws
 from closing_the_loop.blind import read_answers, write_sheets
 from closing_the_loop.footage import Footage, read_footage
 from closing_the_loop.footage_study import (
-    CONTROL,
+    CONTROLS,
     TRAINED,
     FootageExam,
     FootageSizes,
@@ -90,7 +90,7 @@ def study(
     """Everything, from pretraining to curves, for each of the `JUDGES` named; the figures, which `out` gets as well.
     Without `measure` of what the journal has already, trainings that are not at their end left out."""
     draw = parts["train"].draw
-    base = pretrain(out / "generator", sizes.pretraining, draw=draw, keep=sizes.checkpoints, over=sizes.rate_falls_over)
+    base = pretrain(out / "generator", sizes.pretraining, draw=draw, keep=sizes.checkpoints)
     checkpoints = [*(out / "generator" / f"step{step}.pt" for step in sizes.checkpoints), base]
     nets = {path.stem: load_generator(path) for path in checkpoints}
     known = dict(list(nets.items())[-2:])
@@ -128,7 +128,7 @@ def fill(
         np.save(out / "many.npy", clips)
         journal.add(MANY, marks)
     for seed in range(sizes.seeds):
-        for way in (*TRAINED, CONTROL):
+        for way in (*TRAINED, *CONTROLS):
             made = improve_on_footage(way, seed, nets[last], sizes, exam, train, journal)
             if made is not None:
                 save_state(made.state_dict(), out / f"{way.replace(', ', '_')}_{seed}.pt")
@@ -139,7 +139,7 @@ def report(journal: Journal, stems: list[str], sizes: FootageSizes, exam: Footag
     base = [journal[key_of(stems[-1], seed, 0)] for seed in range(sizes.seeds)]
     done = {
         way: [seed for seed in range(sizes.seeds) if key_of(way, seed, sizes.updates(way)) in journal]
-        for way in (*TRAINED, CONTROL)
+        for way in (*TRAINED, *CONTROLS)
     }
     ways = {
         way: [[base[s], *(journal[key] for key in journal if key.startswith(f"{way}|{s}|"))] for s in seeds]

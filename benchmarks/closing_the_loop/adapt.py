@@ -53,6 +53,9 @@ def training_of(data: Path, out: Path, steps: int) -> TraceNetConfig:
     )  # fmt: skip
 
 
+_ALIKE = 4
+"""Samples of a prompt that are held against each other."""
+
 _REDONE = (3, 5, 8)
 """Of the generator's eight steps: how many it takes on footage that was made as noisy as it is before them."""
 
@@ -61,7 +64,8 @@ def adapted_flaws(net: Generator, draw: Draw, folder: Path, clips: int) -> str:
     """The shipped TraceNet with its flaw ranker fitted to this generator, where that is not there yet; its name.
 
     No mark and no judge is needed: footage is made noisy and finished by the generator, more and more of it. The clip
-    stays, the generator's own flaws grow, and the ranker learns their order, as it does from synthetic traces.
+    stays, the generator's own flaws grow, and the ranker learns their order, as it does from synthetic traces. Samples
+    of the same prompts show what goes with moving more: that is not to count.
 
     Args:
         net: the generator.
@@ -86,7 +90,11 @@ def adapted_flaws(net: Generator, draw: Draw, folder: Path, clips: int) -> str:
         edits = [clip_statistics(model, edited) - clean for _, edited in benign_edits(enlarged(clip), times)]
         severity = np.array(_REDONE) / _REDONE[-1]
         parts.append(FlawExamples(severity, np.stack(changed) - clean, np.stack(edits), clean[None]))
-    ranker = fit_flaws(FlawExamples.joined(parts))
+    wide = scenes.condition.repeated(_ALIKE)
+    made = to_clips(sample(net, wide, 45), wide)
+    said = np.stack([clip_statistics(model, video_from_array(enlarged(one), times_s=list(times))) for one in made])
+    apart = said.reshape(clips, _ALIKE, -1) - said.reshape(clips, _ALIKE, -1).mean(axis=1, keepdims=True)
+    ranker = fit_flaws(FlawExamples.joined(parts), samples=apart.reshape(len(said), -1))
     shutil.copytree(Path(str(shipped_folder())), folder, dirs_exist_ok=True)
     (folder / FLAWS_NAME).write_text(ranker.model_dump_json(indent=1) + "\n")
     return name

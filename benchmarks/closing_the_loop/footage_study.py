@@ -16,11 +16,12 @@ from closing_the_loop.unseen import Fitting, Unseen
 from deeptrace.io.journal import Journal
 from deeptrace.reward import Reward
 
-__all__ = ["CONTROL", "MARKS", "TRAINED", "FootageExam", "FootageSizes", "improve_on_footage", "key_of"]
+__all__ = ["CONTROLS", "MARKS", "TRAINED", "FootageExam", "FootageSizes", "improve_on_footage", "key_of"]
 
 TRAINED = ("dpo", "grpo, scalar", "grpo, map")
-CONTROL = "footage"
-"""No reward at all: less time than the ways with one take, spent on going on with the pretraining."""
+CONTROLS = ("dpo, coin", "footage")
+"""No reward at all: DPO on pairs of which a coin says which is better, and going on with the pretraining for as long as
+GRPO takes."""
 
 MARKS = {
     "reward": "what is trained on",
@@ -37,7 +38,6 @@ class FootageSizes:
 
     Attributes:
         pretraining, checkpoints: steps, and earlier steps that are kept.
-        rate_falls_over: steps, see `pretrain`.
         prompts, validation: of the test, and those that the rule of stopping looks at.
         reference: crops of footage for the Fréchet distance.
         best_of: samples of a prompt to pick from.
@@ -45,12 +45,11 @@ class FootageSizes:
         seeds: of each way.
         exams: in the course of a training.
         fitting: of the unseen measures.
-        dpo, grpo, footage: of the ways; updates of `CONTROL`.
+        dpo, grpo, footage: of the ways; updates of "footage".
     """
 
-    pretraining: int = 200
-    checkpoints: tuple[int, ...] = (100,)
-    rate_falls_over: int = 400
+    pretraining: int = 1600
+    checkpoints: tuple[int, ...] = (200,)
     prompts: int = 40
     validation: int = 16
     reference: int = 192
@@ -59,13 +58,13 @@ class FootageSizes:
     seeds: int = 3
     exams: int = 2
     fitting: Fitting = field(default_factory=Fitting)
-    dpo: Dpo = field(default_factory=lambda: Dpo(prompts=16, samples=8, pairs=4, steps=24, batch=8))
-    grpo: Grpo = field(default_factory=lambda: Grpo(prompts=2, samples=8, steps=8, credited=2))
-    footage: int = 40
+    dpo: Dpo = field(default_factory=lambda: Dpo(prompts=24, samples=8, pairs=4, steps=64, batch=8, on_world=True))
+    grpo: Grpo = field(default_factory=lambda: Grpo(prompts=4, samples=6, steps=20, credited=2, rate=5e-5))
+    footage: int = 240
 
     def updates(self, way: str) -> int:
         """Of a way."""
-        return {"dpo": self.dpo.steps, CONTROL: self.footage}.get(way, self.grpo.steps)
+        return {"dpo": self.dpo.steps, "dpo, coin": self.dpo.steps, "footage": self.footage}.get(way, self.grpo.steps)
 
 
 class FootageExam:
@@ -93,7 +92,7 @@ class FootageExam:
             "realness": self.unseen.realness(clips),
             "flaws": self.unseen.flaws(clips),
             "error": np.sqrt(((ours - right) ** 2).mean(axis=(1, 2, 3, 4))),
-            "motion": np.abs(np.diff(ours, axis=1)).mean(axis=(1, 2, 3, 4)),
+            "motion": motion_of(clips),
         }
         return {name: values.astype(float).tolist() for name, values in found.items()}
 
@@ -102,8 +101,9 @@ class FootageExam:
         clips = self.scenes.clips if net is None else _samples(net, self.scenes, 900 + seed)
         record = {"marks": self.marks(clips, self.scenes.clips), "features": self.unseen.described(clips).tolist()}
         if net is not None:
-            realness = self.unseen.realness(_samples(net, self.validation, 950 + seed))
-            record["validation"] = realness.astype(float).tolist()
+            seen = _samples(net, self.validation, 950 + seed)
+            astray = np.abs(motion_of(seen) - motion_of(self.validation.clips))
+            record["validation"] = np.stack([self.unseen.realness(seen), -astray], axis=1).astype(float).tolist()
         return record
 
     def sit_many(self, net: Generator, samples: int) -> tuple[dict[str, Any], np.ndarray]:
@@ -112,6 +112,11 @@ class FootageExam:
         clips = to_clips(sample(net, wide, seed=990), wide)
         marks = self.marks(clips, np.repeat(self.scenes.clips, samples, axis=0))
         return {"marks": marks, "features": self.unseen.described(clips).tolist()}, clips
+
+
+def motion_of(clips: np.ndarray) -> np.ndarray:
+    """(B,) mean change from frame to frame, grey levels, of clips (B, FRAMES, SIDE, SIDE, 3) uint8."""
+    return np.asarray(np.abs(np.diff(clips.astype(np.float32), axis=1)).mean(axis=(1, 2, 3, 4)))
 
 
 def _samples(net: Generator, scenes: Scenes, seed: int) -> np.ndarray:
@@ -132,7 +137,7 @@ def improve_on_footage(
     footage: Footage,
     journal: Journal,
 ) -> Generator | None:
-    """Train by one of `TRAINED` or `CONTROL`, with exams; None where the journal has it already."""
+    """Train by one of `TRAINED` or `CONTROLS`, with exams; None where the journal has it already."""
     updates = sizes.updates(way)
     if key_of(way, seed, updates) in journal:
         return None
@@ -148,9 +153,10 @@ def improve_on_footage(
         print(f"{way}, seed {seed}, update {step}: {saw}, {used:.0f} s", flush=True)
 
     every = max(updates // sizes.exams, 1)
-    if way == "dpo":
-        return train_dpo(net, exam.reward, sizes.dpo, see, every, draw=footage.draw, seed=seed + 1)
-    if way == CONTROL:
+    if way in ("dpo", "dpo, coin"):
+        pairs = replace(sizes.dpo, coin=way == "dpo, coin")
+        return train_dpo(net, exam.reward, pairs, see, every, draw=footage.draw, seed=seed + 1)
+    if way == "footage":
         return train_on(net, footage.draw, updates, see, every, seed=seed + 1)
     how = replace(sizes.grpo, dense=way == "grpo, map")
     return train_grpo(net, exam.reward, how, see, every, draw=footage.draw, seed=seed + 1)

@@ -84,21 +84,23 @@ def table_of_stops(ways: Mapping[str, Sequence[Runs]], reference: np.ndarray) ->
 
 
 def stop_at(validation: Sequence[np.ndarray]) -> int:
-    """The rule: go on while the unseen realness of validation prompts is not worse than its best so far.
+    """The rule: go on while nothing that is watched on validation prompts is worse than where it stands best.
 
     Args:
-        validation: (P,) realness of the same prompts, at the start and at each exam.
+        validation: (P, 2) of the same prompts, at the start and at each exam: the unseen realness, and minus how far
+            motion is from that of the footage. A training that stills its clips is realer and stops here all the same.
 
     Returns:
-        The index of the best exam before the first that is worse than it by more than the standard error of their
-        difference.
+        The index of the exam with the best realness before the first at which either of the two is worse than there by
+        more than the standard error of their difference.
     """
     best = 0
     for index in range(1, len(validation)):
         change = validation[index] - validation[best]
-        if change.mean() < -change.std(ddof=1) / np.sqrt(len(change)):
+        mean = change.mean(axis=0)
+        if (mean < -change.std(axis=0, ddof=1) / np.sqrt(len(change))).any():
             break
-        if change.mean() > 0:
+        if mean[0] > 0:
             best = index
     return best
 

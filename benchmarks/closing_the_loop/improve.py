@@ -20,6 +20,7 @@ from closing_the_loop.generator import (
     sde_step,
     sprites,
     to_clips,
+    to_data,
 )
 from closing_the_loop.judge import Judged, judge
 from closing_the_loop.pretrain import pretraining_step
@@ -44,6 +45,9 @@ class Dpo:
         strength: beta, on the mean squared error of the data.
         anchor: weight of the flow's own loss on the better clip; without it the error of both rises, the worse one's
             faster, and the samples fall apart while the loss of the pairs still falls.
+        on_world: take the loss of the anchor on as many fresh clips of the world instead: a generator that learns from
+            its own samples comes to make their mean, and stills what moves.
+        coin: swap the two of a pair by a coin: what is left of DPO without a reward.
         rate: learning rate.
     """
 
@@ -54,6 +58,8 @@ class Dpo:
     batch: int = 6
     strength: float = 300.0
     anchor: float = 100.0
+    on_world: bool = False
+    coin: bool = False
     rate: float = 5e-5
 
 
@@ -90,6 +96,7 @@ def train_dpo(
     wide = draw(rng, how.prompts).condition.repeated(how.samples)
     data = sample(net, wide, seed=22 + 100 * seed)
     pairs = _pairs(judge(reward, to_clips(data, wide)), how)
+    swapped = np.random.default_rng([24, seed]).random(len(pairs)) < (0.5 if how.coin else 0.0)
     ours = copy.deepcopy(net).train()
     if not pairs:  # a reward that tells no two samples apart teaches nothing
         see(how.steps, ours.eval(), {"pairs": 0})
@@ -98,7 +105,8 @@ def train_dpo(
     random = torch.Generator().manual_seed(23 + 100 * seed)
     for step in range(1, how.steps + 1):
         chosen = rng.choice(len(pairs), size=min(how.batch, len(pairs)), replace=False)
-        rows = torch.tensor([[_index(pairs[i].chosen), _index(pairs[i].rejected)] for i in chosen]).flatten()
+        both = [[_index(pairs[i].chosen), _index(pairs[i].rejected)][:: -1 if swapped[i] else 1] for i in chosen]
+        rows = torch.tensor(both).flatten()
         part = wide.part(rows)
         noise = torch.randn(data[rows[::2]].shape, generator=random).repeat_interleave(2, 0)
         t = torch.rand(len(rows) // 2, generator=random).repeat_interleave(2)
@@ -106,7 +114,8 @@ def train_dpo(
         with torch.no_grad():
             before = flow_loss(net, data[rows], part, noise, t).mean((1, 2, 3))
         better, worse = (now - before)[::2], (now - before)[1::2]
-        loss = (how.anchor * now[::2] - F.logsigmoid(-how.strength * (better - worse))).mean()
+        held = _loss_on_world(ours, draw, rng, how.batch, random) if how.on_world else now[::2].mean()
+        loss = how.anchor * held - F.logsigmoid(-how.strength * (better - worse)).mean()
         _update(optimizer, ours, loss)
         if step % every == 0 or step == how.steps:
             agree = float((better < worse).float().mean())
@@ -169,6 +178,14 @@ def advantages_of(judged: Judged, samples: int, *, dense: bool) -> np.ndarray:
     apart = (groups - groups.mean(axis=1, keepdims=True)).reshape(values.shape)
     spread = float(apart.std())
     return np.broadcast_to(apart / (spread + 1e-8) if spread > 1e-8 else 0.0 * apart, judged.maps.shape).copy()
+
+
+def _loss_on_world(net: Generator, draw: Draw, rng: np.random.Generator, count: int, random: torch.Generator) -> Tensor:
+    """The flow's loss on so many fresh clips of the world."""
+    scenes = draw(rng, count)
+    data = to_data(torch.from_numpy(scenes.clips).permute(0, 1, 4, 2, 3).float() / 255)
+    noise, t = torch.randn(data.shape, generator=random), torch.rand(count, generator=random)
+    return flow_loss(net, data, scenes.condition, noise, t).mean()
 
 
 def _pairs(judged: Judged, how: Dpo) -> Sequence[Pair]:

@@ -26,7 +26,6 @@ def pretrain(
     draw: Draw = sprites,
     batch: int = 16,
     keep: tuple[int, ...] = (),
-    over: int | None = None,
     log: Callable[[str], None] = print,
 ) -> Path:
     """Train to `steps` and return the checkpoint; goes on from where an earlier call stopped.
@@ -37,7 +36,6 @@ def pretrain(
         draw: what it learns from.
         batch: clips a step.
         keep: earlier steps whose weights are kept, too.
-        over: steps over which the rate falls, for a training that stops before; None: `steps`.
         log: gets a line now and then.
     """
     done = folder / f"step{steps}.pt"
@@ -58,7 +56,7 @@ def pretrain(
     began, total = time.monotonic(), 0.0
     for step in range(start + 1, steps + 1):
         for group in optimizer.param_groups:
-            group["lr"] = _RATE * min(step / 50, 1.0) * (0.05 + 0.95 * (1 - step / (over or steps)))
+            group["lr"] = _RATE * min(step / 50, 1.0) * (0.05 + 0.95 * (1 - step / steps))
         total += pretraining_step(net, optimizer, np.random.default_rng([1, step]), draw, batch)
         with torch.no_grad():
             for mean, now in zip(average.parameters(), net.parameters(), strict=True):

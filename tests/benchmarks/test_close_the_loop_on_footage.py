@@ -90,16 +90,18 @@ def test_every_change_leaves_a_clip_of_its_shape_and_all_but_one_change_it():
         assert np.array_equal(made, clip) == (change == "as it is")
 
 
-def test_the_rule_stops_where_the_unseen_measure_falls_and_not_where_it_wavers():
+def test_the_rule_stops_where_what_is_watched_falls_and_not_where_it_wavers():
     from closing_the_loop.footage_tables import stop_at
 
     rng = np.random.default_rng(3)
-    start = rng.normal(0, 1, 50)
-    noise = [rng.normal(0, 0.1, 50) for _ in range(4)]
-    rising = [start + 0.2 * k + e for k, e in enumerate(noise)]
+    start = rng.normal(0, 1, (50, 2))
+    noise = [rng.normal(0, 0.1, (50, 2)) for _ in range(4)]
+    rising = [start + np.array([0.2, 0.0]) * k + e for k, e in enumerate(noise)]
     assert stop_at(rising) == 3
     assert stop_at([*rising[:2], start - 1 + noise[2], start + 5 + noise[3]]) == 1
     assert stop_at([start, start - 1 + noise[0]]) == 0
+    stilled = start + np.array([5.0, -1.0])
+    assert stop_at([start, start + np.array([0.5, 0.0]), stilled]) == 1
 
 
 def test_win_rates_count_the_pairs_that_were_told_apart():
@@ -148,11 +150,11 @@ def _brighter(folder: Path, pair: int) -> str:
 def test_the_whole_loop_runs_and_keeps_its_results(footage, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     from close_the_loop_on_footage import QUICK, pairs, study
     from closing_the_loop.footage import PARTS
-    from closing_the_loop.footage_study import CONTROL, TRAINED
+    from closing_the_loop.footage_study import CONTROLS, TRAINED
 
     parts = dict.fromkeys(PARTS, footage)
     figures = study(parts, tmp_path, QUICK, ["adapted"])
-    assert set(figures["adapted"]["ways"]) == {*TRAINED, CONTROL}
+    assert set(figures["adapted"]["ways"]) == {*TRAINED, *CONTROLS}
     assert list((tmp_path / "adapted").glob("curve_*.svg"))
     capsys.readouterr()
     assert study(parts, tmp_path, QUICK, ["adapted"]) == figures

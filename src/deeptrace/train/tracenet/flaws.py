@@ -268,8 +268,10 @@ def _keep_examples(model: Path, clip: Clip, seed: tuple[int, ...], laddered: boo
 def fit_flaws(
     examples: FlawExamples,
     *,
+    samples: NDArray[np.float64] | None = None,
     benign: float = 1000.0,
     motion: float = 100.0,
+    motion_of_samples: float = 10_000.0,
     spread: float = 0.01,
     ridge: float = 10.0,
 ) -> FlawRanker:
@@ -277,8 +279,12 @@ def fit_flaws(
 
     Args:
         examples: of several camera clips.
-        benign, motion, spread, ridge: how much is held against the changes of benign edits, covariance with motion
-            over camera footage, spread over camera footage, and large weights. All statistics are standardised first.
+        samples: (S, F) statistics of the samples of one generator, each less the mean of its prompt's, where the ranker
+            is made for that generator: that motion goes with flaws among camera clips is one thing, that a generator
+            tears what it moves is another, and a reward that sees it stills the generator.
+        benign, motion, motion_of_samples, spread, ridge: how much is held against the changes of benign edits,
+            covariance with motion over camera footage and over `samples`, spread over camera footage, and large
+            weights. All statistics are standardised first.
 
     Raises:
         DataError: fewer than three clips, or no ladder.
@@ -294,11 +300,12 @@ def fit_flaws(
     unit = camera.std(axis=0) + 1e-6
     change, edited, camera = change / unit, edited / unit, camera / unit
     centred = camera - camera.mean(axis=0)
-    moving = centred[:, [names.index(name) for name in _MOTION]]
-    with_motion = centred.T @ (moving / (moving.std(axis=0) + 1e-6)) / len(centred)
+    with_motion = _with_motion(centred)
+    among = np.zeros((len(names), 0)) if samples is None else _with_motion(samples[:, : len(names)] / unit)
     against = (
         benign * edited.T @ edited / len(edited)
         + motion * with_motion @ with_motion.T
+        + motion_of_samples * among @ among.T
         + spread * centred.T @ centred / len(centred)
         + ridge * change.var() * np.eye(len(names))
     )
@@ -315,3 +322,9 @@ def fit_flaws(
             "rung_above_clean": float((change * unit @ weights > 0).mean()),
         },
     )
+
+
+def _with_motion(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance (F, 4) of the statistics (N, F), whose means are 0, with those that say how much moves, in spreads."""
+    moving = rows[:, [list(STATISTICS).index(name) for name in _MOTION]]
+    return np.asarray(rows.T @ (moving / (moving.std(axis=0) + 1e-6)) / len(rows))

@@ -35,7 +35,14 @@ from closing_the_loop.footage_study import (
     improve_on_footage,
     key_of,
 )
-from closing_the_loop.footage_tables import curves, table_of_best, table_of_quality, table_of_stops, table_of_ways
+from closing_the_loop.footage_tables import (
+    curves,
+    table_of_best,
+    table_of_gains,
+    table_of_quality,
+    table_of_stops,
+    table_of_ways,
+)
 from closing_the_loop.generator import Generator, sample, to_clips
 from closing_the_loop.improve import Dpo, Grpo
 from closing_the_loop.pretrain import load_generator, pretrain, save_state
@@ -154,6 +161,9 @@ def report(journal: Journal, stems: list[str], sizes: FootageSizes, exam: Footag
         "ways": table_of_ways(ways, exam.reference),
         "stopped": table_of_stops(ways, exam.reference),
     }
+    beside = [way for way in CONTROLS if done["dpo"] and done[way] == done["dpo"]]
+    if beside:
+        figures["gains"] = table_of_gains(ways, beside, exam.reference)
     for path in curves(ways, out) if ways else []:
         print(f"curves: {path}")
     return figures

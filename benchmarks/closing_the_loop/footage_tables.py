@@ -13,7 +13,15 @@ from closing_the_loop.tables import shown_gain
 from closing_the_loop.unseen import frechet_of
 from curves import Series, chart
 
-__all__ = ["curves", "stop_at", "table_of_best", "table_of_quality", "table_of_stops", "table_of_ways"]
+__all__ = [
+    "curves",
+    "stop_at",
+    "table_of_best",
+    "table_of_gains",
+    "table_of_quality",
+    "table_of_stops",
+    "table_of_ways",
+]
 
 Record = Mapping[str, Any]
 Runs = Sequence[Record]
@@ -65,6 +73,17 @@ def table_of_ways(ways: Mapping[str, Sequence[Runs]], reference: np.ndarray) -> 
     """
     print("\nAfter training, change on the same test prompts and noise [95 %, drawing seeds and prompts]\n")
     found = {way: _change([run[0] for run in runs], [run[-1] for run in runs], reference) for way, runs in ways.items()}
+    _print(found)
+    return found
+
+
+def table_of_gains(
+    ways: Mapping[str, Sequence[Runs]], controls: Sequence[str], reference: np.ndarray
+) -> dict[str, Any]:
+    """The last generator of DPO against those of the controls, which had no reward, on the same prompts and noise."""
+    print("\nWhat the reward adds: DPO less each control [95 %, drawing seeds and prompts]\n")
+    ends = {way: [run[-1] for run in ways[way]] for way in ("dpo", *controls)}
+    found = {f"less {control}": _change(ends[control], ends["dpo"], reference) for control in controls}
     _print(found)
     return found
 

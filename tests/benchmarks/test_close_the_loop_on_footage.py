@@ -95,7 +95,7 @@ def test_the_rule_stops_where_what_is_watched_falls_and_not_where_it_wavers():
 
     rng = np.random.default_rng(3)
     start = rng.normal(0, 1, (50, 2))
-    noise = [rng.normal(0, 0.1, (50, 2)) for _ in range(4)]
+    noise = [rng.normal(0, 0.1, (50, 2)) * [1, 0] for _ in range(4)]
     rising = [start + np.array([0.2, 0.0]) * k + e for k, e in enumerate(noise)]
     assert stop_at(rising) == 3
     assert stop_at([*rising[:2], start - 1 + noise[2], start + 5 + noise[3]]) == 1

@@ -12,6 +12,7 @@ import csv
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -92,16 +93,70 @@ def group_figures(
         seed: of the resamples.
     """
     chosen = [(s, v) for s, v in zip(samples, verdicts, strict=True) if s.label is not None]
-    fake = np.array([sample.label is Label.FAKE for sample, _ in chosen], bool)
-    called = np.array([v is not None and v.decision is Decision.GENERATED for _, v in chosen], bool)
-    right = np.array([v is not None and v.label is sample.label for sample, v in chosen], bool)
-    p_fake = np.array([np.nan if v is None or v.p_fake is None else v.p_fake for _, v in chosen], float)
     persons = groups.get(PERSON, {})
     units = [persons.get(sample.video_id, f"video {sample.video_id}") for sample, _ in chosen]
     drawing = bool(chosen) and resamples > 0
-    weights = clustered_weights(np.zeros(len(chosen)), units, resamples=resamples, seed=seed) if drawing else None
+    answers = _Answers(
+        fake=np.array([sample.label is Label.FAKE for sample, _ in chosen], bool),
+        called=np.array([v is not None and v.decision is Decision.GENERATED for _, v in chosen], bool),
+        right=np.array([v is not None and v.label is sample.label for sample, v in chosen], bool),
+        p_fake=np.array([np.nan if v is None or v.p_fake is None else v.p_fake for _, v in chosen], float),
+        weights=clustered_weights(np.zeros(len(chosen)), units, resamples=resamples, seed=seed) if drawing else None,
+    )
+    names = [sample.video_id for sample, _ in chosen]
+    return {
+        column: answers.by_group(np.array([group.get(name, "") for name in names], dtype=object))
+        for column, group in groups.items()
+        if column != PERSON
+    }
 
-    def share(values: np.ndarray, of: np.ndarray, less: np.ndarray | None = None) -> Metric:
+
+@dataclass(frozen=True)
+class _Answers:
+    """What was said of N videos.
+
+    Attributes:
+        fake: (N,) bool, the truth.
+        called: (N,) bool, whether they were called AI-generated.
+        right: (N,) bool, whether the label is right.
+        p_fake: (N,), NaN for none.
+        weights: (resamples, N), or None.
+    """
+
+    fake: np.ndarray
+    called: np.ndarray
+    right: np.ndarray
+    p_fake: np.ndarray
+    weights: np.ndarray | None
+
+    def by_group(self, values: np.ndarray) -> ColumnGroups:
+        """Figures of each value of a column (N,); "" is none."""
+        insides = {name: values == name for name in sorted(set(values) - {""})}
+        scores = {name: self._scores(inside) for name, inside in insides.items()}
+        worst = _extreme(scores, "accuracy", highest=False)
+        accused = _extreme(scores, "accused", highest=True)
+        known, real = values != "", ~self.fake
+        return ColumnGroups(
+            groups=scores,
+            without=int((~known).sum()),
+            worst=worst,
+            worst_gap=None if worst is None else self._share(self.right, insides[worst], known & ~insides[worst]),
+            most_accused=accused,
+            most_accused_gap=None
+            if accused is None
+            else self._share(self.called, insides[accused] & real, known & ~insides[accused] & real),
+        )
+
+    def _scores(self, inside: np.ndarray) -> GroupScores:
+        return GroupScores(
+            videos=int(inside.sum()),
+            accuracy=self._share(self.right, inside),
+            accused=self._share(self.called, inside & ~self.fake),
+            found=self._share(self.called, inside & self.fake),
+            auroc=self._ranking(inside),
+        )
+
+    def _share(self, values: np.ndarray, of: np.ndarray, less: np.ndarray | None = None) -> Metric:
         """Mean over the videos `of`, less that over the videos `less`; in percent."""
         if not of.any() or (less is not None and not less.any()):
             return Metric(value=None, support=int(of.sum()))
@@ -110,47 +165,20 @@ def group_figures(
             return 100 * ratio((drawn * (values & where)).sum(axis=1), (drawn * where).sum(axis=1))
 
         every = np.ones((1, len(values)))
-        drawn = [mean(w, of) - (mean(w, less) if less is not None else 0) for w in (every, weights) if w is not None]
+        drawn = [
+            mean(w, of) - (mean(w, less) if less is not None else 0) for w in (every, self.weights) if w is not None
+        ]
         limits = percentile_interval(drawn[1][np.isfinite(drawn[1])]) if len(drawn) > 1 else None
         return Metric(value=float(drawn[0][0]), interval=limits, support=int(of.sum()))
 
-    def ranking(inside: np.ndarray) -> Metric:
-        used = inside & ~np.isnan(p_fake)
-        labels = fake[used].astype(int)
+    def _ranking(self, inside: np.ndarray) -> Metric:
+        used = inside & ~np.isnan(self.p_fake)
+        labels, p_fake = self.fake[used].astype(int), self.p_fake[used]
         if not labels.any() or labels.all():
             return Metric(value=None, support=int(used.sum()))
-        drawn = None if weights is None else auroc(labels, p_fake[used], weights=weights[:, used])
+        drawn = None if self.weights is None else auroc(labels, p_fake, weights=self.weights[:, used])
         limits = None if drawn is None else percentile_interval(drawn[np.isfinite(drawn)])
-        return Metric(value=float(auroc(labels, p_fake[used])), interval=limits, support=int(used.sum()))
-
-    def of_column(column: Mapping[str, str]) -> ColumnGroups:
-        values = np.array([column.get(sample.video_id, "") for sample, _ in chosen], dtype=object)
-        insides = {name: values == name for name in sorted(set(values) - {""})}
-        known = values != ""
-        scores = {
-            name: GroupScores(
-                videos=int(inside.sum()),
-                accuracy=share(right, inside),
-                accused=share(called, inside & ~fake),
-                found=share(called, inside & fake),
-                auroc=ranking(inside),
-            )
-            for name, inside in insides.items()
-        }
-        worst = _extreme(scores, "accuracy", highest=False)
-        accused = _extreme(scores, "accused", highest=True)
-        return ColumnGroups(
-            groups=scores,
-            without=int((~known).sum()),
-            worst=worst,
-            worst_gap=None if worst is None else share(right, insides[worst], known & ~insides[worst]),
-            most_accused=accused,
-            most_accused_gap=None
-            if accused is None
-            else share(called, insides[accused] & ~fake, known & ~insides[accused] & ~fake),
-        )
-
-    return {name: of_column(column) for name, column in groups.items() if name != PERSON}
+        return Metric(value=float(auroc(labels, p_fake)), interval=limits, support=int(used.sum()))
 
 
 def _extreme(scores: Mapping[str, GroupScores], figure: str, *, highest: bool) -> str | None:

@@ -125,22 +125,9 @@ def measure_robustness(
         stack.callback(store.close)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deeptrace-")))
         asker = _Asker(executor, store, shape, scratch, seed, on_done)
-        before = {one.subject.name: one.after for one in asker.ask([(one, None, None) for one in subjects])}
+        asked = _asked(asker, subjects, chosen, shape)
+        before = {one.subject.name: one.before for one in asked[AS_IS]}
         usable = [one for one in subjects if before[one.name].label is not None]
-        asked = {AS_IS: [Asked(one, before[one.name], before[one.name], changed=False) for one in subjects]}
-        asked |= {change.name: [] for change in chosen}
-        donors = _donors(usable) if usable else {}
-        for answer in asker.ask(
-            [
-                (one, change, Context(one, before[one.name], donors[one.fake], shape.seconds))
-                for change in chosen
-                for one in usable
-            ]
-        ):
-            if (change := answer.change) is not None:
-                moved = change.step if isinstance(change.step, Step) else None
-                pair = Asked(answer.subject, before[answer.subject.name], answer.after, answer.changed, moved)
-                asked[change.name].append(pair)
         rows = [row_of(AS_IS, "", "as they are", asked[AS_IS], reference=True, resamples=resamples, seed=seed)]
         for change in chosen:
             rows += _rows(change, asked[change.name], resamples, seed)
@@ -168,6 +155,26 @@ def measure_robustness(
         )
         write_json(found.model_dump(mode="json"), store.path / TABLE)
         return found
+
+
+def _asked(asker: _Asker, subjects: Sequence[Subject], chosen: Sequence[Change], shape: Form) -> dict[str, list[Asked]]:
+    """What is said of all clips as they are, and of those that can be asked about after each change, by its name."""
+    before = {one.subject.name: one.after for one in asker.ask([(one, None, None) for one in subjects])}
+    usable = [one for one in subjects if before[one.name].label is not None]
+    asked = {AS_IS: [Asked(one, before[one.name], before[one.name], changed=False) for one in subjects]}
+    asked |= {change.name: [] for change in chosen}
+    donors = _donors(usable) if usable else {}
+    todo = [
+        (one, change, Context(one, before[one.name], donors[one.fake], shape.seconds))
+        for change in chosen
+        for one in usable
+    ]
+    for answer in asker.ask(todo):
+        if (change := answer.change) is not None:
+            moved = change.step if isinstance(change.step, Step) else None
+            pair = Asked(answer.subject, before[answer.subject.name], answer.after, answer.changed, moved)
+            asked[change.name].append(pair)
+    return asked
 
 
 def _in_form(subject: Subject, form: Form) -> Subject:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from tests.needs import needs_chromium
 from tests.reports.detection_page.conftest import HEIGHT, box_of
-from tests.studio.conftest import SAVED, Start, Studio, at_frame, needs_studio, until, write_square
+from tests.studio.conftest import OURS, SAVED, Start, Studio, at_frame, needs_studio, until, write_square
 from tests.video.test_tracking import going
 
 from deeptrace.data import read_reward_data
@@ -147,6 +148,8 @@ def test_a_moving_trace_takes_two_drags_and_three_keys(studio: Start, place: Pat
 
 
 def test_a_box_follows_what_is_in_it(studio: Start, tmp_path: Path, visit) -> None:
+    import httpx
+
     frames = going(36)
     pictures = [Frame(frame.time_s, np.repeat(frame.image[..., None], 3, axis=2)) for frame, _ in frames]
     (tmp_path / "clips").mkdir()
@@ -174,6 +177,16 @@ def test_a_box_follows_what_is_in_it(studio: Start, tmp_path: Path, visit) -> No
     assert len(only_trace(one, number)["keys"]) == 1
     refused = {"key": {"time_s": 1e5, "box": [0.1, 0.1, 0.5, 0.5]}, "until_s": 1e5 + 1}
     assert one.post(f"/api/clips/{number}/track", refused)["keys"] == []
+    # whoever asks for many at once does not have the server's threads to themselves
+    many = {"key": {"time_s": 0, "box": [0, 0, 1, 1]}, "until_s": 9}
+
+    def asked(_number: int) -> int:
+        return int(httpx.post(f"{one.url}/api/clips/{number}/track", json=many, headers=OURS, timeout=60).status_code)
+
+    with ThreadPoolExecutor(30) as pool:
+        said = list(pool.map(asked, range(30)))
+    assert set(said) == {200, 429}
+    assert one.post(f"/api/clips/{number}/track", many)["until_s"] == times[-1]
 
 
 def test_a_small_box_is_drawn_on_a_larger_picture(studio: Start, place: Path, visit) -> None:

@@ -93,9 +93,9 @@ def test_labels_go_to_a_tool_and_come_back(studio: Start, place: Path, tmp_path:
     assert (again["imported"], again["kept"]) == (0, 1)
 
 
-def zipped(**files: bytes) -> bytes:
+def zipped(*, how: int = zipfile.ZIP_DEFLATED, **files: bytes) -> bytes:
     held = io.BytesIO()
-    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(held, "w", how) as archive:
         for name, body in files.items():
             archive.writestr(name, body)
     return held.getvalue()
@@ -111,6 +111,13 @@ def test_what_is_no_file_of_that_tool_is_one_line(studio: Start, place: Path, tm
         "bomb": zipped(**{"manifest.json": bytes(300 << 20)}),
         "cut": zipped(**{"annotations.xml": b"<annotations/>" * 50})[:-30],
         "deep": b"[" * 100_000,
+        "spoilt": bytes(
+            byte ^ 255 if 60 < at < 90 else byte for at, byte in enumerate(zipped(a=b"abc" * 99 + bytes(range(99))))
+        ),
+        "packed otherwise": zipped(how=zipfile.ZIP_LZMA, **{"tasks.json": b"[]"}),
+        "numbers": b'[{"data": {"path": "square.mp4"}, "annotations": [1]}]',
+        "ids": b'{"videos": [{"id": [1], "name": "square.mp4"}], "tracks": [{"id": {}}]}',
+        "row": b'{"data_row": {"id": "square.mp4"}, "projects": {"p": {"labels": [{"performance_details": 1}]}}}',
     }
     for tool in READ_FROM:
         for name, body in wrong_ones.items():

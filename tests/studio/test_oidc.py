@@ -219,6 +219,8 @@ def test_an_answer_that_was_not_asked_for_lets_nobody_in(patient: Studio, shared
         assert where(strange) == "/?log-in=not-believed"
         for back_to in ("//evil.example", "https://evil.example", "/\\evil.example", "/x\nSet-Cookie: a=b"):
             assert http.post("/api/session/oidc", json={"back_to": back_to}).status_code == 422
+        # what browsers leave as it is in an address that somebody searched by
+        assert http.post("/api/session/oidc", json={"back_to": "/triage?q=*.mp4|~'(a)"}).status_code == 200
         # nor does another site begin one
         assert http.post("/api/session/oidc", json={}, headers={"X-Deeptrace-Studio": "0"}).status_code == 403
         # and it is told before it is asked for too often

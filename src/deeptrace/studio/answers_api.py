@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -33,6 +34,9 @@ from deeptrace.studio.projects import check_kinds, task_of
 from deeptrace.studio.review import may_annotate
 
 __all__ = ["add_answers"]
+
+_FOLLOWED = 8
+"""Boxes that are followed at once."""
 
 
 class Answer(BaseModel):
@@ -120,11 +124,20 @@ class Tracked(BaseModel):
 
 
 def _add_tracking(api: APIRouter, all_clips: ClipsApi) -> None:
+    # Each waits in a thread of the server's, of which there are forty: others need some, too.
+    free = threading.BoundedSemaphore(_FOLLOWED)
+
     @api.post("/clips/{clip_id}/track")
     def track(clip_id: int, body: Tracked) -> dict[str, Any]:
         """Keyframes of a box that follows what is in it; `until_s` says how far it could. Nothing is kept."""
         all_clips.row(clip_id)
-        found = all_clips.workshop.track(clip_id, body.key.box, body.key.time_s, body.until_s)
+        if not free.acquire(blocking=False):
+            line = "boxes of others are being followed just now: try again in a moment"
+            raise RequestError(429, "busy", line, retry_after_s=2)
+        try:
+            found = all_clips.workshop.track(clip_id, body.key.box, body.key.time_s, body.until_s)
+        finally:
+            free.release()
         if found.get("error"):
             raise RequestError(422, "unprocessable", str(found["error"]))
         return found

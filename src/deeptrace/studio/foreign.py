@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -108,11 +109,13 @@ def _unpack(body: bytes, folder: Path) -> None:
             if len(entries) > _MOST_FILES or sum(entry.file_size for entry in entries) > _MOST_BYTES:
                 raise DataError("the zip", f"holds more than {_MOST_FILES} files or {_MOST_BYTES >> 20} MiB")
             for entry in entries:
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise DataError("the zip", f"packs {entry.filename[:100]!r} in another way than zips usually do")
                 target = (folder / entry.filename).resolve()
                 if not target.is_relative_to(folder.resolve()):
                     raise DataError("the zip", "names a file outside of it")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(entry) as packed:  # never more than it states: a zip can lie
                     target.write_bytes(packed.read(entry.file_size))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
         raise DataError("the zip", f"cannot be read ({str(error)[:100]})") from None

@@ -60,7 +60,7 @@ class LogIn(_Body):
 class AtProvider(_Body):
     """The page to come back to, one of ours."""
 
-    back_to: Annotated[str, Field(pattern=r"^/([A-Za-z0-9?][A-Za-z0-9/?=&.%_+-]*)?$", max_length=500)] = "/"
+    back_to: Annotated[str, Field(pattern=r"^/([A-Za-z0-9?][!-~]*)?$", max_length=4000)] = "/"
 
 
 class NewPassword(_Body):

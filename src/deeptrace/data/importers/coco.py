@@ -22,10 +22,11 @@ from deeptrace.data.importers.shared import (
     Words,
     box_in_frame,
     samples_of,
+    set_aside,
     with_exact_times,
 )
 from deeptrace.data.media_join import path_below
-from deeptrace.errors import DataError, DeeptraceError, VideoError
+from deeptrace.errors import DataError, DeeptraceError
 from deeptrace.geometry import Box
 from deeptrace.io.atomic import short_name
 from deeptrace.schema import Label, Media, Trace
@@ -33,6 +34,7 @@ from deeptrace.schema import Label, Media, Trace
 __all__ = ["read_coco"]
 
 Item = Mapping[str, Any]
+_IDS = {"id", "video_id", "image_id", "track_id", "instance_id", "category_id"}
 
 
 @dataclass
@@ -89,10 +91,8 @@ def read_coco(
     annotated: list[Annotated] = []
     refused: list[DeeptraceError] = []
     for video in _list(whole, "videos", name):
-        try:
+        with set_aside(refused, f"{name}, video {video.get('id')}"):
             annotated.append(_read_video(video, tracks.get(video.get("id"), {}), kinds, name, notes, media, folder))
-        except (DataError, VideoError) as error:
-            refused.append(error)
     if not annotated and not refused:
         raise DataError(name, "has no videos: it is COCO for images")
     return samples_of(annotated, notes, refused, folder=folder, label=label, source=source)
@@ -113,6 +113,10 @@ def _list(whole: Item, key: str, name: str) -> list[Item]:
     stated = whole.get(key) or []
     if not isinstance(stated, list) or not all(isinstance(item, Mapping) for item in stated):
         raise DataError(f"{name}, {key}", "expected a list of objects")
+    for number, item in enumerate(stated, 1):
+        for id_ in _IDS & item.keys():
+            if isinstance(item[id_], (list, dict)):
+                raise DataError(f"{name}, {key} {number}, {id_}", "expected a number or a text")
     return stated
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,9 +28,10 @@ from deeptrace.data.importers.shared import (
     box_in_frame,
     rotated_hull,
     samples_of,
+    set_aside,
 )
 from deeptrace.data.media_join import path_below
-from deeptrace.errors import DataError, DeeptraceError, SettingsError, VideoError
+from deeptrace.errors import DataError, DeeptraceError, SettingsError
 from deeptrace.geometry import Box
 from deeptrace.schema import Label, Media, Trace
 
@@ -132,7 +134,7 @@ def _read_file(
         notes.add(_name(path, track), "names none of the export's tasks and was left out")
     declared = _declared(root)
     for element in tasks:
-        try:
+        with set_aside(refused, f"{path.name}, task {element.findtext('id', '')}"):
             task = _task(element, path.name, fps, folder, declared)
             mine = [t for t in tracks if len(tasks) == 1 or t.get("task_id") == task.number]
             traces: list[Trace] = []
@@ -141,19 +143,16 @@ def _read_file(
                 here = _track(track, task, _name(path, track), notes)
                 incomplete = incomplete or not here
                 traces += here
-        except (DataError, VideoError) as error:
-            refused.append(error)
-            continue
-        traces.sort(key=lambda trace: (trace.onset_s or 0.0, trace.offset_s or 0.0))
-        yield Annotated(
-            where=task.where,
-            path=task.path,
-            media=task.media,
-            traces=tuple(traces),
-            annotator=task.annotator,
-            incomplete=incomplete,
-            about={"split": task.split, "extra": {"cvat_task": task.number}},
-        )
+            traces.sort(key=lambda trace: (trace.onset_s or 0.0, trace.offset_s or 0.0))
+            yield Annotated(
+                where=task.where,
+                path=task.path,
+                media=task.media,
+                traces=tuple(traces),
+                annotator=task.annotator,
+                incomplete=incomplete,
+                about={"split": task.split, "extra": {"cvat_task": task.number}},
+            )
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------
@@ -181,7 +180,7 @@ def _parse(path: Path) -> ElementTree.Element:
                 root = _root(iter(lambda: file.read(_CHUNK_BYTES), b""), name)
     except FileNotFoundError as error:
         raise DataError(name, "no such file") from error
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise DataError(name, f"cannot be read: {error}") from error
     if root.tag != "annotations":
         raise DataError(name, f"expected <annotations> but got <{root.tag}>")

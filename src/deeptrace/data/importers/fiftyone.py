@@ -23,10 +23,11 @@ from deeptrace.data.importers.shared import (
     Words,
     box_in_frame,
     samples_of,
+    set_aside,
     with_exact_times,
 )
 from deeptrace.data.media_join import path_below
-from deeptrace.errors import DataError, DeeptraceError, VideoError
+from deeptrace.errors import DataError, DeeptraceError
 from deeptrace.geometry import Box
 from deeptrace.schema import Label, Media, Trace
 
@@ -66,13 +67,11 @@ def read_fiftyone(
     refused: list[DeeptraceError] = []
     for record in records:
         name = str(record.get("labels")) if isinstance(record, Mapping) else str(record)
-        try:
+        with set_aside(refused, f"{base.name}, {name}"):
             if not isinstance(record, Mapping) or ".." in Path(name).parts or os.path.isabs(name):
                 raise DataError(f"{base.name}, manifest.json", f"expected data and labels but got {record!r}")
             labels = _load(base / name, name)
             found.append(_read_video(labels, str(record.get("data") or ""), name, notes, media, folder))
-        except (DataError, VideoError) as error:
-            refused.append(error)
     return samples_of(found, notes, refused, folder=folder, label=label, source=source)
 
 

@@ -30,9 +30,10 @@ from deeptrace.data.importers.shared import (
     box_in_frame,
     rotated_hull,
     samples_of,
+    set_aside,
 )
 from deeptrace.data.media_join import path_below
-from deeptrace.errors import DataError, DeeptraceError, VideoError
+from deeptrace.errors import DataError, DeeptraceError
 from deeptrace.geometry import Box
 from deeptrace.io import jsonl
 from deeptrace.schema import Label, Media, Trace
@@ -73,10 +74,8 @@ def read_label_studio(
     found: list[Annotated] = []
     refused: list[DeeptraceError] = []
     for number, task in jsonl.iter_objects(file):
-        try:
+        with set_aside(refused, f"{name}, task {number}"):
             found += _read_task(task, f"{name}, task {number}", notes, media, folder)
-        except (DataError, VideoError) as error:
-            refused.append(error)
     return samples_of(found, notes, refused, folder=folder, label=label, source=source)
 
 

@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from deeptrace.data.frames import Notes, needed_boxes, trace_of_boxes
-from deeptrace.data.importers.shared import Annotated, Imported, Words, box_in_frame, samples_of
+from deeptrace.data.importers.shared import Annotated, Imported, Words, box_in_frame, samples_of, set_aside
 from deeptrace.data.media_join import path_below
 from deeptrace.errors import DataError, DeeptraceError
 from deeptrace.geometry import Box
@@ -61,10 +61,8 @@ def read_labelbox(
     found: list[Annotated] = []
     refused: list[DeeptraceError] = []
     for number, row in jsonl.iter_objects(path):
-        try:
+        with set_aside(refused, f"{name}, row {number}"):
             found += _read_row(row, f"{name}, row {number}", notes, project=project, folder=folder)
-        except DataError as error:
-            refused.append(error)
     return samples_of(_urls_apart(found, folder), notes, refused, folder=folder, label=label, source=source)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -30,6 +31,7 @@ __all__ = [
     "read_each",
     "rotated_hull",
     "samples_of",
+    "set_aside",
     "text_of",
     "with_exact_times",
 ]
@@ -278,13 +280,29 @@ def read_each(
     found: list[Annotated] = []
     refused: list[DeeptraceError] = []
     for number, row in rows:
-        try:
-            found += read(row, f"{name}, row {number}" if isinstance(number, int) else f"{name}, {number}")
-        except (DataError, VideoError) as error:
-            refused.append(error)
+        where = f"{name}, row {number}" if isinstance(number, int) else f"{name}, {number}"
+        with set_aside(refused, where):
+            found += read(row, where)
     if not found and not refused:
         raise DataError(name, "has no rows")
     return samples_of(found, notes, refused, folder=folder, label=label, source=source)
+
+
+@contextmanager
+def set_aside(refused: list[DeeptraceError], where: str) -> Iterator[None]:
+    """What is read inside makes no sense, of whatever shape it is: why goes to `refused`, and the others are read.
+
+    Args:
+        refused: what is left out.
+        where: file and row, for messages.
+    """
+    try:
+        yield
+    except (DataError, VideoError) as error:
+        refused.append(error)
+    except (TypeError, AttributeError, LookupError, ArithmeticError, ValueError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        refused.append(DataError(where, f"is not what this format has there ({why})"))
 
 
 def samples_of(

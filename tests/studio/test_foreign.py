@@ -141,6 +141,8 @@ def test_labels_of_other_tools_in_the_page(
     page = visit(one, "/triage")
     page.get_by_role("button", name="Other tools").click()
     assert wrong(axe, page, "other tools") == {}
+    title, part = (page.get_by_role("heading", name=name).bounding_box() for name in ("Other tools", "Labels for"))
+    assert part["y"] >= title["y"] + title["height"]  # one below the other
     with page.expect_download() as started:
         page.get_by_role("link", name="Label Studio").click()
     started.value.save_as(tmp_path / "labels.zip")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,31 @@ def run(tmp_path: Path) -> Path:
     """Three clips with a trace each, found by a detector."""
     paths = [write_square(tmp_path / f"{name}.mp4") for name in ("first", "known", "second")]
     return write_run(tmp_path / "run", [verdict_on(path) for path in paths])
+
+
+def test_reviewers_who_assign_at_one_moment_do_so_one_after_another(database_url: str) -> None:
+    database = Database(database_url)
+    accounts = Accounts(database, hasher=cheap_hasher())
+    for name in ("bob", "eve"):
+        accounts.add(name, Role.ANNOTATOR, PASSWORD, by="test")
+    number = add_project(database, name="p", guidelines="", kinds=[], prefilled_percent=50, by="ann")
+    for at in range(6):
+        decide(database, add_clip(database, f"known-{at}.mp4"))
+        add_clip(database, f"{at}.mp4")
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: add_honeypots(database, number, q="known", most=2), range(8)))
+        asked = {"first": "bob", "second": "eve", "q": "", "most": 2, "by": "ann", "project": number, "honeypots": 1}
+        given = list(pool.map(lambda _: assign(database, **asked), range(8)))
+    assert sorted(made) == sorted(given) == [0, 0, 0, 0, 0, 2, 2, 2]
+    database.close()
+
+
+def test_what_cannot_be_kept_is_a_line(studio: Start, tmp_path: Path, database_url: str) -> None:
+    one = studio(**team(tmp_path, database_url))
+    wanted = 201 if database_url.startswith("sqlite") else 422  # PostgreSQL keeps no NUL in a text
+    with client(one, "reviewer") as http:
+        said = http.post("/api/projects", json={"name": "a\0b", "guidelines": "c\0"})
+    assert said.status_code == wanted, said.text
 
 
 def test_a_project_from_its_making_to_what_the_honeypots_say(

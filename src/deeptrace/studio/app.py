@@ -94,6 +94,7 @@ class StudioApi:
         app.add_exception_handler(ConflictError, _conflict)
         app.add_exception_handler(ForeignIdError, _foreign)
         app.add_exception_handler(AccountError, account_trouble)
+        app.add_exception_handler(sa.exc.DataError, _not_to_be_kept)
         app.add_exception_handler(Exception, _unforeseen)
         self.app, settings = app, workshop.settings
         self.asgi = Guard(
@@ -184,6 +185,11 @@ async def _conflict(_request: Request, error: Exception) -> Response:
 
 async def _foreign(_request: Request, error: Exception) -> Response:
     return error_reply(422, "unprocessable", str(error))
+
+
+async def _not_to_be_kept(_request: Request, _error: Exception) -> Response:
+    """PostgreSQL keeps no NUL in a text, which SQLite does."""
+    return error_reply(422, "unprocessable", "something of this cannot be kept: a NUL character, or too long a text")
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:

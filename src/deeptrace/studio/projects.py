@@ -91,6 +91,7 @@ def add_honeypots(database: Database, project_id: int, *, q: str, most: int) -> 
         AccountError: there is no such project.
     """
     with database.writing() as connection:
+        database.alone(connection)  # two who do so at one moment would find the same clips free
         project_of(connection, project_id)
         decided = sa.select(annotated.c.clip_id).where(annotated.c.author == CONSENSUS, annotated.c.done)
         free = sa.select(clips.c.id).where(clips.c.id.in_(decided), clips.c.id.not_in(sa.select(honeypots.c.clip_id)))

@@ -80,6 +80,7 @@ def assign(
     if len(set(names)) < len(names):
         raise AccountError("the second round has to be somebody else's")
     with database.writing() as connection:
+        database.alone(connection)  # two who do so at one moment would find the same clips free
         known = {row.name: row for row in connection.execute(sa.select(people).where(people.c.name.in_(names)))}
         for name in names:
             row = known.get(name)

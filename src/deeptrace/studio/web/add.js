@@ -60,7 +60,7 @@ export function AddSheet({ studio, onClose }) {
   const sheet = useRef(null);
   useEffect(() => { sheet.current.showModal(); }, []);
   return html`
-    <dialog class="sheet narrow" ref=${sheet} onClose=${onClose} aria-labelledby="add-title">
+    <dialog class="sheet small" ref=${sheet} onClose=${onClose} aria-labelledby="add-title">
       <form method="dialog"><h2 id="add-title">Add clips</h2><button aria-label="Close">×</button></form>
       <${AddForm} studio=${studio} onDone=${() => sheet.current && sheet.current.close()} />
     </dialog>`;

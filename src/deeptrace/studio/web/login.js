@@ -75,7 +75,7 @@ export function LogInSheet() {
   const sheet = useRef(null);
   useEffect(() => { sheet.current.showModal(); }, []);
   return html`
-    <dialog class="sheet narrow" ref=${sheet} aria-labelledby="log-in-title" onCancel=${(event) => event.preventDefault()}>
+    <dialog class="sheet small" ref=${sheet} aria-labelledby="log-in-title" onCancel=${(event) => event.preventDefault()}>
       <h2 id="log-in-title">Log in again</h2><p class="muted">Your session has ended. What you did is kept in this browser until it is saved.</p><${LogInForm} /></dialog>`;
 }
 
@@ -85,7 +85,7 @@ export function AccountSheet({ onClose }) {
   const leave = async () => { await ask("/api/session", { method: "DELETE" }).catch(() => {}); location.assign("/"); };
   const change = async ({ old, password }) => { await post("/api/session/password", { old, new: password }); return "Your password is changed. You are logged out everywhere else."; };
   return html`
-    <dialog class="sheet narrow" ref=${sheet} onClose=${onClose} aria-labelledby="account-title">
+    <dialog class="sheet small" ref=${sheet} onClose=${onClose} aria-labelledby="account-title">
       <form method="dialog"><h2 id="account-title">${session.person.name}, ${session.person.role}</h2><button aria-label="Close">×</button></form>
       <${Form} action=${change} button="Change password" label="Change password">
         <input type="text" name="name" autocomplete="username" value=${session.person.name} hidden />

@@ -58,7 +58,7 @@ function OtherTools({ onClose }) {
     event.target.value = "";
   };
   return html`
-    <dialog class="sheet narrow" ref=${sheet} onClose=${onClose} aria-labelledby="tools-title">
+    <dialog class="sheet small" ref=${sheet} onClose=${onClose} aria-labelledby="tools-title">
       <form method="dialog"><h2 id="tools-title">Other tools</h2><button aria-label="Close">×</button></form>
       <h3>Labels for</h3><div class="row">${["cvat", "label-studio", "coco", "fiftyone"].map((name) => html`<a class="button" key=${name} download href=${`/api/export/labels/${name}.zip`}>${TOOLS[name].split(" (")[0]}</a>`)}</div>
       <p class="muted">A zip; <code>notes.txt</code> in it says what has no place in that tool.</p>

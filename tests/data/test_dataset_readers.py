@@ -365,6 +365,9 @@ def test_forgerynet_has_segments_and_classes(tmp_path: Path) -> None:
         ("1 a.mp4 0 25 real 1 2 9", "contradict each other or the segments"),
         ("1 a.mp4 0 25 fake 1 0 9", "contradict each other"),
         ("2 a.mp4 0 25 fake 20 9 real 1 2 9", "overlap or are out of order"),
+        ("a.jpg ² ² ²", "expected NAME and three classes"),
+        (f"a.jpg 1 1 {'1' * 5000}", "expected NAME and three classes"),
+        ("1 5/b.mp4 0 100 fake 1 2 9", "calls 'videos/5/b.mp4' FAKE, and "),
     ],
 )
 def test_a_line_of_forgerynet_that_makes_no_sense(tmp_path: Path, line: str, says: str) -> None:
@@ -425,6 +428,19 @@ def test_uca_that_makes_no_sense(tmp_path: Path) -> None:
     found = DATASETS["uca"](str(tmp_path / "odd.json"))
     assert [event["sentence"] for event in found.samples[0].extra["events"]] == ["y"]
     assert "odd.json, b: expected as many timestamps as sentences" in str(found.refused[0])
+    huge = "1" + "0" * 400
+    (tmp_path / "nan.json").write_text(
+        f'{{"a": {{"duration": NaN, "timestamps": [[0, Infinity], [1, {huge}], [1, 2]], '
+        '"sentences": ["x", "y", "z"]}}'
+    )
+    (sample,) = kept(DATASETS["uca"](str(tmp_path / "nan.json")), tmp_path).samples
+    assert sample.extra["events"] == [{"onset_s": 1.0, "offset_s": 2.0, "sentence": "z"}]
+    (tmp_path / "deep.json").write_text('{"a":' + "[" * 100_000)
+    with pytest.raises(DataError, match=r"deep\.json: cannot be read as JSON"):
+        DATASETS["uca"](str(tmp_path / "deep.json"))
+    (tmp_path / "one.txt").write_text("nonsense\nAbuse043_x264 00:03.4 00:04.4 ##One.\n")
+    found = DATASETS["uca"](str(tmp_path / "one.txt"))
+    assert (len(found.samples), len(found.refused)) == (1, 1)
     (tmp_path / "odd.txt").write_text("Abuse043_x264 00:03.4 ##One.\n")
     with pytest.raises(DataError, match=r"odd\.txt, row 1: expected NAME FROM TO ##SENTENCE"):
         DATASETS["uca"](str(tmp_path / "odd.txt"))

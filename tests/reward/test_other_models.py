@@ -87,7 +87,11 @@ def test_any_table_with_a_clip_and_numbers(tmp_path: Path) -> None:
     table = tmp_path / "judge.csv"
     table.write_text("video_id,rating,words\na_1,4,good\na_2,,bad\n")
     (rating,) = read_scores(table)
-    assert (rating.name, rating.values) == ("judge: rating", {"a_1": 4.0})
+    assert (rating.name, rating.values, rating.empty) == ("judge: rating", {"a_1": 4.0}, 1)
+    lines = tmp_path / "judge.jsonl"
+    lines.write_text(f'{{"video": "a", "rating": 4}}\n{{"video": "b", "rating": 1{"0" * 400}}}\n')
+    (rating,) = read_scores(lines)
+    assert (rating.values, rating.empty) == ({"a": 4.0}, 1)
 
 
 @pytest.mark.parametrize(

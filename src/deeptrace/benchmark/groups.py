@@ -19,6 +19,7 @@ import numpy as np
 
 from deeptrace.benchmark.result import ColumnGroups, GroupScores, Metric
 from deeptrace.errors import DataError
+from deeptrace.io.jsonl import open_text
 from deeptrace.metrics import auroc, percentile_interval
 from deeptrace.metrics.intervals import clustered_weights, ratio
 from deeptrace.schema import Decision, Label, Sample, Verdict
@@ -44,14 +45,15 @@ def read_groups(path: str | os.PathLike[str], samples: Sequence[Sample]) -> Grou
         samples: of the dataset; rows of other videos are passed over.
 
     Raises:
-        DataError: the file cannot be read, has no such column or no other, or names none of the samples.
+        DataError: the file cannot be read, has no such column or no other, names none of the
+            samples, or puts one into two groups of a column.
     """
     where = str(path)
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path, newline="") as file:
             reader = csv.DictReader(file)
             head, rows = list(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise DataError(where, f"cannot be read as a table: {error}") from None
     by = next((name for name in _NAMES if name in head), None)
     columns = [name for name in head if name not in (by, None, "")]
@@ -66,10 +68,12 @@ def read_groups(path: str | os.PathLike[str], samples: Sequence[Sample]) -> Grou
     known |= {sample.path: sample.video_id for sample in samples} | {s.video_id: s.video_id for s in samples}
     found: Groups = {name: {} for name in columns}
     for row in rows:
-        video_id = known.get(row[by] or "")
+        video_id = known.get((row[by] or "").strip())
         for name in columns if video_id is not None else ():
-            if value := (row[name] or "").strip():
-                found[name][str(video_id)] = value
+            value = (row[name] or "").strip()
+            if value and found[name].setdefault(str(video_id), value) != value:
+                problem = f"{video_id} is in two groups of {name}: {found[name][str(video_id)]} and {value}"
+                raise DataError(where, problem, "Each video has one row.")
     if not any(found.values()):
         raise DataError(where, f"its column {by} names none of the {len(samples)} videos", "Name them by id or path.")
     return found

@@ -74,7 +74,8 @@ class QuestionRow(BaseModel):
         name: of the kind, and aspect; pairs as "pairs (both)".
         asked: number of questions, or of pairs.
         unread: of them without a readable choice, which are wrong.
-        right: share that is right, 0 to 100, with its interval from resamples that draw whole generators and sources.
+        right: share that is right, 0 to 100, with its interval from resamples that draw whole generators and sources,
+            of which there have to be four.
         chance: what a blind guess gets, 0 to 100.
         yes: share of yes among the answers that can be read, 0 to 100; None for other options.
     """
@@ -287,12 +288,17 @@ def question_rows(answered: Sequence[Answered], *, resamples: int = 1000, seed: 
             yield _row(f"  {aspect}", [[one] for one in mine if one.question.aspect == aspect], **how)
 
 
+_FEWEST_GROUPS = 4
+"""Generators and sources from which there is an interval, as in `deeptrace robustness`."""
+
+
 def _row(name: str, units: Sequence[Sequence[Answered]], *, resamples: int, seed: int) -> QuestionRow:
     """One row; a unit, a question or a pair, is right where all of it is."""
     right = np.array([all(one.right for one in unit) for unit in units], float)
     groups = [unit[0].question.source for unit in units]
     weights = clustered_weights(np.zeros(len(units)), groups, resamples=resamples, seed=seed)
-    limits = percentile_interval(100 * ratio(weights @ right, weights.sum(axis=1)))
+    many = len(set(groups)) >= _FEWEST_GROUPS
+    limits = percentile_interval(100 * ratio(weights @ right, weights.sum(axis=1))) if many else None
     every = [one for unit in units for one in unit]
     read = [one for one in every if one.chosen is not None]
     yes_no = all(one.question.options == YES_NO for one in every)

@@ -52,7 +52,7 @@ def audit(
     shuffles: Annotated[
         int, typer.Option(min=1, help="How often labels are shuffled, to learn what chance does.")
     ] = 100,
-    seed: Annotated[int, typer.Option(help="Seed of folds, models and shuffles.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of folds, models and shuffles.")] = 0,
 ) -> None:
     """Check that a dataset is what it says, and whether its metadata alone tell real clips from generated ones.
 

@@ -76,7 +76,7 @@ def collect(
         Literal["source", "video", "none"],
         typer.Option(help="Train, val and test by whole sources, by video, or none.", rich_help_panel=_MATCH),
     ] = "source",
-    seed: Annotated[int, typer.Option(help="Of splits and the audit.", rich_help_panel=_MATCH)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of splits and the audit.", rich_help_panel=_MATCH)] = 0,
     max_seconds: Annotated[float, typer.Option(min=0.5, help="Longest clip.", rich_help_panel=_COPY)] = 10.0,
     size: Annotated[
         str | None,

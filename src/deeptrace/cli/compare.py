@@ -32,7 +32,7 @@ def compare(
     json_output: JsonObject = False,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of videos for the 95 % intervals.")] = 2000,
     permutations: Annotated[int, typer.Option(min=1, help="Random swaps for the p-values.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of resamples and swaps.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of resamples and swaps.")] = 0,
 ) -> None:
     """Set evaluations of the same clips side by side: differences, with 95 % intervals and p-values.
 

@@ -40,7 +40,7 @@ def compare_detectors(
         str, typer.Option(metavar="NAME", help="Folder of matched pairs below each DIR; '' for none.")
     ] = "matched",
     degraded_clips: Annotated[int, typer.Option(min=0, help="Clips under each degradation; 0 for none.")] = 120,
-    seed: Annotated[int, typer.Option(help="Draws folds and degraded clips.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws folds and degraded clips.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that measure.")] = 1,
     json_output: JsonObject = False,
 ) -> None:

@@ -34,7 +34,7 @@ def compare_rewards(
     ],
     json_output: JsonObject = False,
     bootstrap: Annotated[int, typer.Option(min=1, help="Draws of generators for the 95 % intervals.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
 ) -> None:
     """Say how scores of generated clips agree with what people marked in them, and with the first score.
 

@@ -129,7 +129,7 @@ def split(
     ],
     by: Annotated[SplitBy, typer.Option(help="What is never in two splits.")] = SplitBy.VIDEO,
     ratios: Annotated[str, typer.Option(metavar="A:B:C", help="Shares of train, val and test.")] = "8:1:1",
-    seed: Annotated[int, typer.Option(help="Another seed gives another division.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives another division.")] = 0,
 ) -> None:
     """Divide a dataset into train, val and test, so that no video, or no source, is in two of them.
 

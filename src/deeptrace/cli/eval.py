@@ -92,7 +92,7 @@ def evaluate(
     ray_cpus: RayCpus = None,
     ray_gpus: RayGpus = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of videos for the 95 % intervals.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of bootstrap and baselines.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of bootstrap and baselines.")] = 0,
 ) -> None:
     """Measure a detector, or a file of answers, on annotated clips, by the paper's protocol and by ours.
 

@@ -43,7 +43,7 @@ def questions(
     resume: Resume = False,
     workers: Workers = None,
     bootstrap: Annotated[int, typer.Option(min=20, help="Resamples for the 95 % intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Draws videos and resamples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws videos and resamples.")] = 0,
 ) -> None:
     """Ask a language model what is and what is not in annotated clips; or only write the questions.
 

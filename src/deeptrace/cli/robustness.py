@@ -37,13 +37,13 @@ def robustness(
     clips: Annotated[
         int, typer.Option(min=2, help="Most clips of each label, from as many sources as there are.")
     ] = 40,
-    seconds: Annotated[float, typer.Option(min=0.5, help="So much of each clip, from its start.")] = 4.0,
-    max_fps: Annotated[float, typer.Option(min=1, help="Most frames a second of each clip.")] = 8.0,
+    seconds: Annotated[float, typer.Option(min=0.5, max=3600, help="So much of each clip, from its start.")] = 4.0,
+    max_fps: Annotated[float, typer.Option(min=1, max=1000, help="Most frames a second of each clip.")] = 8.0,
     attacked: Annotated[int, typer.Option(min=1, help="Most clips of each label that are attacked.")] = 8,
     questions: Annotated[int, typer.Option(min=5, help="Questions that an attacker may ask about a clip.")] = 50,
     epsilon: Annotated[int, typer.Option(min=1, max=64, help="Most grey levels that an attacker may add.")] = 8,
     hay: Annotated[int, typer.Option(min=1, help="Long videos with a needle, and as many without.")] = 10,
-    hay_seconds: Annotated[float, typer.Option(min=10, help="Length of each, needle aside.")] = 30.0,
+    hay_seconds: Annotated[float, typer.Option(min=10, max=36000, help="Length of each, needle aside.")] = 30.0,
     face_model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YuNet's ONNX file, to find faces. [default: what is installed]")
     ] = None,
@@ -62,7 +62,7 @@ def robustness(
     workers: Workers = None,
     timeout: Timeout = None,
     bootstrap: Annotated[int, typer.Option(min=20, help="Resamples for the 95 % intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Draws clips, changes and resamples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws clips, changes and resamples.")] = 0,
 ) -> None:
     """Measure what a detector stands: encodings, blurred faces, laundering, restyling, disturbed motion, attacks, hay.
 
@@ -91,7 +91,8 @@ def robustness(
         except KeyboardInterrupt:
             interrupted("what was done is kept in ", out, "; --resume goes on")
     for line in found.failed:
-        note("not asked about: ", Whole(line))
+        path, _, reason = line.partition(": ")
+        note("not asked about: ", Whole(path), f": {reason}")
     if json_output:
         typer.echo(json.dumps(found.model_dump(mode="json"), ensure_ascii=False, allow_nan=False))
     else:

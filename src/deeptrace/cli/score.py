@@ -150,7 +150,7 @@ def score(
     ray_actors: RayActors = None,
     ray_cpus: RayCpus = None,
     ray_gpus: RayGpus = None,
-    seed: Annotated[int, typer.Option(help="Seed of intervals, and of A and B in pairs.csv.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of intervals, and of A and B in pairs.csv.")] = 0,
 ) -> None:
     """Give each clip a reward from 0 to 1, higher is better, and choose by it.
 

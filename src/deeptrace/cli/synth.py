@@ -28,7 +28,7 @@ def synth(
     severity: Annotated[
         str, typer.Option(metavar="A..B", help="How bad they are, from 0 (hardly visible) to 1 (gross).")
     ] = "0.4..1",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same clips.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same clips.")] = 0,
     categories: Annotated[
         list[str] | None,
         typer.Option(

@@ -91,7 +91,7 @@ def baseline(
     edited: Annotated[
         str, typer.Option(metavar="NAME", help="Folder of matched pairs below each DIR; '' for none.")
     ] = "matched",
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that measure.")] = 1,
 ) -> None:
     """Train baselines of the field on the same clips as TraceNet: each small, after its paper.
@@ -120,13 +120,15 @@ def autoencoder(
     ),
     clips: Annotated[int, typer.Option(min=2, help="Most real clips that are looked at.")] = 200,
     steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 1500,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
 ) -> None:
     """Train a small autoencoder on the real clips of your data, for the laundering part of `deeptrace robustness`.
 
     Example: `deeptrace train autoencoder --data corpus`. It takes some minutes of one core.
     """
     _check_installed("train autoencoder", "train", "torch", "onnxscript")
+    if out.is_dir():
+        raise SettingsError(f"--out {out}", "is a folder", "Name the ONNX file to write.")
     with _training() as show:
         show("loading torch")
         from deeptrace.train.autoencoder import train_autoencoder

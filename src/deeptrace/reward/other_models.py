@@ -126,8 +126,7 @@ def _scored(row: Mapping[str, Any], where: str) -> Iterator[tuple[str, dict[str,
         clip = next((key for key in _CLIP if row.get(key) not in (None, "")), None)
         if clip is None:
             raise DataError(where, f"names no clip: expected a column {', '.join(_CLIP)}")
-        numbers = {key: _number(value) for key, value in row.items() if key not in _CLIP}
-        yield str(row[clip]), {key: value for key, value in numbers.items() if value is not None}
+        yield str(row[clip]), {key: _number(value) for key, value in row.items() if key not in _CLIP}
         return
     for shape in shapes:
         said = {key: _number(row[column]) for key, column in shape.scores.items()}
@@ -143,7 +142,7 @@ def _number(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

@@ -41,6 +41,7 @@ def test_figures_of_a_perfect_and_of_a_blind_detector() -> None:
     perfect = [said(0.1, 0.9, 0.1, needle=(2.5, 6.5), onset_s=3.0) for _ in range(2)]
     found = needle_figures(list(zip(without, perfect, strict=True)), Hay(2, 9.0))
     assert (found.window_hit.value, found.windows.value, found.peak.value, found.trace_hit.value) == (1, 1, 1, 1)
+    assert found.window_hit.interval is None  # of two long videos
     assert found.window_by_chance == pytest.approx(1 / 3, abs=1e-3)
     assert (found.row.auroc.value, found.row.accused.value, found.row.found.value) == (1.0, 0.0, 1.0)
     blind = [said(0.9, 0.1, 0.1, needle=(2.5, 6.5), onset_s=0.0) for _ in range(2)]
@@ -94,3 +95,8 @@ def test_no_needle_without_a_clip_as_long(tmp_path: Path) -> None:
         measure_robustness(
             tmp_path, split="all", detector="baseline:npr", only=["needle"], out=tmp_path / "run", workers=1
         )
+    both = measure_robustness(
+        tmp_path, split="all", detector="baseline:npr", only=["still", "needle"], out=tmp_path / "both", workers=1
+    )
+    assert ([one.name for one in both.rows], both.needle) == (["as_is", "still"], None)
+    assert "there is no needle" in both.failed[0]

@@ -107,6 +107,7 @@ def test_boxes_are_compared_with_true_ones_where_they_are_after_the_change() -> 
 def test_what_is_left_without_motion() -> None:
     asked = clips([0.1, 0.2], [0.5, 0.5], fake=False) + clips([0.8, 0.9], [0.5, 0.5], fake=True)
     assert left_shares({"still": asked}, ["still", "gone"], resamples=50)["still"].value == 0.0
+    assert left_shares({"still": asked}, ["still"], resamples=50)["still"].interval is None  # two sources
     blind = clips([0.5, 0.5], [0.1, 0.1], fake=False) + clips([0.5, 0.5], [0.9, 0.9], fake=True)
     assert left_shares({"still": blind}, ["still"], resamples=50) == {}
 
@@ -131,6 +132,19 @@ def test_unknown_changes_and_missing_files_are_said_at_once(tmp_path: Path) -> N
     with pytest.raises(ModelError, match="is no autoencoder"):
         changes_of([], Tools(vae=str(tmp_path / "no.onnx")))
     assert not {"autoencoder", "vae"} & {change.name for change in changes_of(["laundering"])}
+
+
+def test_numbers_that_are_none_and_clips_that_all_are_broken(data: Path, tmp_path: Path) -> None:
+    line = ["robustness", "still", "--data", str(data), "--out", str(tmp_path / "run")]
+    for option in (["--seconds", "inf"], ["--max-fps", "inf"], ["--hay-seconds", "inf"], ["--seed", "-1"]):
+        shown = CliRunner().invoke(app, [*line, *option])
+        assert (shown.exit_code, option[0] in shown.stderr) == (2, True)
+    rows = json.loads((data / "all_data.json").read_text())
+    for row in rows:
+        row["video_path"] = str(tmp_path / "gone.mp4")
+    (tmp_path / "all_data.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=r"none of its clips can be asked about; the first: .*gone\.mp4"):
+        measure_robustness(tmp_path, detector="baseline:npr", out=tmp_path / "run", workers=1)
 
 
 def test_a_run_asks_nothing_twice(data: Path, tmp_path: Path) -> None:
@@ -161,7 +175,7 @@ def test_the_table_fits_and_a_broken_clip_is_named(data: Path, tmp_path: Path) -
     assert shown.exit_code == 1
     assert all(len(text) <= 80 for text in shown.stdout.splitlines())
     assert "3 real and 4 generated clips" in shown.stdout
-    assert "bad.mp4: " in shown.stderr
+    assert "bad.mp4:\n" in shown.stderr  # the path whole, the reason below it
     told = json.loads((tmp_path / "run" / "robustness.json").read_text())
     style = next(row for row in told["rows"] if row["name"] == "style_region")
     assert (style["changed"], style["own_box"]["value"]) == (7, 1.0)

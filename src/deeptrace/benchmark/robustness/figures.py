@@ -18,7 +18,7 @@ from deeptrace.metrics.intervals import clustered_weights, ratio
 from deeptrace.schema import Decision, Verdict
 from deeptrace.video.transforms.ops import Step
 
-__all__ = ["Asked", "Figure", "Row", "left_shares", "row_of", "score_of"]
+__all__ = ["FEWEST_GROUPS", "Asked", "Figure", "Row", "left_shares", "row_of", "score_of"]
 
 
 class Figure(BaseModel):
@@ -144,7 +144,7 @@ def row_of(
     return Row(name=name, part=part, meaning=meaning, reference=reference, failed=dict(failed), **counts, **known)
 
 
-_FEWEST_GROUPS = 4
+FEWEST_GROUPS = 4
 """Generators or sources from which there is an interval: resamples of fewer hardly differ, and would look sure."""
 
 
@@ -155,33 +155,33 @@ class _Drawn:
         self.fake = np.array([one.subject.fake for one in both], bool)
         self._groups = [one.subject.group for one in both]
         self._resamples, self._seed = resamples, seed
-        self._weights = clustered_weights(self.fake, self._groups, resamples=resamples, seed=seed)
+        self.weights = clustered_weights(self.fake, self._groups, resamples=resamples, seed=seed)
 
     def auroc(self, scores: Sequence[float], less: Sequence[float] | None = None) -> Figure:
         """Of scores, less that of others."""
         if not self.fake.any() or self.fake.all():
             return Figure()
         labels = self.fake.astype(int)
-        value, resampled = (auroc(labels, scores, weights=w) for w in (None, self._weights))
+        value, resampled = (auroc(labels, scores, weights=w) for w in (None, self.weights))
         if less is not None:
-            value, resampled = value - auroc(labels, less), resampled - auroc(labels, less, weights=self._weights)
-        return self._figure(float(value), resampled, self.fake, ~self.fake)
+            value, resampled = value - auroc(labels, less), resampled - auroc(labels, less, weights=self.weights)
+        return self.figure(float(value), resampled, self.fake, ~self.fake)
 
-    def _figure(self, value: float, resampled: np.ndarray, *parts: np.ndarray) -> Figure:
+    def figure(self, value: float, resampled: np.ndarray, *parts: np.ndarray) -> Figure:
         """A figure of those parts (N,) of the clips; without an interval where one of them is of too few groups."""
         groups = np.array(self._groups, dtype=object)
-        enough = all(len(set(groups[part])) >= _FEWEST_GROUPS for part in parts)
+        enough = all(len(set(groups[part])) >= FEWEST_GROUPS for part in parts)
         return _figure(value, resampled) if enough else Figure(value=round(value, 4))
 
     def share(self, values: np.ndarray, of: np.ndarray) -> Figure:
         """Mean of values (N,) over the clips `of` (N,)."""
         if not of.any():
             return Figure()
-        weights = self._weights
+        weights = self.weights
         if not np.isfinite(values[of]).all():
             raise AssertionError("values must be known where they count")
         resampled = ratio((weights * np.where(of, values, 0.0)).sum(axis=1), (weights * of).sum(axis=1))
-        return self._figure(float(values[of].mean()), resampled[np.isfinite(resampled)], of)
+        return self.figure(float(values[of].mean()), resampled[np.isfinite(resampled)], of)
 
 
 def _figure(value: float, resampled: np.ndarray) -> Figure:
@@ -240,12 +240,13 @@ def left_shares(
         fake = np.array([one.subject.fake for one in both], bool)
         if not both or fake.all() or not fake.any():
             continue
-        weights = clustered_weights(fake, [one.subject.group for one in both], resamples=resamples, seed=seed)
+        drawn = _Drawn(both, resamples, seed)
         before, after = ([score_of(getattr(one, when)) for one in both] for when in _WHEN)
         labels = fake.astype(int)
-        above = [auroc(labels, before, weights=w) - 0.5 for w in (None, weights)]
-        left = [auroc(labels, after, weights=w) - 0.5 for w in (None, weights)]
+        above = [auroc(labels, before, weights=w) - 0.5 for w in (None, drawn.weights)]
+        left = [auroc(labels, after, weights=w) - 0.5 for w in (None, drawn.weights)]
         if float(above[0]) <= 0:
             continue
-        found[name] = _figure(float(left[0] / above[0]), np.asarray(left[1] / np.where(above[1] > 0, above[1], np.nan)))
+        resampled = np.asarray(left[1] / np.where(above[1] > 0, above[1], np.nan))
+        found[name] = drawn.figure(float(left[0] / above[0]), resampled, fake, ~fake)
     return found

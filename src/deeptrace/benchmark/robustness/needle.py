@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from deeptrace.benchmark.robustness.clips import Form, Subject
-from deeptrace.benchmark.robustness.figures import Asked, Figure, Row, row_of
+from deeptrace.benchmark.robustness.figures import FEWEST_GROUPS, Asked, Figure, Row, row_of
 from deeptrace.detectors import Analysis
 from deeptrace.detectors.curves import CHANCE
 from deeptrace.errors import DataError, DeeptraceError
@@ -147,8 +147,12 @@ def find_needles(
     """Make long videos of the clips, and ask about them.
 
     Raises:
-        DataError: no generated clip is long enough to be a needle.
+        DataError: no generated clip is long enough to be a needle, or none of a class can be asked about.
     """
+    for fake, part in ((True, "needle"), (False, "hay")):
+        if not any(one.fake is fake for one in subjects):
+            kind = "generated" if fake else "real"
+            raise DataError(part, f"there is none, because no {kind} clip can be asked about")
     told: list[tuple[Said, Said]] = []
     for number in range(hay.videos):
         told.append(_pair(executor, store, subjects, hay, form, scratch, seed, number))
@@ -177,7 +181,7 @@ def needle_figures(told: Sequence[tuple[Said, Said]], hay: Hay, *, resamples: in
             known["windows"] = _of_windows(whole, weights)
             peaks = [float(said.chances.max()) for pair in whole for said in pair]
             labels = np.tile([0, 1], len(whole))
-            limits = percentile_interval(auroc(labels, peaks, weights=np.repeat(weights, 2, axis=1)))
+            limits = _limits(auroc(labels, peaks, weights=np.repeat(weights, 2, axis=1)), weights)
             known["peak"] = Figure(value=round(float(auroc(labels, peaks)), 4), interval=limits)
         if any(trace.onset_s is not None for pair in whole for said in pair for trace in said.verdict.traces):
             known["trace_hit"] = _mean(np.array([float(said.trace_begins_in_it) for _, said in whole]), weights)
@@ -187,8 +191,13 @@ def needle_figures(told: Sequence[tuple[Said, Said]], hay: Hay, *, resamples: in
     return Needle(videos=len(told), seconds=hay.seconds, needle_s=NEEDLE_S, row=row, failed=failed, **known)
 
 
+def _limits(resampled: np.ndarray, weights: np.ndarray) -> tuple[float, float] | None:
+    """Of resamples with weights (R, videos); None of too few videos, as of too few generators."""
+    return percentile_interval(resampled) if weights.shape[1] >= FEWEST_GROUPS else None
+
+
 def _mean(values: np.ndarray, weights: np.ndarray) -> Figure:
-    limits = percentile_interval((weights @ values) / weights.sum(axis=1))
+    limits = _limits((weights @ values) / weights.sum(axis=1), weights)
     return Figure(value=round(float(values.mean()), 4), interval=limits)
 
 
@@ -199,7 +208,7 @@ def _of_windows(whole: Sequence[tuple[Said, Said]], weights: np.ndarray) -> Figu
     chances = np.concatenate([said.chances for said in both])
     if not inside.any():
         return Figure()
-    limits = percentile_interval(auroc(inside, chances, weights=weights[:, owner]))
+    limits = _limits(auroc(inside, chances, weights=weights[:, owner]), weights)
     return Figure(value=round(float(auroc(inside, chances)), 4), interval=limits)
 
 

@@ -21,7 +21,7 @@ from deeptrace.benchmark.robustness.figures import Asked, Figure, Row, left_shar
 from deeptrace.benchmark.robustness.needle import Hay, Needle, find_needles
 from deeptrace.benchmark.run import seen_in_training
 from deeptrace.detectors import DEFAULT_DETECTOR
-from deeptrace.errors import DeeptraceError
+from deeptrace.errors import DataError, DeeptraceError
 from deeptrace.inference.executor import Executor, open_executor
 from deeptrace.inference.one_clip import failure
 from deeptrace.inference.results import HOLDS, digest
@@ -53,7 +53,7 @@ class Robustness(BaseModel):
         rows: the clips as they are first, then a row for each change.
         left: share of AUROC above chance that is left when motion is taken away or disturbed, by change.
         needle: what became of generated pieces in long real videos; None where that was not asked.
-        failed: a line for each clip that could not be asked about as it is.
+        failed: a line for each clip that could not be asked about as it is, and for needles where there are none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -110,7 +110,8 @@ def measure_robustness(
         on_done: called with a stage, how many are done, and how many there are.
 
     Raises:
-        DataError: the data cannot be read, or one of the two classes is missing.
+        DataError: the data cannot be read, one of the two classes is missing, no clip can be asked about; no needle is
+            to be had, and nothing else was asked for.
         SettingsError: no such change; the folder cannot be used.
         UnknownDetectorError, MissingExtraError, ModelError: the detector cannot be loaded.
     """
@@ -128,6 +129,9 @@ def measure_robustness(
         asked = _asked(asker, subjects, chosen, shape)
         before = {one.subject.name: one.before for one in asked[AS_IS]}
         usable = [one for one in subjects if before[one.name].label is not None]
+        failed = [f"{one.sample.path}: {before[one.name].error}" for one in subjects if one not in usable]
+        if not usable:
+            raise DataError(truth.name, f"none of its clips can be asked about; the first: {failed[0]}")
         rows = [row_of(AS_IS, "", "as they are", asked[AS_IS], reference=True, resamples=resamples, seed=seed)]
         for change in chosen:
             rows += _rows(change, asked[change.name], resamples, seed)
@@ -139,7 +143,12 @@ def measure_robustness(
         needle = None
         if not only or "needle" in only:
             stage = partial(on_done, "long videos")
-            needle = find_needles(executor, store, usable, hay or Hay(), shape, scratch, on_done=stage, **how)
+            try:
+                needle = find_needles(executor, store, usable, hay or Hay(), shape, scratch, on_done=stage, **how)
+            except DataError as error:  # what was measured before stands
+                if list(only) == ["needle"]:
+                    raise
+                failed.append(str(error))
         found = Robustness(
             data=truth.name,
             split=split,
@@ -149,9 +158,7 @@ def measure_robustness(
             rows=rows,
             left=left_shares(asked, _TIME_SHARES, resamples=resamples, seed=seed),
             needle=needle,
-            failed=[
-                f"{one.sample.path}: {before[one.name].error}" for one in subjects if before[one.name].label is None
-            ],
+            failed=failed,
         )
         write_json(found.model_dump(mode="json"), store.path / TABLE)
         return found

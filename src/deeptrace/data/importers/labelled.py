@@ -172,6 +172,10 @@ def read_forgerynet(
     return read_each(path, lines, read, notes, folder=folder, label=label, source=source)
 
 
+_COUNT = re.compile("[0-9]{1,9}")
+"""What `int` takes; `str.isdigit` is true of more."""
+
+
 @dataclass(frozen=True)
 class _Part:
     """Frames [first, end) of a clip, forged or not."""
@@ -183,8 +187,8 @@ class _Part:
 
 def _forged_line(words: list[str], where: str) -> tuple[str, list[_Part]]:
     """Name and segments of a line."""
-    count = 0 if len(words) == 4 else int(words[0]) if words[0].isdigit() else -1
-    if (len(words) != 4 and len(words) != 5 + 3 * count) or not all(word.isdigit() for word in words[-3:]):
+    count = 0 if len(words) == 4 else int(words[0]) if _COUNT.fullmatch(words[0]) else -1
+    if (len(words) != 4 and len(words) != 5 + 3 * count) or not all(_COUNT.fullmatch(word) for word in words[-3:]):
         problem = "expected NAME and three classes, or N NAME, N times START COUNT fake|real, and three classes"
         raise DataError(where, problem)
     if len(words) == 4:
@@ -192,7 +196,7 @@ def _forged_line(words: list[str], where: str) -> tuple[str, list[_Part]]:
     parts = []
     for at in range(2, 2 + 3 * count, 3):
         first, length, said = words[at : at + 3]
-        if not (first.isdigit() and length.isdigit()) or said not in ("fake", "real"):
+        if not (_COUNT.fullmatch(first) and _COUNT.fullmatch(length)) or said not in ("fake", "real"):
             raise DataError(where, f"expected START COUNT fake|real but got {first} {length} {said}")
         parts.append(_Part(int(first), int(first) + int(length), said == "fake"))
     if any(a.end > b.first for a, b in pairwise(parts)):
@@ -262,6 +266,8 @@ def read_uca(
     notes = Notes()
 
     def read(row: Mapping[str, Any], where: str) -> Iterator[Annotated]:
+        if "name" not in row:
+            raise DataError(where, "expected NAME FROM TO ##SENTENCE, times as MM:SS.s or HH:MM:SS.s")
         own = clip_path(f"{row['name']}.mp4", folder, where)
         times, sentences = row.get("timestamps"), row.get("sentences")
         if not isinstance(times, list) or not isinstance(sentences, list) or len(times) != len(sentences):
@@ -273,7 +279,7 @@ def read_uca(
                 continue
             events.append({"onset_s": float(stated[0]), "offset_s": float(stated[1]), "sentence": sentence.strip()})
         extra: dict[str, Any] = {"events": events}
-        if isinstance(row.get("duration"), (int, float)):
+        if _is_time(row.get("duration")):
             extra["duration_s"] = float(row["duration"])
         about = {"source": "UCF-Crime", "extra": extra}
         yield Annotated(where, own, clip_media(own, media), (), "uca", label=Label.REAL, about=about)
@@ -282,18 +288,26 @@ def read_uca(
 
 
 def _is_span(stated: Any) -> bool:
-    numbers = isinstance(stated, list) and len(stated) == 2 and all(isinstance(one, (int, float)) for one in stated)
-    return numbers and 0 <= stated[0] <= stated[1]
+    return isinstance(stated, list) and len(stated) == 2 and all(map(_is_time, stated)) and stated[0] <= stated[1]
 
 
-def _uca_rows(path: str | os.PathLike[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _is_time(stated: Any) -> bool:
+    """Whether it is a number of seconds that a clip can have; JSON as Python reads it knows NaN, too."""
+    return isinstance(stated, (int, float)) and 0 <= stated < _LONGEST_S
+
+
+_LONGEST_S = 1e9
+
+
+def _uca_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
+    """Each clip with what is said of it; a line that makes no sense has no name."""
     name = short_name(path)
     with open_text(path) as file:
         text = file.read()
     if text.lstrip().startswith("{"):
         try:
             whole = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(name, f"cannot be read as JSON: {error}") from error
         for clip, said in whole.items():
             yield clip, {"name": clip} | (said if isinstance(said, dict) else {})
@@ -305,7 +319,8 @@ def _uca_rows(path: str | os.PathLike[str]) -> Iterator[tuple[str, Mapping[str, 
         match = _UCA_LINE.fullmatch(line.strip())
         times = [_clock(match["start"]), _clock(match["end"])] if match else []
         if match is None or None in times:
-            raise DataError(f"{name}, row {number}", "expected NAME FROM TO ##SENTENCE, times as MM:SS.s or HH:MM:SS.s")
+            yield number, {}
+            continue
         row = found.setdefault(match["name"], {"name": match["name"], "timestamps": [], "sentences": []})
         row["timestamps"].append(times)
         row["sentences"].append(match["text"])

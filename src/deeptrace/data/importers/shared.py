@@ -335,6 +335,9 @@ def samples_of(
         if first.identity != item.identity or first.media != item.media:
             problem = f"names {item.path!r}, as {first.where} does, but is another video"
             refused.append(DataError(item.where, problem, "Give each video a name of its own."))
+        elif label is None and first.annotator == item.annotator and {first.label, item.label} == set(Label):
+            problem = f"calls {item.path!r} {item.label}, and {first.where} calls it {first.label}"
+            refused.append(DataError(item.where, problem))
         else:
             by_path[item.path].append(item)
     if not by_path and refused:

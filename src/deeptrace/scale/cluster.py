@@ -10,14 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deeptrace.errors import DeeptraceError, MissingExtraError, ServiceError, SettingsError
 from deeptrace.inference.executor import cores
 
-__all__ = ["Cluster", "Folder", "Joined", "cause_of", "is_relative", "quietly"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from ray.data import ActorPoolStrategy
+
+__all__ = ["Cluster", "Folder", "Joined", "blocks_of", "cause_of", "is_relative", "over_blocks"]
 
 log = logging.getLogger(__name__)
+
+_BLOCK = 16
+"""Most items of a block for each that an actor works on at a time: the work that is done again when it dies."""
+
+_BLOCKS_EACH = 4
+"""Blocks for each actor at least, where there are items enough, so that all end at about the same time."""
+
+_MOST_BLOCKS = 20_000
+"""Handing one out takes a few milliseconds of the process that began the run."""
 
 _STORE_BYTES = 200 << 20
 """Ray's shared memory on a cluster of our own: what passes is paths and verdicts."""
@@ -114,7 +127,52 @@ def is_relative(path: str) -> bool:
     return "://" not in path and not os.path.isabs(path)
 
 
-def quietly() -> Any:
+def blocks_of(table: pa.Table, actors: int, at_a_time: int = 1) -> list[pa.Table]:
+    """A table in blocks to be handed out.
+
+    Args:
+        table: a row an item.
+        actors: how many there are.
+        at_a_time: items that each works on at a time.
+    """
+    size = min(_BLOCK * at_a_time, max(1, table.num_rows // (actors * _BLOCKS_EACH)))
+    size = max(size, table.num_rows // _MOST_BLOCKS)
+    return [table.slice(at, size) for at in range(0, table.num_rows, size)]
+
+
+def over_blocks(
+    blocks: list[pa.Table], actor: type, args: tuple[Any, ...], pool: ActorPoolStrategy, cluster: Cluster
+) -> Iterator[pa.Table]:
+    """What a pool of actors makes of blocks, as they come.
+
+    Args:
+        blocks: see `blocks_of`.
+        actor: called with a block, made with `args`.
+        args: of each actor.
+        pool: of them.
+        cluster: that they are on.
+
+    Raises:
+        DeeptraceError: what an actor ended with; that the cluster failed.
+    """
+    import ray
+
+    with _quietly():
+        data = ray.data.from_arrow(blocks).map_batches(
+            actor,
+            fn_constructor_args=args,
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=pool,
+            **cluster.needs,
+        )
+    try:
+        yield from data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    except ray.exceptions.RayError as error:
+        raise cause_of(error) from error
+
+
+def _quietly() -> Any:
     """Ray Data without bars and reports of its own, for what is made meanwhile."""
     from ray.data import DataContext
 

@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from deeptrace.scale.cluster import Cluster, Folder, Joined, cause_of, quietly
+from deeptrace.scale.cluster import Cluster, Folder, Joined, blocks_of, over_blocks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,12 +19,6 @@ __all__ = ["RayMap"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-_BLOCKS_EACH = 4
-"""Blocks for each actor at least, where there are items enough, so that all end at about the same time."""
-
-_BLOCK = 16
-"""Most items of a block: the work that is done again when an actor dies."""
 
 
 class RayMap:
@@ -68,30 +62,16 @@ class RayMap:
             ServiceError: the cluster failed; what came before is done.
         """
         import pyarrow as pa
-        import ray
         from ray.data import ActorPoolStrategy
 
         if not items:
             return
         pickled = pa.array([pickle.dumps(item) for item in items], pa.binary())
         table = pa.table({"index": pa.array(range(len(items)), pa.int64()), "item": pickled})
-        size = min(_BLOCK, max(1, len(items) // (self.actors * _BLOCKS_EACH)))
-        blocks = [table.slice(at, size) for at in range(0, len(items), size)]
-        with quietly():
-            data = ray.data.from_arrow(blocks).map_batches(
-                _Worker,
-                fn_constructor_args=(pickle.dumps(work), self._folder),
-                batch_size=None,
-                batch_format="pyarrow",
-                compute=ActorPoolStrategy(size=self.actors),
-                **self.cluster.needs,
-            )
-        try:
-            for block in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                for row in block.to_pylist():
-                    yield row["index"], pickle.loads(row["result"])
-        except ray.exceptions.RayError as error:
-            raise cause_of(error) from error
+        args, pool = (pickle.dumps(work), self._folder), ActorPoolStrategy(size=self.actors)
+        for block in over_blocks(blocks_of(table, self.actors), _Worker, args, pool, self.cluster):
+            for row in block.to_pylist():
+                yield row["index"], pickle.loads(row["result"])
 
 
 class _Worker:

@@ -25,7 +25,7 @@ from deeptrace.inference.executor import Result, Runner, open_executor
 from deeptrace.inference.executors.wire import analysis_of, message_of
 from deeptrace.inference.one_clip import VERDICT_ONLY, Clip, Job
 from deeptrace.io.fingerprint import Read, read_content
-from deeptrace.scale.cluster import Cluster, Folder, Joined, cause_of, is_relative, quietly
+from deeptrace.scale.cluster import Cluster, Folder, Joined, blocks_of, cause_of, is_relative, over_blocks
 from deeptrace.schema import DetectorInfo
 from deeptrace.video import Video
 
@@ -33,15 +33,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["RayRunner"]
-
-_BLOCK = 16
-"""Most clips of a block for each that an actor works on at a time: the work that is done again when it dies."""
-
-_BLOCKS_EACH = 4
-"""Blocks for each actor at least, where there are clips enough, so that all end at about the same time."""
-
-_MOST_BLOCKS = 20_000
-"""Handing one out takes a few milliseconds of the process that began the run."""
 
 
 class RayRunner(Runner):
@@ -106,7 +97,6 @@ class RayRunner(Runner):
             SettingsError: a clip is no path, or a machine does not see this folder.
             ServiceError: the cluster failed; what came before is done.
         """
-        import ray
         from ray.data import ActorPoolStrategy
 
         paths = [_path(clip) for clip in clips]
@@ -117,25 +107,14 @@ class RayRunner(Runner):
         spec = replace(self._spec, job=asdict(job), relative=any(is_relative(path) for path in paths))
         # The next block is there, and begun, while the last clips of one are worked on.
         pool = ActorPoolStrategy(size=self.actors, max_concurrent_calls_per_actor=2, enable_true_multi_threading=True)
-        with quietly():
-            data = ray.data.from_arrow(self._blocks(paths)).map_batches(
-                _ClipActor,
-                fn_constructor_args=(spec,),
-                batch_size=None,
-                batch_format="pyarrow",
-                compute=pool,
-                **self.cluster.needs,
-            )
+        came = over_blocks(self._blocks(paths), _ClipActor, (spec,), pool, self.cluster)
         began, before = time.perf_counter(), self.took_s
-        try:
-            for block in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                self.done += block.num_rows
-                self.took_s = before + time.perf_counter() - began
-                for row in block.to_pylist():
-                    found = analysis_of(json.loads(row["message"]), row["blobs"])
-                    yield Result(row["index"], paths[row["index"]], found, Read(row["content"], row["stamp"]))
-        except ray.exceptions.RayError as error:
-            raise cause_of(error) from error
+        for block in came:
+            self.done += block.num_rows
+            self.took_s = before + time.perf_counter() - began
+            for row in block.to_pylist():
+                found = analysis_of(json.loads(row["message"]), row["blobs"])
+                yield Result(row["index"], paths[row["index"]], found, Read(row["content"], row["stamp"]))
 
     def close(self) -> None:
         """See `Runner.close`; a cluster that was there before stays."""
@@ -144,11 +123,9 @@ class RayRunner(Runner):
     def _blocks(self, paths: list[str]) -> list[pa.Table]:
         import pyarrow as pa
 
-        size = min(_BLOCK * self._at_a_time, max(1, len(paths) // (self.actors * _BLOCKS_EACH)))
-        size = max(size, len(paths) // _MOST_BLOCKS)
         names = pa.array([os.fsencode(path) for path in paths], pa.binary())  # a name need not be UTF-8
         table = pa.table({"index": pa.array(range(len(paths)), pa.int64()), "path": names})
-        return [table.slice(at, size) for at in range(0, len(paths), size)]
+        return blocks_of(table, self.actors, self._at_a_time)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,10 @@ def test_no_readable_answer_is_wrong_and_few_clips_say_nothing() -> None:
     asked = questions_of(samples(), ["features"])
     silent = feature_rows(said(asked, {MERGE: "perhaps"}), resamples=50)[0]
     assert (silent.kind, silent.found, silent.quiet, silent.known) == (MERGE, 0.0, 0.0, False)
+    away = {"outcome": "model_failed", "chosen": None}
+    gone = [one.model_copy(update=away) if one.question.answer == "no" else one for one in said(asked, {})]
+    row = feature_rows(gone, resamples=50)[0]
+    assert (row.found, row.quiet, row.balanced.value, row.known, row.unanswered) == (100.0, None, None, None, 18)
     few = questions_of(samples(each=1), ["features"])
     assert [row.known for row in feature_rows(said(few, {}), resamples=50)] == [None, None]
     alone = questions_of(samples(groups=1), ["features"])

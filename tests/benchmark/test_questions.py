@@ -149,6 +149,24 @@ def test_who_says_yes_to_everything_gets_half_of_each_pair_and_no_pair() -> None
     assert next(question_rows(silent, resamples=50)).unread == 18
 
 
+def test_what_was_not_answered_is_in_no_share() -> None:
+    asked = [q for name in "abcdef" for q in questions_of([fake(name, MELTS)], ["pairs"])]
+    asked = [q.model_copy(update={"source": q.video_id}) for q in asked]
+    said = [Answered(question=q, outcome="scored", chosen=q.answer, text=q.answer) for q in asked]
+    lost = {"outcome": "model_failed", "chosen": None, "text": None, "error": "the server is away"}
+    some = [one.model_copy(update=lost) if one.question.id.startswith("a/") else one for one in said]
+    some += [Answered(question=asked[0].model_copy(update={"id": "x", "pair": ""}), outcome="timed_out")]
+    rows = {row.name.strip(): row for row in question_rows(some, resamples=50)}
+    basic, pairs = rows["basic"], rows["pairs (both)"]
+    assert (basic.asked, basic.unanswered, basic.unread, basic.right.value, basic.right.support) == (19, 4, 0, 100, 15)
+    assert (pairs.asked, pairs.unanswered, pairs.right.value, pairs.right.interval) == (18, 3, 100, (100, 100))
+    half = [one.model_copy(update=lost) if one.question.kind == "basic" else one for one in said]
+    rows = {row.name.strip(): row for row in question_rows(half, resamples=50)}
+    assert (rows["basic"].right.value, rows["basic"].yes, rows["basic"].chance) == (None, None, 50.0)
+    assert (rows["pairs (both)"].right.value, rows["pairs (both)"].unanswered) == (None, 18)
+    assert rows["hallucinated"].right.value == 100
+
+
 @pytest.fixture
 def knowing() -> object:
     """A server that knows what the clips of `make_set` show: generated ones are bright, and merge."""
@@ -210,6 +228,14 @@ def test_a_refused_question_is_asked_again_only_where_it_could_not_be(knowing: M
     assert len(knowing.asked) == asked
     lines = list(read_lines(tmp_path / "run" / "answers.jsonl"))
     assert all(row["outcome"] == "refused" and row["error"] for row in lines)
+    shown = CliRunner().invoke(
+        app,
+        ["questions", "anomaly", "features", "--data", str(data), "--detector", how["detector"],
+         "--bootstrap", "20", "--out", str(tmp_path / "run"), "--resume"],
+    )  # fmt: skip
+    assert shown.exit_code == 1
+    assert "cannot tell" in shown.stdout
+    assert "0 %" not in shown.stdout.replace("50 %", "")
 
 
 def test_questions_alone_are_written(tmp_path: Path) -> None:

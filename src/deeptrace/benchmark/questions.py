@@ -47,7 +47,8 @@ class Answered(BaseModel):
 
     Attributes:
         question: as it was asked.
-        outcome: scored where the answer chooses an option; parse_failed where it chooses none.
+        outcome: scored where the answer chooses an option; parse_failed where it chooses none; any other where there
+            is no answer.
         chosen: the option.
         text: of the answer.
         error: one line, for any other outcome.
@@ -66,6 +67,11 @@ class Answered(BaseModel):
         """Whether it is the right one; no choice is not."""
         return self.chosen == self.question.answer
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the model said anything at all: where it could not be asked, nothing is known of it."""
+        return self.outcome in (Outcome.SCORED, Outcome.PARSE_FAILED)
+
 
 class QuestionRow(BaseModel):
     """The questions of one kind.
@@ -73,9 +79,10 @@ class QuestionRow(BaseModel):
     Attributes:
         name: of the kind, and aspect; pairs as "pairs (both)".
         asked: number of questions, or of pairs.
-        unread: of them without a readable choice, which are wrong.
-        right: share that is right, 0 to 100, with its interval from resamples that draw whole generators and sources,
-            of which there have to be four.
+        unanswered: of them that the model did not answer, or not both of a pair; no share counts them.
+        unread: of those with an answer, the ones without a readable choice, which are wrong.
+        right: share of those with an answer that is right, 0 to 100, with its interval from resamples that draw whole
+            generators and sources, of which there have to be four; None where nothing was answered.
         chance: what a blind guess gets, 0 to 100.
         yes: share of yes among the answers that can be read, 0 to 100; None for other options.
     """
@@ -84,6 +91,7 @@ class QuestionRow(BaseModel):
 
     name: str
     asked: int
+    unanswered: int = 0
     unread: int
     right: Metric
     chance: float
@@ -95,10 +103,12 @@ class FeatureRow(BaseModel):
 
     Attributes:
         kind: the kind.
-        marked, clean: numbers of clips asked about.
-        found: share of the marked ones that get a yes, 0 to 100; no readable answer is none.
-        quiet: share of the clean ones that get a no.
-        balanced: mean of the two, 50 for a guess, with its interval from draws of generators and sources.
+        marked, clean: numbers of clips that were answered about.
+        unanswered: number of clips that were asked about in vain.
+        found: share of the marked ones that get a yes, 0 to 100; no readable answer is none. None of no clip.
+        quiet: share of the clean ones that get a no; None of no clip.
+        balanced: mean of the two, 50 for a guess, with its interval from draws of generators and sources; None where
+            one of them is.
         known: whether the interval lies above 50; None where clips or groups are too few for one.
     """
 
@@ -107,8 +117,9 @@ class FeatureRow(BaseModel):
     kind: Category
     marked: int
     clean: int
-    found: float
-    quiet: float
+    unanswered: int = 0
+    found: float | None
+    quiet: float | None
     balanced: Metric
     known: bool | None
 
@@ -263,7 +274,7 @@ def _answered(question: Question, outcome: Outcome, text: str | None, error: str
 
 
 def question_rows(answered: Sequence[Answered], *, resamples: int = 1000, seed: int = 0) -> Iterator[QuestionRow]:
-    """The rows of the table; a question without a readable choice is wrong."""
+    """The rows of the table; an answer without a readable choice is wrong, a question without an answer is nothing."""
     by_kind: dict[str, list[Answered]] = defaultdict(list)
     by_pair: dict[str, list[Answered]] = defaultdict(list)
     for one in answered:
@@ -294,19 +305,22 @@ _FEWEST_GROUPS = 4
 
 def _row(name: str, units: Sequence[Sequence[Answered]], *, resamples: int, seed: int) -> QuestionRow:
     """One row; a unit, a question or a pair, is right where all of it is."""
-    right = np.array([all(one.right for one in unit) for unit in units], float)
-    groups = [unit[0].question.source for unit in units]
-    weights = clustered_weights(np.zeros(len(units)), groups, resamples=resamples, seed=seed)
-    many = len(set(groups)) >= _FEWEST_GROUPS
-    limits = percentile_interval(100 * ratio(weights @ right, weights.sum(axis=1))) if many else None
-    every = [one for unit in units for one in unit]
+    known = [unit for unit in units if all(one.is_answered for one in unit)]
+    right = np.array([all(one.right for one in unit) for unit in known], float)
+    groups = [unit[0].question.source for unit in known]
+    limits = None
+    if len(set(groups)) >= _FEWEST_GROUPS:
+        weights = clustered_weights(np.zeros(len(known)), groups, resamples=resamples, seed=seed)
+        limits = percentile_interval(100 * ratio(weights @ right, weights.sum(axis=1)))
+    every = [one for unit in known for one in unit]
     read = [one for one in every if one.chosen is not None]
-    yes_no = all(one.question.options == YES_NO for one in every)
+    yes_no = all(one.question.options == YES_NO for unit in units for one in unit)
     return QuestionRow(
         name=name,
         asked=len(units),
-        unread=sum(any(one.chosen is None for one in unit) for unit in units),
-        right=Metric(value=round(100 * float(right.mean()), 2), interval=limits, support=len(units)),
+        unanswered=len(units) - len(known),
+        unread=sum(any(one.chosen is None for one in unit) for unit in known),
+        right=Metric(value=round(100 * float(right.mean()), 2) if known else None, interval=limits, support=len(known)),
         chance=round(
             100 * float(np.mean([np.prod([1 / len(one.question.options) for one in unit]) for unit in units])), 1
         ),
@@ -326,10 +340,11 @@ def feature_rows(answered: Sequence[Answered], *, resamples: int = 1000, seed: i
     """
     rows = []
     for kind in Category:
-        mine = [one for one in answered if one.question.kind == "feature" and one.question.aspect == kind.value]
-        marked = np.array([one.question.answer == "yes" for one in mine], bool)
-        if not mine or marked.all() or not marked.any():
+        every = [one for one in answered if one.question.kind == "feature" and one.question.aspect == kind.value]
+        if len({one.question.answer for one in every}) < 2:
             continue
+        mine = [one for one in every if one.is_answered]
+        marked = np.array([one.question.answer == "yes" for one in mine], bool)
         right = np.array([one.right for one in mine], float)
         groups = [one.question.source for one in mine]
 
@@ -342,17 +357,18 @@ def feature_rows(answered: Sequence[Answered], *, resamples: int = 1000, seed: i
         limits = None
         if many and int(marked.sum()) >= _FEWEST_MARKED:
             limits = percentile_interval(balanced(clustered_weights(marked, groups, resamples=resamples, seed=seed)))
+        found, quiet = (float(right[side].mean()) if side.any() else None for side in (marked, ~marked))
+        both = None if found is None or quiet is None else round(50 * (found + quiet), 2)
         rows.append(
             FeatureRow(
                 kind=kind,
                 marked=int(marked.sum()),
                 clean=int((~marked).sum()),
-                found=round(100 * float(right[marked].mean()), 1),
-                quiet=round(100 * float(right[~marked].mean()), 1),
-                balanced=Metric(
-                    value=round(float(balanced(np.ones((1, len(right))))[0]), 2), interval=limits, support=len(right)
-                ),
+                unanswered=len(every) - len(mine),
+                found=None if found is None else round(100 * found, 1),
+                quiet=None if quiet is None else round(100 * quiet, 1),
+                balanced=Metric(value=both, interval=limits, support=len(right)),
                 known=None if limits is None else limits[0] > 50,
             )
         )
-    return sorted(rows, key=lambda row: row.balanced.value or 0.0)
+    return sorted(rows, key=lambda row: (row.balanced.value is None, row.balanced.value or 0.0))

@@ -98,12 +98,19 @@ def _lines(found: QuestionTable) -> Iterator[str]:
 
 
 def _question_lines(found: QuestionTable) -> Iterator[str]:
-    yield f"{'':18}{'asked':>7}{'unread':>8}{'right':>8}{'95 %':>12}{'chance':>9}{'says yes':>11}"
+    yield f"{'':18}{'asked':>6}{'failed':>7}{'unread':>7}{'right':>8}{'95 %':>12}{'chance':>8}{'says yes':>10}"
     for row in found.rows:
         limits = "-" if row.right.interval is None else "{:.0f}-{:.0f} %".format(*row.right.interval)
-        yes = "-" if row.yes is None else f"{row.yes:.0f} %"
-        right = f"{row.right.value:.0f} %"
-        yield f"{row.name:18}{row.asked:7}{row.unread:8}{right:>8}{limits:>12}{row.chance:7.0f} %{yes:>11}"
+        yes, right = _share(row.yes), _share(row.right.value)
+        counts = f"{row.asked:6}{row.unanswered:7}{row.unread:7}"
+        yield f"{row.name:18}{counts}{right:>8}{limits:>12}{row.chance:6.0f} %{yes:>10}"
+    if any(row.right.value is None for row in found.rows):
+        yield "-: cannot tell, because nothing was answered."
+
+
+def _share(value: float | None) -> str:
+    """A share, 0 to 100, as the table has it."""
+    return "-" if value is None else f"{value:.0f} %"
 
 
 def _feature_lines(found: QuestionTable) -> Iterator[str]:
@@ -113,8 +120,8 @@ def _feature_lines(found: QuestionTable) -> Iterator[str]:
         limits = "-" if row.balanced.interval is None else "{:.0f}-{:.0f}".format(*row.balanced.interval)
         word = {True: "yes", False: "no", None: "-"}[row.known]
         yield (
-            f"{row.kind.display_name:24}{row.marked:7}{row.found:5.0f} %{row.clean:6}{row.quiet:5.0f} %"
-            f"{row.balanced.value or 0:8.0f} %{limits:>10}  {word}"
+            f"{row.kind.display_name:24}{row.marked:7}{_share(row.found):>7}{row.clean:6}{_share(row.quiet):>7}"
+            f"{_share(row.balanced.value):>10}{limits:>10}  {word}"
         )
     weak = [row.kind.display_name.lower() for row in found.features if row.known is False]
     yield ""
@@ -124,4 +131,6 @@ def _feature_lines(found: QuestionTable) -> Iterator[str]:
         yield from (f"  {name}" for name in weak)
     unsure = sum(row.known is None for row in found.features)
     if unsure:
-        yield f"Too few clips or generators to tell: {unsure} of {len(found.features)} kinds."
+        yield f"Too few clips, generators or answers to tell: {unsure} of {len(found.features)} kinds."
+    if failed := sum(row.unanswered for row in found.features):
+        yield f"Without an answer, and in no share: {plural(failed, 'question')}."

@@ -155,5 +155,28 @@ def test_the_command_says_what_it_did(sources: list[str], tmp_path: Path) -> Non
     assert "d.mp4" in run.output
     samples = read_reward_data(tmp_path / "o")
     assert samples[0].traces[0].categories == (Category.OBJECT_DISTORTION,)
-    wrong = CliRunner().invoke(app, [sources[0], "--out", str(tmp_path / "p"), "--severity", "much"])
-    assert wrong.exit_code == 2
+    for option, value in (
+        ("--severity", "much"),
+        ("--traces", "1.5..2"),
+        ("--traces", "inf"),
+        ("--max-seconds", "inf"),
+    ):
+        wrong = CliRunner().invoke(app, [sources[0], "--out", str(tmp_path / "p"), option, value])
+        assert wrong.exit_code == 2
+        assert not isinstance(wrong.exception, (ValueError, OverflowError))
+
+
+def test_a_run_without_one_good_clip_leaves_room_for_the_corrected_command(sources: list[str], tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(synth)
+    grey = tmp_path / "grey.mp4"
+    write_video(grey, np.full((16, 64, 64, 3), 128, np.uint8), fps=8)
+    out = ["--out", str(tmp_path / "o"), "--traces", "1", "--categories", "object_distortion"]
+    none = CliRunner().invoke(app, [str(grey), sources[3], *out])
+    assert none.exit_code == 1
+    assert "grey.mp4: " in none.output
+    assert "annotations" not in none.output
+    assert not (tmp_path / "o" / "all_data.json").exists()
+    run = CliRunner().invoke(app, [sources[0], *out])
+    assert run.exit_code == 0, run.output
+    assert len(read_reward_data(tmp_path / "o")) == 2

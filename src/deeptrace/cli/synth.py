@@ -42,7 +42,7 @@ def synth(
             help="Also compress, cut or caption clips, with and without traces, so that this is no cue.",
         ),
     ] = False,
-    max_seconds: Annotated[float, typer.Option(min=0.5, help="Use the first seconds of each clip.")] = 6.0,
+    max_seconds: Annotated[float, typer.Option(min=0.5, max=3600, help="Use the first seconds of each clip.")] = 6.0,
     max_side: Annotated[int, typer.Option(min=64, help="Longer side of what is written, in pixels.")] = 854,
     resume: Resume = False,
     workers: Annotated[int, typer.Option(min=1, help="Clips at a time.")] = 1,
@@ -58,13 +58,15 @@ def synth(
     Exit code 0: all were made; 1: some clips could not be used, each is named; 130: stopped, what was done is kept.
     """
     from deeptrace.inference import expand_inputs
-    from deeptrace.synth.dataset import Made, Recipe, make_dataset
+    from deeptrace.synth.dataset import ROWS, Made, Recipe, make_dataset
 
-    low, high = _range("--traces", traces)
+    fewest, most = _range("--traces", traces)
+    if not (fewest.is_integer() and most.is_integer()):
+        fail(f"--traces {traces}: expected whole numbers")
     recipe = Recipe(
         seed=seed,
         categories=_categories(categories),
-        traces=(int(low), int(high)),
+        traces=(int(fewest), int(most)),
         severity=_range("--severity", severity),
         hard_negatives=hard_negatives,
         max_s=max_seconds,
@@ -100,7 +102,8 @@ def synth(
         f"{plural(len(good), 'clip')} with {plural(sum(one.traces for one in good), 'trace')}"
         + (f", {kept} of them from before" if kept else "")
     )
-    print(f"annotations: {out / 'all_data.json'}")
+    if (out / ROWS).exists():
+        print(f"annotations: {out / ROWS}")
     if len(good) < len(made) or len(sources) < len(inputs):
         raise typer.Exit(EXIT_FAILED_INPUTS)
 

@@ -72,7 +72,7 @@ class Recipe:
             raise SettingsError("traces", f"expected 1 <= fewest <= most but got {self.traces}")
         if not 0 <= self.severity[0] <= self.severity[1] <= 1:
             raise SettingsError("severity", f"expected 0 <= least <= most <= 1 but got {self.severity}")
-        if self.max_s <= 0 or self.max_side < 64:
+        if not 0 < self.max_s < float("inf") or self.max_side < 64:
             raise SettingsError("max_s, max_side", f"expected > 0 and >= 64 but got {self.max_s}, {self.max_side}")
 
 
@@ -168,10 +168,15 @@ def _kept(source: str, video_id: str, key: str | None, store: RunStore) -> Made 
 
 
 def _write_rows(store: RunStore, order: Sequence[str], left_out: set[str]) -> None:
-    """Write rows and tubes of all that is made: first of clips that this run was not asked for, then in its order."""
+    """Write rows and tubes of all that is made: first of clips that this run was not asked for, then in its order.
+
+    Where nothing was ever made nothing is written, so that the folder is free for the corrected command.
+    """
     entries = {name: entry for name, (_, entry) in store.named().items() if name not in left_out}
     last = [entries.pop(name) for name in dict.fromkeys(order) if name in entries]
     whole = [*entries.values(), *last]
+    if not whole and not (store.path / ROWS).exists():
+        return
     write_reward_data([_sample(row) for entry in whole for row in entry["samples"]], store.path / ROWS)
     write_lines([tube for entry in whole for tube in entry["tubes"]], store.path / TUBES)
 
@@ -232,7 +237,9 @@ def _make(planned: tuple[str, str], recipe: Recipe, folder: Path) -> dict[str, A
             hard_negatives=recipe.hard_negatives,
         )
         real = negative(frames, times, rng, hard_negatives=recipe.hard_negatives)
-    except (VideoError, SynthError) as error:
+    except SynthError as error:  # knows frames, not where they are from
+        return str(SynthError(source, f"{error.subject}: {error.problem}", error.mend))
+    except VideoError as error:
         return str(error)
     entry = _entry(source, video_id, fake, real, fps)
     for composed, row in zip((fake, real), entry["samples"], strict=True):

@@ -239,3 +239,8 @@ def test_the_command_says_what_it_kept(raw: Path, tmp_path: Path) -> None:
     assert isinstance(gone.exception, DataError)
     assert "no camera clip is fit" in str(gone.exception)
     assert (tmp_path / "o" / "left_out.csv").read_text().count("\n") == 5
+    corrected = CliRunner().invoke(app, [*asked[:5], "--out", str(tmp_path / "o"), *SMALL])
+    assert corrected.exit_code == 0, corrected.exception
+    inside = CliRunner().invoke(app, [*asked[:5], "--out", str(raw / "real" / "made"), *SMALL])
+    assert isinstance(inside.exception, SettingsError)
+    assert not (raw / "real" / "made").exists()

@@ -145,6 +145,18 @@ def test_a_run_that_did_nothing_is_in_nobodys_way(tmp_path: Path) -> None:
     opened(tmp_path, resume=True, seed=5).close()
 
 
+def test_a_run_that_came_to_nothing_leaves_its_folder_to_others_of_its_kind(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.add("k", {"n": 1})
+        store.free()
+    with pytest.raises(SettingsError, match="holds results"):
+        opened(tmp_path, kind="other")
+    with opened(tmp_path, seed=5) as store:
+        assert store.find("k") == {"n": 1}
+    with pytest.raises(SettingsError, match="holds results"):
+        opened(tmp_path, seed=5)
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [

@@ -164,6 +164,9 @@ def test_the_command_says_what_it_did(sources: list[str], tmp_path: Path) -> Non
         wrong = CliRunner().invoke(app, [sources[0], "--out", str(tmp_path / "p"), option, value])
         assert wrong.exit_code == 2
         assert not isinstance(wrong.exception, (ValueError, OverflowError))
+    inside = CliRunner().invoke(app, [str(Path(sources[0]).parent), "--out", str(Path(sources[0]).parent / "made")])
+    assert isinstance(inside.exception, SettingsError)
+    assert "would be taken for footage" in str(inside.exception)
 
 
 def test_a_run_without_one_good_clip_leaves_room_for_the_corrected_command(sources: list[str], tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def collect(
     stopped, what was done is kept.
     """
     from deeptrace.collect import Limits, Recipe, read_candidates
+    from deeptrace.io.folders import refuse_within
 
     recipe = Recipe(
         limits=Limits(
@@ -134,6 +135,7 @@ def collect(
         name=name,
         about={"license": license, "creator": creator, "url": url, "description": description},
     )
+    refuse_within(out, [*generated, *real])
     result = _collect(read_candidates(generated, real), out, recipe, resume, workers or os.cpu_count() or 1)
     if json_output:
         typer.echo(json.dumps(result.as_json()))

@@ -58,6 +58,7 @@ def synth(
     Exit code 0: all were made; 1: some clips could not be used, each is named; 130: stopped, what was done is kept.
     """
     from deeptrace.inference import expand_inputs
+    from deeptrace.io.folders import refuse_within
     from deeptrace.synth.dataset import ROWS, Made, Recipe, make_dataset
 
     fewest, most = _range("--traces", traces)
@@ -72,6 +73,7 @@ def synth(
         max_s=max_seconds,
         max_side=max_side,
     )
+    refuse_within(out, paths)
     inputs = expand_inputs(paths)
     for item in inputs:
         if item.error:

@@ -195,6 +195,9 @@ def collect(
         choice = _Choice(candidates, found, recipe)
         try:
             choice.make()
+        except DataError:  # what was measured stays, for the corrected command to begin with
+            store.free()
+            raise
         finally:  # also where nothing is left: then the reasons are what is wanted
             _write_left_out(choice.left_out, store.path / LEFT_OUT)
         return _written(choice, store, workers, tell)
@@ -220,10 +223,11 @@ def _measured(
 ) -> list[Measures]:
     """Each clip's measures: kept ones of equal bytes, else by a pass over its frames."""
     done = 0
+    how = f"{recipe.max_s:g} {recipe.scan_s:g} {recipe.cuts}"
 
     def one(candidate: Candidate) -> Measures:
         nonlocal done
-        key = key_of(store.content(str(candidate.path)), "measures")
+        key = key_of(store.content(str(candidate.path)), "measures", how)
         kept = store.find(key)
         if kept is not None:
             found = Measures.from_json(kept)

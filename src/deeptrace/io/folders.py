@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["walk_once"]
+from deeptrace.errors import SettingsError
+
+__all__ = ["refuse_within", "walk_once"]
+
+
+def refuse_within(out: str | os.PathLike[str], folders: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse a folder for new clips below one that clips are taken from: the next run would take them for footage.
+
+    Raises:
+        SettingsError: it is one of the folders, or lies below one.
+    """
+    place = os.path.realpath(out)
+    for folder in folders:
+        source = os.path.realpath(folder)
+        if os.path.isdir(source) and os.path.commonpath((place, source)) == source:
+            problem = f"lies in {os.fspath(folder)}, and what is made would be taken for footage by the next run"
+            raise SettingsError(os.fspath(out), problem, "Name a folder beside it.")
 
 
 def walk_once(

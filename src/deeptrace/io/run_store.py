@@ -139,6 +139,14 @@ class ClaimedFolder:
         pinned |= given
         write_json(self._manifest, self.path / MANIFEST, synced=True)
 
+    def free(self) -> None:
+        """Leave the folder to any other run of this kind, whatever its settings: it came to nothing.
+
+        Only for kinds whose keys hold all that decides a result, because the journal stays.
+        """
+        self._manifest["free"] = True
+        write_json(self._manifest, self.path / MANIFEST, synced=True)
+
     def _open(self, stack: ExitStack) -> None:
         """Open what else belongs to the run."""
 
@@ -154,7 +162,7 @@ class ClaimedFolder:
         if earlier.get("format") != FORMAT or not earlier.keys() >= self._manifest.keys():
             problem = f"holds a {MANIFEST} of another version of deeptrace, or of another program"
             raise SettingsError(str(self.path), problem, "Name another folder.")
-        if not there:
+        if not there or (earlier.get("free") is True and earlier["kind"] == self._manifest["kind"]):
             return  # a run that did nothing is in nobody's way
         if not resume:
             mend = "Go on with it (--resume), or name another folder."

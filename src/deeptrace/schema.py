@@ -30,6 +30,7 @@ __all__ = [
     "Media",
     "Outcome",
     "Sample",
+    "SegmentScore",
     "StatedOrigin",
     "Trace",
     "Usage",
@@ -368,6 +369,25 @@ class Flaws(_Record):
     measures: dict[str, float] = {}
 
 
+class SegmentScore(_Record):
+    """How generated a piece of a clip looks by itself: what a detector knows before it makes one answer of all.
+
+    Attributes:
+        onset_s, offset_s: from and to, in seconds; a frame by itself ends where it begins.
+        score: higher is more likely generated; comparable within one detector only.
+    """
+
+    onset_s: float = Field(ge=0)
+    offset_s: float = Field(ge=0)
+    score: float
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Self:
+        if self.offset_s < self.onset_s:
+            raise ValueError(f"expected onset_s <= offset_s but got {self.onset_s} and {self.offset_s}")
+        return self
+
+
 class CredentialsState(StrEnum):
     """What became of looking for Content Credentials in a file.
 
@@ -495,6 +515,8 @@ class Verdict(_Record):
         unfamiliar: whether the video is unlike anything that the detector has learned from, such as a test pattern is
             to one that knows camera footage: `p_fake` and `label` are a guess then, and the decision is "unclear".
         content_credentials: what is signed into the file; None for frames in memory. Never changes `p_fake`.
+        segment_scores: of each frame or window, in their order, where the detector has such; what frame-level metrics
+            are taken over.
     """
 
     video: str
@@ -513,6 +535,7 @@ class Verdict(_Record):
     flaws: Flaws | None = None
     unfamiliar: bool = False
     content_credentials: ContentCredentials | None = None
+    segment_scores: tuple[SegmentScore, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]
     @property

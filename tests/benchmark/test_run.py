@@ -274,6 +274,10 @@ def test_the_table_for_people(data: Path) -> None:
     for text in ("8 scored", "based on", "95 %", "a second annotator", "all REAL", "RewardData's test and val"):
         assert text in shown
     assert "VideoLLaMa3" not in shown  # measured on other data
+    assert "by frame" not in shown  # nothing is said where no frame has a score
+    framed = CliRunner().invoke(app, ["eval", "--data", str(data), "--detector", "baseline:npr", "--bootstrap", "20"])
+    assert "AUROC by frame" in framed.stdout
+    assert max(map(len, framed.stdout.splitlines())) <= 80
     found = evaluate(data, detector="baseline:all-fake", bootstrap=0).result
     counts = found.counts.model_copy(update={"fake_videos": 332, "real_videos": 332, "rows": 772})
     same = found.model_copy(update={"counts": counts})

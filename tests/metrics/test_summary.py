@@ -10,7 +10,7 @@ import pytest
 
 from deeptrace.geometry import Box
 from deeptrace.metrics import BASELINES, evaluate_pairs, mean_box, trivial_baselines
-from deeptrace.schema import Category, Label, Outcome, Sample, Trace, Verdict
+from deeptrace.schema import Category, Label, Media, Outcome, Sample, SegmentScore, Trace, Verdict
 
 MakeRun = Callable[..., tuple[list[Sample], list[Verdict]]]
 CONTRACT = {
@@ -134,3 +134,29 @@ def test_20_000_predictions_take_a_second_or_two(make_run: MakeRun) -> None:
     start = time.process_time()
     evaluate_pairs(samples, verdicts, text=False)
     assert time.process_time() - start < 4
+
+
+def test_frames_bear_their_clips_label_and_their_windows_score() -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(3)
+    samples, verdicts, labels, scores = [], [], [], []
+    for at in range(12):
+        label = Label.FAKE if at % 2 else Label.REAL
+        samples.append(Sample(video_id=str(at), path=f"{at}.mp4", label=label))
+        times = np.arange(10) / 8
+        windows = [(0.0, 0.5, float(rng.random())), (0.5, 9 / 8, float(rng.random() + 0.3 * (at % 2)))]
+        media = Media(width=8, height=8, duration_s=1.25, fps=8, frames=10, sampled_times_s=tuple(times))
+        said = [SegmentScore(onset_s=a, offset_s=b, score=score) for a, b, score in windows]
+        verdicts.append(
+            Verdict(video=f"{at}.mp4", outcome="scored", label=label, p_fake=0.5, media=media, segment_scores=said)
+        )
+        labels += [at % 2] * 10
+        scores += [windows[0][2]] * 4 + [windows[1][2]] * 6
+    found = evaluate_pairs(samples, verdicts, resamples=200)
+    assert found["per_video"]["frame_auroc"] == pytest.approx(sklearn.roc_auc_score(labels, scores))
+    low, high = found["intervals"]["per_video.frame_auroc"]
+    assert low < found["per_video"]["frame_auroc"] < high
+    alone = [one.model_copy(update={"segment_scores": ()}) for one in verdicts]
+    assert "frame_auroc" not in evaluate_pairs(samples, alone, resamples=20)["per_video"]
+    one_class = evaluate_pairs(samples[:1], verdicts[:1])["per_video"]
+    assert one_class["frame_auroc"] is None

@@ -143,7 +143,7 @@ def entry_of_run(
     """
     result, manifest = run.evaluation, run.manifest
     stated = (("paper", result.paper), ("per_video", result.per_video), ("grounded", result.grounded))
-    blocks = {block: _rounded(values.model_dump()) for block, values in stated}
+    blocks = {block: _rounded(values.model_dump(exclude_unset=True)) for block, values in stated}
     blocks["traces"] = _rounded(result.traces.model_dump(include=set(_TRACES)))
     data, counts = manifest.data, result.counts
     shown = {f"{block}.{metric}" for block, metric, _ in _COLUMNS}

@@ -63,7 +63,11 @@ class PaperScores(_Frozen, Generic[T]):
 
 
 class VideoScores(_Frozen, Generic[T]):
-    """REAL or FAKE by video: accuracies 0 to 100, the rest 0 to 1 over the videos with a stated probability."""
+    """REAL or FAKE by video: accuracies 0 to 100, the rest 0 to 1 over the videos with a stated probability.
+
+    `frame_auroc` is over the frames, each with its clip's label, of videos whose frames or windows have scores of their
+    own; None where none has.
+    """
 
     accuracy: T
     fake_accuracy: T
@@ -74,6 +78,7 @@ class VideoScores(_Frozen, Generic[T]):
     tpr_at_fpr_01pct: T
     ece: T
     brier: T
+    frame_auroc: T | None = None
 
 
 class GroundedScores(_Frozen, Generic[T]):

@@ -196,6 +196,8 @@ def measured_blocks(
     ranked = ("auroc", "average_precision", "tpr_at_fpr_1pct", "tpr_at_fpr_01pct", "ece", "brier")
     support = {name: round(float(den.sum()), 6) for name, (_, den) in sums.items()}
     support |= {f"per_video.{name}": counts["with_probability"] for name in ranked}
+    if framed := sum(bool(verdict is not None and verdict.segment_scores) for verdict in verdicts):
+        support["per_video.frame_auroc"] = framed
     support |= {"grounded.trace_quality": counts["true_traces"]}
     support |= {f"traces.map_viou_{t}": counts["true_traces"] for t in (30, 50)}
     support |= {f"text.{name}": counts["explanation_rows"] for name in found["text"]}

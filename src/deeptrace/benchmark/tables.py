@@ -37,6 +37,7 @@ __all__ = [
     "Column",
     "Row",
     "Table",
+    "frame_line",
     "is_published_split",
     "outcome_line",
     "paper_notes",
@@ -301,6 +302,20 @@ def paper_notes(result: EvaluationResult) -> list[str]:
         rows = plural(without, "row whose video has", "rows whose videos have")
         notes.append(f"Time distance leaves out {rows} no known length.")
     return notes
+
+
+def frame_line(result: EvaluationResult) -> str | None:
+    """Frame AUROC beside the clip's, in words; None where no verdict has scores of frames or windows."""
+    found = result.scores.per_video.frame_auroc
+    if found is None or found.value is None:
+        return None
+    limits = "" if found.interval is None else " ({:.3f} to {:.3f})".format(*found.interval)
+    clip = result.per_video.auroc
+    beside = "" if clip is None else f"; by clip it is {clip:.3f}"
+    return (
+        f"AUROC by frame {found.value:.3f}{limits}, each with the score of its window or its own, and with its video's "
+        f"label, of {plural(int(found.support or 0), 'video')}{beside}."
+    )
 
 
 def training_note(result: EvaluationResult) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,7 @@ from deeptrace.plural import plural
 if TYPE_CHECKING:
     from deeptrace.benchmark.robustness.figures import Figure, Row
     from deeptrace.benchmark.robustness.needle import Needle
+    from deeptrace.benchmark.robustness.pasted import Pasted
     from deeptrace.benchmark.robustness.run import Robustness
 
 __all__ = ["robustness"]
@@ -126,6 +127,8 @@ def _lines(found: Robustness) -> Iterator[str]:
     yield from _boxes(found)
     if found.needle is not None:
         yield from _needle(found.needle)
+    if found.pasted is not None:
+        yield from _pasted(found.pasted)
     if found.left:
         yield ""
         yield "AUROC above chance that is left"
@@ -165,6 +168,22 @@ def _needle(found: Needle) -> Iterator[str]:
         "windows in it, AUROC": (found.windows, None),
         "the surest trace begins in it": (found.trace_hit, None),
     }
+    yield from _figure_lines(shown)
+
+
+def _pasted(found: Pasted) -> Iterator[str]:
+    yield ""
+    yield f"{plural(found.videos, 'long video')} of {found.seconds:g} s, a region pasted in: of a camera, generated"
+    yield _line("pasted", *_cells(found.row))
+    shown = {
+        "box IoU of the surest trace": (found.box, found.box_by_chance),
+        "the same, region of a camera": (found.seam, None),
+        "the surest trace begins in it": (found.trace_hit, None),
+    }
+    yield from _figure_lines(shown)
+
+
+def _figure_lines(shown: Mapping[str, tuple[Figure, float | None]]) -> Iterator[str]:
     for title, (figure, chance) in shown.items():
         if figure.value is not None:
             more = "" if chance is None else f"; {chance:.2f} by chance"

@@ -36,6 +36,7 @@ PUBLISHED_SHOWN = ("reward model", "baseline")
 def print_evaluation(result: EvaluationResult, console: Console | None = None) -> None:
     """The tables, with what each number of the run rests on below it; the report has the rest."""
     from deeptrace.benchmark.tables import (
+        frame_line,
         outcome_line,
         paper_notes,
         run_title,
@@ -58,6 +59,8 @@ def print_evaluation(result: EvaluationResult, console: Console | None = None) -
     for table, rows in tables_of(result):
         for part in _parts(table, rows, console):
             console.print(part)
+    if said := frame_line(result):
+        console.print(Text(said))
     for name, column in (result.by_group or {}).items():
         console.print(_by_group(name, column))
         if said := _gaps(column):

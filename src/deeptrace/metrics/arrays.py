@@ -65,6 +65,21 @@ class TraceColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentColumns:
+    """S scored frames or windows of N videos.
+
+    Attributes:
+        video: index of its video, (S,).
+        score: higher is more likely generated, (S,).
+        frames: sampled frames that it is the score of, at least 1, (S,).
+    """
+
+    video: Ints
+    score: Floats
+    frames: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class PairColumns:
     """N videos: what is true and what was said.
 
@@ -77,6 +92,7 @@ class PairColumns:
         outcomes: outcome of each verdict; "missing" where there is no verdict.
         true: annotated traces.
         predicted: traces of the verdicts, in the verdicts' order.
+        segments: scores of frames and windows, where verdicts have them.
     """
 
     truth: Ints
@@ -87,6 +103,7 @@ class PairColumns:
     outcomes: tuple[str, ...]
     true: TraceColumns
     predicted: TraceColumns
+    segments: SegmentColumns
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -164,7 +181,28 @@ def columns_of(samples: Sequence[Sample], verdicts: Sequence[Verdict | None]) ->
         outcomes=tuple("missing" if v is None else v.outcome.value for v in verdicts),
         true=trace_columns([s.traces for s in samples]),
         predicted=trace_columns([() if v is None else v.traces for v in verdicts]),
+        segments=_segment_columns(verdicts),
     )
+
+
+def _segment_columns(verdicts: Sequence[Verdict | None]) -> SegmentColumns:
+    rows = [
+        (index, one.score, count)
+        for index, verdict in enumerate(verdicts)
+        if verdict is not None and verdict.segment_scores
+        for one, count in zip(verdict.segment_scores, _frame_counts(verdict), strict=True)
+    ]
+    table = np.array(rows, dtype=float).reshape(-1, 3)
+    return SegmentColumns(table[:, 0].astype(np.int64), table[:, 1], table[:, 2])
+
+
+def _frame_counts(verdict: Verdict) -> Floats:
+    """(segments,) sampled frames in each; one for a frame by itself, and where nobody says which were sampled."""
+    times = np.array(verdict.media.sampled_times_s if verdict.media is not None else (), dtype=float)
+    onset, offset = np.array([(one.onset_s, one.offset_s) for one in verdict.segment_scores]).T
+    offset[-1] = np.nextafter(offset[-1], np.inf)  # the last one ends with the last frame, which is its own
+    inside = np.searchsorted(times, offset) - np.searchsorted(times, onset)
+    return np.asarray(np.maximum(inside, 1), float)
 
 
 def sum_by(index: Ints, values: Floats | Bools | None, count: int) -> Floats:

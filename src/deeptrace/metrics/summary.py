@@ -196,7 +196,8 @@ def evaluate_pairs(
 
         - `paper`: overall and the seven metrics by annotation row, 0 to 100
         - `per_video`: the accuracies by video, 0 to 100; `auroc`, `average_precision`, `tpr_at_fpr_1pct`,
-          `tpr_at_fpr_01pct`, `ece`, `brier`, 0 to 1, over the videos with a stated probability
+          `tpr_at_fpr_01pct`, `ece`, `brier`, 0 to 1, over the videos with a stated probability; `frame_auroc` where
+          verdicts have scores of frames or windows
         - `grounded`: `overall`, `trace_quality`, `clean_share`, 0 to 100 (see `deeptrace.metrics.traces`)
         - `traces`: 0 to 1 or seconds (see `trace_sums`), with `map_viou_30` and `map_viou_50`
         - `text`: 0 to 100, over rows with a written explanation
@@ -227,7 +228,8 @@ def evaluate_pairs(
     return {
         "paper": finish_paper(m.paper.rows),
         "per_video": {name: _value(pair, 100.0) for name, pair in m.paper.videos.items()}
-        | {name: none_if_nan(float(measure(y, p, None))) if len(y) else None for name, measure in _BINARY.items()},
+        | {name: none_if_nan(float(measure(y, p, None))) if len(y) else None for name, measure in _BINARY.items()}
+        | _frame_auroc(m.columns),
         "grounded": _grounded(m.traces),
         "traces": traces,
         "text": _text(m.columns, embed) if text else {},
@@ -282,6 +284,37 @@ def _measure(
     )
 
 
+def _frame_auroc(columns: PairColumns) -> dict[str, float | None]:
+    """AUROC over frames, each with its clip's label and its own score; nothing where no verdict has such scores.
+
+    DeepfakeBench's frame-level metric (Yan et al., NeurIPS 2023, arXiv 2307.01426): clips of many frames weigh more,
+    and a clip that is told by a few frames alone ranks lower than by its clip's score.
+    """
+    if not columns.segments.video.size:
+        return {}
+    return {"frame_auroc": none_if_nan(float(_frame_auroc_of(columns, np.ones((1, len(columns))))[0]))}
+
+
+_CELLS = 4_000_000
+"""Numbers at a time where every resample has a weight for every frame or window."""
+
+
+def _frame_auroc_of(columns: PairColumns, weights: Floats) -> Floats:
+    """(R,) of weights (R, N) of the videos."""
+    at = columns.segments
+    known = columns.truth[at.video] >= 0
+    video, score, frames = at.video[known], at.score[known], at.frames[known]
+    if not len(video):
+        return np.full(len(weights), np.nan)
+    rows = max(_CELLS // len(video), 1)
+    labels = columns.truth[video].astype(float)
+    parts = [
+        auroc(labels, score, weights=weights[start : start + rows, video] * frames)
+        for start in range(0, len(weights), rows)
+    ]
+    return np.concatenate(parts)
+
+
 def _named_sums(m: _Measured) -> Sums:
     named = {f"paper.{name}": pair for name, pair in m.paper.rows.items()}
     named |= {f"per_video.{name}": pair for name, pair in m.paper.videos.items()}
@@ -313,6 +346,8 @@ def _intervals(m: _Measured, resamples: int, seed: int) -> dict[str, list[float]
             chosen = weights[:, m.with_p]
             for name, measure in _BINARY.items():
                 blocks.setdefault(f"per_video.{name}", []).append(measure(y, p, chosen))
+        if m.columns.segments.video.size:
+            blocks.setdefault("per_video.frame_auroc", []).append(_frame_auroc_of(m.columns, weights))
         for name, ranked in m.ranked.items():
             if ranked.true_per_video.any():
                 found = trace_average_precision(ranked, weights=weights)

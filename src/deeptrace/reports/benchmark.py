@@ -23,6 +23,7 @@ from deeptrace.benchmark.run import Evaluation
 from deeptrace.benchmark.tables import (
     Row,
     Table,
+    frame_line,
     outcome_line,
     paper_notes,
     run_title,
@@ -107,6 +108,7 @@ def _context(result: EvaluationResult) -> dict[str, Any]:
         "paper_notes": paper_notes(result),
         "plural": plural,
         "training_note": training_note(result),
+        "frame_line": frame_line(result),
         "judge": result.judge,
         "latency": result.latency,
         "usage": result.usage,

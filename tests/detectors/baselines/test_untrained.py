@@ -89,6 +89,9 @@ def test_upsampled_frames_are_more_suspicious_to_npr_than_fresh_noise() -> None:
     doubled = noise[:, :32, :32].repeat(2, axis=1).repeat(2, axis=2)
     assert statistic("baseline:npr", doubled, fps=2.0) == pytest.approx(0.0, abs=1e-12)
     assert statistic("baseline:npr", noise, fps=2.0) < -0.7
+    frames = load_detector("baseline:npr").detect(video_from_array(noise, fps=2.0)).segment_scores
+    assert [one.onset_s for one in frames] == [0.0, 0.5, 1.0, 1.5]
+    assert np.mean([one.score for one in frames]) == pytest.approx(statistic("baseline:npr", noise, fps=2.0))
 
 
 def test_pixel_relation_of_white_noise() -> None:

@@ -143,6 +143,9 @@ def test_evidence_is_what_the_verdict_rests_on(detector: TraceNet, flicker: np.n
     during = np.mean([value for time, value in residual.items() if 1.0 <= time < 2.0])
     before = np.mean([value for time, value in residual.items() if time < 0.9])
     assert during > 2 * before
+    scores = verdict.segment_scores
+    assert [(one.onset_s, one.score) for one in scores] == chance[: len(scores)]
+    assert scores[-1].offset_s == verdict.media.sampled_times_s[-1]
 
 
 def test_thresholds_are_named_or_numbers(model_folder: Path) -> None:

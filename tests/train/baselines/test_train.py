@@ -76,6 +76,13 @@ def test_what_is_trained_can_be_asked(name: str, trained: dict[str, Path], unsee
     assert verdicts["real"].detector is not None
     assert verdicts["real"].detector.name == f"baseline:{name}"
     assert all(np.isfinite(statistic_of(one)) for one in verdicts.values())  # type: ignore[arg-type]
+    for one in verdicts.values():
+        seen = one.segment_scores
+        assert bool(seen) == (RECIPES[name].frames is not None)
+        assert one.media is not None
+        assert {said.onset_s for said in seen} <= set(one.media.sampled_times_s)
+        if name == "probe":  # its chance is that of the mean of the frames' features
+            assert min(said.score for said in seen) - 0.02 <= one.p_fake <= max(said.score for said in seen) + 0.02
     if name in SEES_PIXELS:
         assert (verdicts["real"].label, verdicts["generated"].label) == (Label.REAL, Label.FAKE)
         assert verdicts["real"].p_fake < 0.5 < verdicts["generated"].p_fake

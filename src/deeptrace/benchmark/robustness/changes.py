@@ -108,8 +108,8 @@ _TIME = (
     Change("reversed", "time", "backwards", Reversed()),
 )
 
-PARTS = ("files", "privacy", "laundering", "style", "time", "attack", "needle")
-"""Parts of the table, in its order; the last two are not changes of single clips."""
+PARTS = ("files", "privacy", "laundering", "style", "time", "attack", "needle", "pasted")
+"""Parts of the table, in its order; the last three are not changes of single clips."""
 _NEEDS = {"autoencoder": "--autoencoder", "vae": "--vae"}
 _MIDDLE = Box(x0=0.3, y0=0.3, x1=0.7, y1=0.7)
 

@@ -32,7 +32,19 @@ from deeptrace.metrics.intervals import bootstrap_weights
 from deeptrace.schema import Label, Sample, Verdict
 from deeptrace.video import Frame, open_video, write_video
 
-__all__ = ["Hay", "Needle", "find_needles"]
+__all__ = [
+    "NEEDLE_S",
+    "Hay",
+    "Needle",
+    "Piece",
+    "ask_long",
+    "draw_hay",
+    "find_needles",
+    "limits_of",
+    "mean_of",
+    "needle_figures",
+    "read_piece",
+]
 
 WIDTH, HEIGHT, CRF = 456, 256, 23
 PIECE_S, NEEDLE_S = 5.0, 4.0
@@ -125,7 +137,7 @@ _EARLY_S = 0.5
 
 
 @dataclass(frozen=True)
-class _Piece:
+class Piece:
     """The beginning of a clip in the shape of all: its frames, times from 0, and how long it lasts."""
 
     frames: list[Frame]
@@ -176,28 +188,29 @@ def needle_figures(told: Sequence[tuple[Said, Said]], hay: Hay, *, resamples: in
         with_windows = all(said.windows for pair in whole for said in pair)
         if with_windows:
             hits = np.array([float(said.in_needle[said.chances.argmax()]) for _, said in whole])
-            known["window_hit"] = _mean(hits, weights)
+            known["window_hit"] = mean_of(hits, weights)
             known["window_by_chance"] = round(float(np.mean([said.in_needle.mean() for _, said in whole])), 4)
             known["windows"] = _of_windows(whole, weights)
             peaks = [float(said.chances.max()) for pair in whole for said in pair]
             labels = np.tile([0, 1], len(whole))
-            limits = _limits(auroc(labels, peaks, weights=np.repeat(weights, 2, axis=1)), weights)
+            limits = limits_of(auroc(labels, peaks, weights=np.repeat(weights, 2, axis=1)), weights)
             known["peak"] = Figure(value=round(float(auroc(labels, peaks)), 4), interval=limits)
         if any(trace.onset_s is not None for pair in whole for said in pair for trace in said.verdict.traces):
-            known["trace_hit"] = _mean(np.array([float(said.trace_begins_in_it) for _, said in whole]), weights)
+            known["trace_hit"] = mean_of(np.array([float(said.trace_begins_in_it) for _, said in whole]), weights)
     failed = [
         f"{said.verdict.video}: {said.verdict.error}" for pair in told for said in pair if said.verdict.label is None
     ]
     return Needle(videos=len(told), seconds=hay.seconds, needle_s=NEEDLE_S, row=row, failed=failed, **known)
 
 
-def _limits(resampled: np.ndarray, weights: np.ndarray) -> tuple[float, float] | None:
+def limits_of(resampled: np.ndarray, weights: np.ndarray) -> tuple[float, float] | None:
     """Of resamples with weights (R, videos); None of too few videos, as of too few generators."""
     return percentile_interval(resampled) if weights.shape[1] >= FEWEST_GROUPS else None
 
 
-def _mean(values: np.ndarray, weights: np.ndarray) -> Figure:
-    limits = _limits((weights @ values) / weights.sum(axis=1), weights)
+def mean_of(values: np.ndarray, weights: np.ndarray) -> Figure:
+    """The mean of values (videos,), and its interval by resamples with weights (R, videos)."""
+    limits = limits_of((weights @ values) / weights.sum(axis=1), weights)
     return Figure(value=round(float(values.mean()), 4), interval=limits)
 
 
@@ -208,7 +221,7 @@ def _of_windows(whole: Sequence[tuple[Said, Said]], weights: np.ndarray) -> Figu
     chances = np.concatenate([said.chances for said in both])
     if not inside.any():
         return Figure()
-    limits = _limits(auroc(inside, chances, weights=weights[:, owner]), weights)
+    limits = limits_of(auroc(inside, chances, weights=weights[:, owner]), weights)
     return Figure(value=round(float(auroc(inside, chances)), 4), interval=limits)
 
 
@@ -225,7 +238,7 @@ def _pair(
     """What is said of long video `number` without its needle, and with it; kept."""
     rng = np.random.default_rng((seed, number))
     real, generated = ([one for one in subjects if one.fake is fake] for fake in (False, True))
-    pieces = list(_hay(rng, real, hay.seconds, form))
+    pieces = list(draw_hay(rng, real, hay.seconds, form))
     needle = _needle(rng, generated, form)
     place = int(rng.integers(1, len(pieces))) if len(pieces) > 1 else 1
     onset = sum(piece.seconds for piece in pieces[:place])
@@ -240,7 +253,7 @@ def _pair(
         key = key_of(about, digest(executor.info), "needle", name, str(number), str(seed), repr(hay), repr(form))
         record = store.find(key)
         if record is None:
-            said = _ask(executor, parts, scratch / f"{number}-{name}.mp4", form)
+            said = ask_long(executor, parts, scratch / f"{number}-{name}.mp4", form)
             verdict = said.verdict.model_copy(update={"video": f"long video {number} {name} a needle"})
             # the last point only carries the last window's value on to the end of the video
             record = {"verdict": verdict.model_dump(mode="json"), "windows": said.curves.get(CHANCE, [])[:-1]}
@@ -252,16 +265,16 @@ def _pair(
     return found[0], found[1]
 
 
-def _ask(executor: Executor, parts: Sequence[_Piece], path: Path, form: Form) -> Analysis:
-    """The detector's answer on pieces put together."""
-    write_video(path, _joined(parts), fps=form.max_fps, crf=CRF)
+def ask_long(executor: Executor, parts: Sequence[Piece], path: Path, form: Form, *, evidence: bool = True) -> Analysis:
+    """The detector's answer on pieces put together, with its curves where they are wanted."""
+    write_video(path, joined(parts), fps=form.max_fps, crf=CRF)
     try:
-        return executor.submit(str(path), Job(evidence=True)).result()
+        return executor.submit(str(path), Job(evidence=evidence)).result()
     finally:
         path.unlink(missing_ok=True)
 
 
-def _joined(parts: Sequence[_Piece]) -> Iterator[Frame]:
+def joined(parts: Sequence[Piece]) -> Iterator[Frame]:
     """One after another."""
     begun = 0.0
     for part in parts:
@@ -270,14 +283,14 @@ def _joined(parts: Sequence[_Piece]) -> Iterator[Frame]:
         begun += part.seconds
 
 
-def _hay(rng: np.random.Generator, clips: Sequence[Subject], seconds: float, form: Form) -> Iterator[_Piece]:
+def draw_hay(rng: np.random.Generator, clips: Sequence[Subject], seconds: float, form: Form) -> Iterator[Piece]:
     """Pieces of different clips, `seconds` in all, as far as there are clips; what does not decode is passed over."""
     left = seconds
     for index in rng.permutation(len(clips)):
         if left <= 0:
             return
         try:
-            piece = _piece(clips[index], min(PIECE_S, left), form)
+            piece = read_piece(clips[index], min(PIECE_S, left), form)
         except (DeeptraceError, OSError):
             continue
         if piece.seconds >= 1.0 or piece.seconds >= left:
@@ -285,7 +298,7 @@ def _hay(rng: np.random.Generator, clips: Sequence[Subject], seconds: float, for
             left -= piece.seconds
 
 
-def _needle(rng: np.random.Generator, clips: Sequence[Subject], form: Form) -> _Piece:
+def _needle(rng: np.random.Generator, clips: Sequence[Subject], form: Form) -> Piece:
     """The first NEEDLE_S of a generated clip that is as long.
 
     Raises:
@@ -293,7 +306,7 @@ def _needle(rng: np.random.Generator, clips: Sequence[Subject], form: Form) -> _
     """
     for index in rng.permutation(len(clips)):
         try:
-            piece = _piece(clips[index], NEEDLE_S, form)
+            piece = read_piece(clips[index], NEEDLE_S, form)
         except (DeeptraceError, OSError):
             continue
         if piece.seconds >= NEEDLE_S:
@@ -301,7 +314,7 @@ def _needle(rng: np.random.Generator, clips: Sequence[Subject], form: Form) -> _
     raise DataError(clips[0].path, f"no generated clip lasts {NEEDLE_S:g} s: there is no needle", "Leave `needle` out.")
 
 
-def _piece(clip: Subject, seconds: float, form: Form) -> _Piece:
+def read_piece(clip: Subject, seconds: float, form: Form) -> Piece:
     """The first `seconds` of a clip, or all of it; its middle, in the shape of all pieces."""
     frames = []
     with open_video(clip.path) as video:
@@ -311,7 +324,7 @@ def _piece(clip: Subject, seconds: float, form: Form) -> _Piece:
             shown = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
             x, y = (size[0] - WIDTH) // 2, (size[1] - HEIGHT) // 2
             frames.append(Frame(frame.time_s, np.asarray(shown[y : y + HEIGHT, x : x + WIDTH], np.uint8)))
-        return _Piece(
+        return Piece(
             [Frame(frame.time_s - frames[0].time_s, frame.image) for frame in frames],
             min(seconds, video.media.duration_s),
         )

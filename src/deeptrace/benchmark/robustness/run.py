@@ -19,6 +19,7 @@ from deeptrace.benchmark.robustness.changes import Change, Context, Tools, chang
 from deeptrace.benchmark.robustness.clips import Form, Subject, choose
 from deeptrace.benchmark.robustness.figures import Asked, Figure, Row, left_shares, row_of
 from deeptrace.benchmark.robustness.needle import Hay, Needle, find_needles
+from deeptrace.benchmark.robustness.pasted import Pasted, find_pasted
 from deeptrace.benchmark.run import seen_in_training
 from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.errors import DataError, DeeptraceError
@@ -53,6 +54,7 @@ class Robustness(BaseModel):
         rows: the clips as they are first, then a row for each change.
         left: share of AUROC above chance that is left when motion is taken away or disturbed, by change.
         needle: what became of generated pieces in long real videos; None where that was not asked.
+        pasted: what became of generated regions in long real videos; None where that was not asked.
         failed: a line for each clip that could not be asked about as it is, and for needles where there are none.
     """
 
@@ -66,6 +68,7 @@ class Robustness(BaseModel):
     rows: list[Row]
     left: dict[str, Figure] = {}
     needle: Needle | None = None
+    pasted: Pasted | None = None
     failed: list[str] = []
 
 
@@ -140,13 +143,15 @@ def measure_robustness(
             few = [one for fake in (False, True) for one in [u for u in usable if u.fake is fake][:attacked]]
             stage = partial(on_done, "attacked clips")
             rows += attack_rows(executor, store, few, shape, attack or Attack(), on_done=stage, **how)
-        needle = None
-        if not only or "needle" in only:
-            stage = partial(on_done, "long videos")
+        long: dict[str, Any] = {}
+        for name, find in (("needle", find_needles), ("pasted", find_pasted)):
+            if only and name not in only:
+                continue
+            stage = partial(on_done, "long videos" if name == "needle" else "long videos with a region")
             try:
-                needle = find_needles(executor, store, usable, hay or Hay(), shape, scratch, on_done=stage, **how)
+                long[name] = find(executor, store, usable, hay or Hay(), shape, scratch, on_done=stage, **how)
             except DataError as error:  # what was measured before stands
-                if list(only) == ["needle"]:
+                if list(only) == [name]:
                     raise
                 failed.append(str(error))
         found = Robustness(
@@ -157,7 +162,7 @@ def measure_robustness(
             learned_from=seen_in_training(executor.info, [one.path for one in subjects]),
             rows=rows,
             left=left_shares(asked, _TIME_SHARES, resamples=resamples, seed=seed),
-            needle=needle,
+            **long,
             failed=failed,
         )
         write_json(found.model_dump(mode="json"), store.path / TABLE)

@@ -65,7 +65,11 @@ class Footage:
 
     def some(self, count: int) -> np.ndarray:
         """(count, S, S, 3): frames spread evenly over all; all where there are fewer."""
-        return np.asarray(self.frames[np.unique(np.linspace(0, len(self.frames) - 1, count).round().astype(int))])
+        return np.asarray(self.frames[self.spread(count)])
+
+    def spread(self, count: int) -> np.ndarray:
+        """(count,) indices of frames spread evenly over all; all where there are fewer."""
+        return np.unique(np.linspace(0, len(self.frames) - 1, count).round().astype(int))
 
 
 def read_footage(video: Video) -> Footage:

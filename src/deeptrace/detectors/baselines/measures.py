@@ -21,19 +21,19 @@ import cv2
 import numpy as np
 
 from deeptrace.detectors.baselines.footage import FLOW_SIDE, Footage, encoded_again
+from deeptrace.detectors.baselines.recipes import REGIONS
 from deeptrace.detectors.tracenet.appearance import shipped_appearance
 from deeptrace.detectors.tracenet.evidence import looked_up, places
 from deeptrace.detectors.tracenet.texture import Tally, quantised
 
-__all__ = ["MEASURES", "REGIONS", "Measured", "measure"]
+__all__ = ["FRAMES_OF", "MEASURES", "Measured", "measure"]
 
 Measured = Mapping[str, np.ndarray]
 """What was measured of one clip, by name."""
 
-REGIONS = 3
-"""Regions across and down the picture."""
 EMBEDDED = 16
 """Frames that the encoder sees, the first ones: a clip's trajectory in two seconds."""
+_REGIONED = 4
 _RECODED = 4
 _LOW_CRF = 36
 _PATCH = 16
@@ -72,7 +72,7 @@ def relations(footage: Footage) -> np.ndarray:
 
 def local_relations(footage: Footage) -> np.ndarray:
     """Relations of brightness alone in each of 3 x 3 regions of four frames, (frames * 9, 63), row by row."""
-    return np.stack([_relations_of(region) for frame in footage.some(4) for region in _regions_of(frame)])
+    return np.stack([_relations_of(region) for frame in footage.some(_REGIONED) for region in _regions_of(frame)])
 
 
 def _regions_of(frame: np.ndarray) -> Iterator[np.ndarray]:
@@ -357,3 +357,9 @@ MEASURES: dict[str, Callable[[Footage], np.ndarray]] = {
     "prediction": prediction,
 }
 """Every measure by name."""
+
+FRAMES_OF: dict[str, Callable[[Footage], np.ndarray]] = {
+    "embeddings": lambda footage: np.arange(min(EMBEDDED, len(footage.frames))),
+    "local_relations": lambda footage: footage.spread(_REGIONED),
+}
+"""(n,) which frames a measure has rows of, where it has a row, or as many as there are regions, for each."""

@@ -15,7 +15,10 @@ import numpy as np
 if TYPE_CHECKING:  # what measures loads ONNX Runtime, which constant answers do without
     from deeptrace.detectors.baselines.measures import Measured
 
-__all__ = ["RECIPES", "SKIPS", "Recipe"]
+__all__ = ["RECIPES", "REGIONS", "SKIPS", "Recipe"]
+
+REGIONS = 3
+"""Regions across and down the picture."""
 
 SKIPS = (1, 2, 4)
 """Frames from one to the next in the samplings of the frame-skipping ensemble."""
@@ -36,6 +39,8 @@ class Recipe:
         features: what the model is given, from the measures.
         needs_torch: whether its training does; asking it never does.
         taught_by: what else is measured of the clips that it learns from.
+        frames: (n, ...) the features of each frame that its first measure is taken of, alone; None where it is
+            judged by motion, or by all frames at once.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Recipe:
     features: Callable[[Measured], np.ndarray]
     needs_torch: bool = False
     taught_by: tuple[str, ...] = ()
+    frames: Callable[[Measured], np.ndarray] | None = None
 
 
 def _one(name: str) -> Callable[[Measured], np.ndarray]:
@@ -54,6 +60,15 @@ def _one(name: str) -> Callable[[Measured], np.ndarray]:
 
 def _mean_embedding(measured: Measured) -> np.ndarray:
     return np.asarray(measured["embeddings"].mean(axis=0))
+
+
+def _each_embedding(measured: Measured) -> np.ndarray:
+    return np.asarray(measured["embeddings"])
+
+
+def _each_frames_regions(measured: Measured) -> np.ndarray:
+    rows = measured["local_relations"]
+    return rows.reshape(-1, REGIONS * REGIONS, rows.shape[-1])
 
 
 def _second_order(measured: Measured) -> np.ndarray:
@@ -107,6 +122,7 @@ _ALL = (
         f"{_FROZEN} instead of CLIP; frames are averaged",
         ("embeddings",),
         _mean_embedding,
+        frames=_each_embedding,
     ),
     Recipe(
         "npr",
@@ -133,6 +149,7 @@ _ALL = (
         "learned from labels of clips and not from masks, on 3 x 3 regions, without attention to faces",
         ("local_relations",),
         _one("local_relations"),
+        frames=_each_frames_regions,
     ),
     Recipe(
         "d3",
@@ -202,6 +219,7 @@ _ALL = (
         f"{_FROZEN}, for teacher and student alike; generators are the forgery types",
         ("embeddings",),
         _mean_embedding,
+        frames=_each_embedding,
         needs_torch=True,
     ),
     Recipe(
@@ -212,6 +230,7 @@ _ALL = (
         f"{_FROZEN}; two qualities; weights are perturbed in the small net only",
         ("embeddings",),
         _mean_embedding,
+        frames=_each_embedding,
         needs_torch=True,
         taught_by=("recoded_embeddings",),
     ),
@@ -222,6 +241,7 @@ _ALL = (
         f"{_FROZEN}; features are put together again, not pictures",
         ("embeddings",),
         _mean_embedding,
+        frames=_each_embedding,
         needs_torch=True,
     ),
     Recipe(
@@ -231,6 +251,7 @@ _ALL = (
         f"{_FROZEN} instead of ConvNeXt and Swin; features are encoded, not pictures",
         ("embeddings",),
         _mean_embedding,
+        frames=_each_embedding,
         needs_torch=True,
     ),
     Recipe(
@@ -250,6 +271,7 @@ _ALL = (
         "sources; features are masked, not pictures; slopes of the first order",
         ("embeddings",),
         _mean_embedding,
+        frames=_each_embedding,
         needs_torch=True,
     ),
     Recipe(
@@ -260,6 +282,7 @@ _ALL = (
         "idea and not its formula",
         ("embeddings",),
         _mean_embedding,
+        frames=_each_embedding,
         needs_torch=True,
     ),
 )

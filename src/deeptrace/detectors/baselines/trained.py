@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deeptrace.detectors.baselines.footage import FOOTAGE_VERSION, read_footage
-from deeptrace.detectors.baselines.measures import REGIONS, measure
+from deeptrace.detectors.baselines.footage import FOOTAGE_VERSION, Footage, read_footage
+from deeptrace.detectors.baselines.measures import FRAMES_OF, Measured, measure
 from deeptrace.detectors.baselines.models import Model, Regions, chances, model_of
-from deeptrace.detectors.baselines.recipes import RECIPES, Recipe
+from deeptrace.detectors.baselines.recipes import RECIPES, REGIONS, Recipe
 from deeptrace.detectors.tracenet.texture import central_square
 from deeptrace.detectors.tracenet.windows import analysis_size
 from deeptrace.errors import ModelError, SettingsError
 from deeptrace.geometry import Box, Interval, Tube
 from deeptrace.io.atomic import atomic_path
 from deeptrace.io.fingerprint import sha256_of
-from deeptrace.schema import DetectorInfo, Label, Media, Outcome, Trace, Verdict
+from deeptrace.schema import DetectorInfo, Label, Media, Outcome, SegmentScore, Trace, Verdict
 from deeptrace.video import Video
 
 __all__ = ["BaselineCard", "TrainedBaseline"]
@@ -124,7 +124,8 @@ class TrainedBaseline:
             VideoError: the clip cannot be decoded.
         """
         footage = read_footage(video)
-        features = self.recipe.features(measure(footage, self.recipe.measures))
+        measured = measure(footage, self.recipe.measures)
+        features = self.recipe.features(measured)
         score = self.model.score(features)
         p_fake = float(chances([score], self.card.slope, self.card.bias)[0])
         label = Label.FAKE if p_fake >= self._limit else Label.REAL
@@ -138,7 +139,17 @@ class TrainedBaseline:
             media=video.media.model_copy(update={"sampled_times_s": tuple(footage.times_s.tolist())}),
             detector=self.info,
             raw=json.dumps({"statistic": score, "threshold": self._limit}),
+            segment_scores=self._frame_scores(footage, measured),
         )
+
+    def _frame_scores(self, footage: Footage, measured: Measured) -> tuple[SegmentScore, ...]:
+        """The chance by each frame alone, from the same model; nothing where the recipe sees no frame alone."""
+        if self.recipe.frames is None:
+            return ()
+        times = footage.times_s[FRAMES_OF[self.recipe.measures[0]](footage)].tolist()
+        scores = [self.model.score(one) for one in self.recipe.frames(measured)]
+        likely = chances(scores, self.card.slope, self.card.bias).tolist()
+        return tuple(SegmentScore(onset_s=time, offset_s=time, score=p) for time, p in zip(times, likely, strict=True))
 
     @property
     def _limit(self) -> float:

@@ -20,7 +20,7 @@ import numpy as np
 from deeptrace.detectors.base import Analysis, Detector
 from deeptrace.errors import ModelError, SettingsError, UndecidableError
 from deeptrace.geometry import Box, Interval, Tube
-from deeptrace.schema import DetectorInfo, Label, Media, Outcome, Trace, Verdict
+from deeptrace.schema import DetectorInfo, Label, Media, Outcome, SegmentScore, Trace, Verdict
 from deeptrace.video import Video
 
 __all__ = [
@@ -120,6 +120,10 @@ class _StatisticBaseline(ABC):
     def fold(self, values: np.ndarray) -> float:
         """One statistic of the curve; higher means more likely generated."""
 
+    def frame_scores(self, times: np.ndarray, values: np.ndarray) -> tuple[SegmentScore, ...]:  # noqa: ARG002
+        """What the curve says of single frames; nothing, unless a frame alone has a statistic."""
+        return ()
+
     def detect(self, video: Video) -> Verdict:
         """The verdict: no trace, no probability, the statistic in `raw`.
 
@@ -143,6 +147,7 @@ class _StatisticBaseline(ABC):
             media=_with_times(video.media, seen),
             detector=self.info,
             raw=json.dumps({"statistic": statistic, "threshold": self.threshold}),
+            segment_scores=self.frame_scores(times, values),
         )
         if not curves:
             return Analysis(verdict)
@@ -219,6 +224,13 @@ class PixelRelationBaseline(_StatisticBaseline):
     def fold(self, values: np.ndarray) -> float:
         """Minus the mean."""
         return -float(values.mean())
+
+    def frame_scores(self, times: np.ndarray, values: np.ndarray) -> tuple[SegmentScore, ...]:
+        """Minus the relation of each frame."""
+        return tuple(
+            SegmentScore(onset_s=time, offset_s=time, score=-value)
+            for time, value in zip(times.tolist(), values.tolist(), strict=True)
+        )
 
 
 def pixel_relation(image: np.ndarray) -> float:

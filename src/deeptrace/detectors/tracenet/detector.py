@@ -20,7 +20,17 @@ from deeptrace.detectors.tracenet.windows import Window, read_windows
 from deeptrace.errors import SettingsError, UndecidableError
 from deeptrace.geometry import Box, Tube
 from deeptrace.plural import plural
-from deeptrace.schema import MIN_FRAMES, Category, DetectorInfo, Flaws, Label, Outcome, Trace, Verdict
+from deeptrace.schema import (
+    MIN_FRAMES,
+    Category,
+    DetectorInfo,
+    Flaws,
+    Label,
+    Outcome,
+    SegmentScore,
+    Trace,
+    Verdict,
+)
 from deeptrace.video import Video
 
 __all__ = ["UNFAMILIAR", "TraceNet", "explanation", "load"]
@@ -282,6 +292,16 @@ class TraceNet:
             media=media,
             detector=self._info,
             warnings=tuple(warnings),
+            segment_scores=self._segment_scores(measured),
+        )
+
+    def _segment_scores(self, measured: _Measured) -> tuple[SegmentScore, ...]:
+        """The chance of each window, to where the next begins; the last to the last frame."""
+        starts = [start for start, _ in measured.window_p]
+        ends = [*starts[1:], max(measured.times_s[-1], starts[-1])] if starts else []
+        return tuple(
+            SegmentScore(onset_s=start, offset_s=end, score=at_prior(p, self._prior))
+            for (start, p), end in zip(measured.window_p, ends, strict=True)
         )
 
     def _measure(self, video: Video) -> _Measured:

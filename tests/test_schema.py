@@ -54,7 +54,8 @@ def test_the_json_of_a_verdict_is_the_contracts() -> None:
     row = json.loads(FULL.model_dump_json())
     assert list(row) == [
         *("video", "outcome", "label", "p_fake", "traces", "reward", "media", "detector", "elapsed_s"),
-        *("warnings", "error", "raw", "usage", "flaws", "unfamiliar", "content_credentials", "decision"),
+        *("warnings", "error", "raw", "usage", "flaws", "unfamiliar", "content_credentials"),
+        *("segment_scores", "decision"),
     ]
     assert row["traces"][0]["box"] == [0.1, 0.2, 0.45, 0.7]
     assert row["traces"][0]["keyframes"] == [{"time_s": 1.2, "box": [0.1, 0.2, 0.45, 0.7]}]

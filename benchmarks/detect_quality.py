@@ -70,6 +70,8 @@ def main() -> int:
     card = json.loads((asked.model or shipped_folder()).joinpath("tracenet.json").read_text())
     if "protocol" in card:
         table_protocol(card["protocol"])
+    if "marks" in card:
+        table_marks(card["marks"])
     if asked.era is not None:
         table_peers(asked.era, asked.data, asked.out)
     if not (asked.run / "fold0").is_dir() or not (asked.data / "all_data.json").is_file():
@@ -115,6 +117,20 @@ def table_protocol(protocol: dict[str, Any]) -> None:
             print(f"{name}, false alarms at 5 % by {title}: " + ", ".join(f"{g} {v:.2f} of {n}" for g, (v, n) in worst))
         hardest = sorted(row["by_generator"].items(), key=lambda item: item[1][0])[:6]
         print(f"{name}, hardest generators, AUROC: " + ", ".join(f"{g} {v:.2f} of {n}" for g, (v, n) in hardest))
+
+
+def table_marks(marks: dict[str, Any]) -> None:
+    """Print what a card says of the traces that are named in generated clips that were held out."""
+    columns = ("bbox_iou", "time_distance", *_MATCHED.values(), "macro_f1_of_kinds")
+    print("\nTraces seen by eye, told FAKE, in clips of generators that were held out\n")
+    heads = ("box IoU", "time dist", *_MATCHED, "kinds F1")
+    print(f"{'':34}{'traces':>7}" + "".join(f"{head:>10}" for head in heads))
+    parts = [(f"{era}, by what the rest teaches", found) for era, found in marks["by_era"].items()]
+    parts += [(f"generators; fold {number}", found) for number, found in enumerate(marks["by_fold"])]
+    for name, found in parts:
+        for title, way in ((name, "told_fake"), ("  centre box", "centre_box")):
+            row = "".join(cell(found[way].get(key), 10, 1 if key in columns[:2] else 3) for key in columns)
+            print(f"{title:34}{found['traces']:7}{row}")
 
 
 def table_peers(era: Path, learned: Path, out: Path) -> None:

@@ -14,9 +14,13 @@ from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID  # noqa: E402
 from deeptrace.detectors.tracenet.model import Calibration, TraceNetModel  # noqa: E402
 from deeptrace.detectors.tracenet.texture import texture_names  # noqa: E402
 from deeptrace.detectors.tracenet.windows import Window  # noqa: E402
-from deeptrace.train.tracenet.export import export_model, export_with_kept_nets  # noqa: E402
+from deeptrace.train.tracenet.export import (  # noqa: E402
+    export_model,
+    export_with_kept_nets,
+    export_with_new_heads,
+)
 from deeptrace.train.tracenet.kernel_machine import KernelMachine, in_bytes  # noqa: E402
-from deeptrace.train.tracenet.nets import TraceNet  # noqa: E402
+from deeptrace.train.tracenet.nets import HeatMapHead, Places, TraceNet  # noqa: E402
 
 Exported = tuple[TraceNet, KernelMachine, KernelMachine, Path]
 CALIBRATION = Calibration(
@@ -106,3 +110,31 @@ def test_nets_are_kept_to_the_bit_beside_new_machines(exported: Exported, tmp_pa
     assert after.appearance == pytest.approx(appearance.score(window.appearance[None]), abs=1e-3)
     assert after.nearness == pytest.approx(texture.window_nearness(window.texture[None])[0], abs=1e-3)
     assert after.nearness != before.nearness
+
+
+def test_new_heads_stand_beside_all_else_and_stay_when_the_machines_go(exported: Exported, tmp_path: Path) -> None:
+    net, texture, appearance, kept = exported
+    torch.manual_seed(4)
+    heads = [HeatMapHead().eval() for _ in range(2)]
+    rng = np.random.default_rng(6)
+    evidence = rng.normal(0, 1, (24, len(CHANNELS), GRID, GRID)).astype(np.float32)
+    statistics = (rng.random(size).astype(np.float32) for size in (len(texture_names()), DIMENSIONS))
+    window = Window(np.arange(24) / 8, evidence, *statistics, 0)
+    export_with_new_heads(kept, heads, CALIBRATION, {"version": "8"}, tmp_path / "heads")
+    export_with_kept_nets(tmp_path / "heads", texture, appearance, CALIBRATION, {"version": "9"}, tmp_path / "both")
+    export_with_new_heads(tmp_path / "both", net.heads, CALIBRATION, {"version": "10"}, tmp_path / "back")
+    before, new, both, back = (
+        TraceNetModel.load(folder).score(window)
+        for folder in (kept, *(tmp_path / name for name in ("heads", "both", "back")))
+    )
+    with torch.no_grad():
+        wanted = Places(heads)(torch.from_numpy(evidence)).numpy()
+    np.testing.assert_allclose(new.where, wanted, atol=1e-3)
+    assert np.abs(new.where - before.where).max() > 0.01
+    for other in (new, both, back):
+        assert (other.present == before.present).all()
+        assert (other.kinds == before.kinds).all()
+        assert other.clip == before.clip
+        assert other.texture == pytest.approx(before.texture, abs=1e-5)
+    assert (both.where == new.where).all()
+    np.testing.assert_allclose(back.where, before.where, atol=1e-3)

@@ -15,6 +15,7 @@ from deeptrace.detectors.curves import CHANCE, CURVES
 from deeptrace.detectors.tracenet.evidence import CHANNELS, FLOW_SIDE, REFERENCE_DT_S
 from deeptrace.detectors.tracenet.model import WEIGHTS_DIGITS, Segment, SegmentKeeper, TraceNetModel
 from deeptrace.detectors.tracenet.temporal_extent import TemporalExtent
+from deeptrace.detectors.tracenet.trace_kinds import TraceKinds, kind_features
 from deeptrace.detectors.tracenet.tubes import FoundTube, TubeSettings, find_tubes, kinds_in, presence_tubes
 from deeptrace.detectors.tracenet.windows import Window, read_windows
 from deeptrace.errors import SettingsError, UndecidableError
@@ -182,13 +183,14 @@ class _Measured:
 
 @dataclass(frozen=True)
 class _Found:
-    """A tube that may be named; its extent in time is still to be refined (by `extent`) and put into words."""
+    """A tube that may be named: its extent in time is still to be refined by `extent`, then its kinds by `kinds`."""
 
     segment: Segment
     found: FoundTube
     named: list[Category]
     score: float
     extent: TemporalExtent | None
+    kinds: TraceKinds | None = None
 
 
 class TraceNet:
@@ -354,7 +356,7 @@ class TraceNet:
             found += self._edited(segment, measured.pooled, is_fake)
         found.sort(key=lambda trace: -trace.score)
         strong = [trace for trace in found if trace.score >= self._min_score]
-        named = [_alive(trace) for trace in strong or (found[:1] if is_fake else [])]
+        named = [_told(_alive(trace)) for trace in strong or (found[:1] if is_fake else [])]
         return [_explained(trace, weak=trace.score < self._min_score) for trace in _apart(named)[:_MOST_TRACES]]
 
     def _marked(self, segment: Segment, p_fake: float, is_fake: bool) -> list[_Found]:
@@ -372,7 +374,8 @@ class TraceNet:
             order = np.argsort(-chances)
             named = [list(Category)[i] for i in order if chances[i] >= limits[i]][:3] or [list(Category)[order[0]]]
             score = calibration.trace_score(tube.heat, presence, p_fake)
-            found.append(_Found(segment, tube, named, score, calibration.extent_marked))
+            extent, kinds_in_box = calibration.extent_marked, calibration.kinds_in_box
+            found.append(_Found(segment, tube, named, score, extent, kinds_in_box))
         return found
 
     def _edited(self, segment: Segment, pooled: float, is_fake: bool) -> list[_Found]:
@@ -442,6 +445,15 @@ def _alive(trace: _Found) -> _Found:
     segment = trace.segment
     lived = trace.extent.over_extent(trace.found, segment.evidence, segment.present, segment.times_s, segment.end_s)
     return replace(trace, found=lived)
+
+
+def _told(trace: _Found) -> _Found:
+    """The trace, over its life already, by the kinds that what was measured in it speaks for."""
+    if trace.kinds is None:
+        return trace
+    segment, tube = trace.segment, trace.found.tube
+    features = kind_features(segment.evidence, segment.present, tube.box, segment.times_s, tube.interval, segment.end_s)
+    return replace(trace, named=trace.kinds.named(features))
 
 
 def _explained(trace: _Found, *, weak: bool) -> Trace:

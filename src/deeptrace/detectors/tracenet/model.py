@@ -28,6 +28,7 @@ from deeptrace.detectors.tracenet.evidence import CHANNELS
 from deeptrace.detectors.tracenet.flaws import FlawRanker, flaw_statistics
 from deeptrace.detectors.tracenet.temporal_extent import TemporalExtent
 from deeptrace.detectors.tracenet.texture import texture_names
+from deeptrace.detectors.tracenet.trace_kinds import TraceKinds
 from deeptrace.detectors.tracenet.windows import Window
 from deeptrace.errors import ModelError
 from deeptrace.metrics.logistic import expit, logit
@@ -87,6 +88,8 @@ class Calibration(BaseModel):
             named unless they are the likeliest.
         extent_marked, extent_edited: when a trace that an annotator would mark is there, and when an edit is; None: all
             the time that it was found in.
+        kinds_in_box: which kinds a trace that an annotator would mark is of, from what was measured in it; None: as
+            `kinds_prior` and `category_thresholds` say.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -114,6 +117,7 @@ class Calibration(BaseModel):
     category_thresholds: tuple[float, ...] = ()
     extent_marked: TemporalExtent | None = None
     extent_edited: TemporalExtent | None = None
+    kinds_in_box: TraceKinds | None = None
 
     @property
     def real_below(self) -> float:

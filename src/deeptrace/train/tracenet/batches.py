@@ -17,7 +17,7 @@ from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.feature_cache import AS_IS, Measured, load_measured, synthetic_sets
 
-__all__ = ["ROLES", "Batch", "Batches", "Role", "target_heat", "weight_by_group"]
+__all__ = ["ROLES", "Batch", "Batches", "Role", "marked_share", "target_heat", "weight_by_group"]
 
 _DROPPED = 0.05
 _HIGHER = 0.7  # share of traces seen at the higher of their two severities
@@ -176,6 +176,14 @@ def target_heat(traces: tuple[Trace, ...], times_s: np.ndarray) -> np.ndarray:
         weight = 1.0 if trace.score is None else trace.score
         heat[alive] = np.maximum(heat[alive], weight * coverage(trace.box))
     return heat
+
+
+def marked_share(traces: tuple[Trace, ...]) -> np.ndarray:
+    """(GRID, GRID): the share of each cell that traces cover, averaged over them by their weights (`score`)."""
+    known = [(1.0 if trace.score is None else trace.score, trace.box) for trace in traces if trace.box is not None]
+    total = sum(weight for weight, _ in known)
+    share = sum((weight / total * coverage(box) for weight, box in known), np.zeros((GRID, GRID)))
+    return np.asarray(share, np.float32)
 
 
 def weight_by_group(clips: list[Clip]) -> np.ndarray:

@@ -31,9 +31,18 @@ from deeptrace.train.tracenet.crossfit import NO_TRACE, ScoredClip, Scores, Synt
 from deeptrace.train.tracenet.feature_cache import KeptArrays, load_measured, synthetic_sets
 from deeptrace.train.tracenet.nets import PresenceNet
 
-__all__ = ["ExtentExamples", "calibrate", "fit_edits", "fit_temporal_extent", "marked_examples", "synthetic_examples"]
+__all__ = [
+    "HIT_IOU",
+    "ExtentExamples",
+    "best_sharpening",
+    "calibrate",
+    "fit_edits",
+    "fit_temporal_extent",
+    "marked_examples",
+    "synthetic_examples",
+]
 
-_HIT_IOU = 0.3
+HIT_IOU = 0.3
 _USEFUL_F1 = 0.3  # a category recognised worse than this is not named unless it is the likeliest
 _TRUST = (0.0, 0.15, 0.3, 0.5, 1.0)  # the first of equals, so none without a gain
 _SHARPEN = (0.7, 1.0, 1.4, 2.0, 3.0)
@@ -55,7 +64,7 @@ def calibrate(scored: list[ScoredClip], synthetic: SyntheticScores | None) -> Ca
     prior, trust = _marked_kinds(scored)
     partial = Calibration(
         **vars(fusion), **edits, threshold_fpr_1=1, threshold_fpr_5=1, threshold_balanced=1,
-        heat=0, presence=0, trace_generated=0, trace_bias=0, sharpen=_best_sharpening(scored),
+        heat=0, presence=0, trace_generated=0, trace_bias=0, sharpen=best_sharpening(scored),
         kinds_prior=prior, kinds_trust=trust,
     )  # fmt: skip
     p = np.array([partial.p_fake(s.scores.texture, s.scores.appearance, s.scores.clip) for s in scored])
@@ -64,7 +73,7 @@ def calibrate(scored: list[ScoredClip], synthetic: SyntheticScores | None) -> Ca
     return partial.model_copy(update=_trace_scores(scored, partial))
 
 
-def _best_sharpening(scored: list[ScoredClip]) -> float:
+def best_sharpening(scored: list[ScoredClip]) -> float:
     """The power on the heat whose one best box agrees most with every trace row (the paper's protocol)."""
     known = [s for s in scored if s.clip.is_marked]
 
@@ -140,7 +149,7 @@ def _trace_scores(scored: list[ScoredClip], calibration: Calibration) -> dict[st
             presence = float(s.scores.present[tube.mask].astype(np.float32).mean())
             features.append([tube.heat, presence, odds])
             boxes = [trace.box for trace in s.clip.traces if trace.box is not None]
-            hits.append(any(tube.tube.box.iou(box) >= _HIT_IOU for box in boxes))
+            hits.append(any(tube.tube.box.iou(box) >= HIT_IOU for box in boxes))
     if len(set(hits)) < 2:
         return {"heat": 0.0, "presence": 0.0, "trace_generated": 1.0, "trace_bias": 0.0}
     (heat, presence, generated), bias = logistic(np.array(features), np.array(hits))
@@ -172,7 +181,7 @@ def fit_edits(scored: list[ScoredClip], synthetic: SyntheticScores | None) -> di
     pooled = np.concatenate([synthetic.pooled, [s.scores.clip for s in real]])
     heat = np.concatenate([synthetic.heat, [_best_heat(s) for s in real]])
     severity = np.concatenate([synthetic.severity, np.zeros(len(real))])
-    hit = np.concatenate([synthetic.iou, np.zeros(len(real))]) >= _HIT_IOU
+    hit = np.concatenate([synthetic.iou, np.zeros(len(real))]) >= HIT_IOU
     traced = np.concatenate([synthetic.category != NO_TRACE, np.zeros(len(real), bool)])
     (edited,), edited_bias = logistic(pooled[:, None], traced, _weights(traced, severity, _EDITED_CLIPS))
     features = np.stack([log_odds(heat), pooled], axis=1)

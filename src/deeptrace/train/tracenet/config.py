@@ -27,6 +27,9 @@ class TraceNetConfig(FileConfig):
             versions count as generated, with their source as a negative of the same content.
         nets: "train"; or the folder of a model whose trace nets are kept, to the bit ("shipped": the model in the
             package): then the clip's probability and its thresholds alone are learned, in minutes.
+        marks: with `nets` kept, learn the other half instead: what marked traces teach (the heat-map heads, when such
+            traces are there, their kinds and scores), from the generated clips of all data folders; the rest of that
+            model stays as it is, its probability and thresholds included.
         appearance: "shipped"; or an ONNX file of another image encoder (DINOv2, MobileCLIP ...) to read appearance off,
             see `detectors.tracenet.appearance.AppearanceNet`. It is copied beside the model.
         appearance_mean: red, green and blue that such an encoder expects taken off colours from 0 to 1.
@@ -62,6 +65,7 @@ class TraceNetConfig(FileConfig):
     data: Path | tuple[Path, ...]
     edited: str = "matched"
     nets: str = TRAIN
+    marks: bool = False
     appearance: str = SHIPPED
     appearance_mean: tuple[float, float, float] = IMAGENET_MEAN
     appearance_std: tuple[float, float, float] = IMAGENET_STD

@@ -6,6 +6,8 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,13 @@ import torch
 
 from deeptrace.detectors.tracenet.appearance import BACKBONE_NAME, AppearanceNet
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
-from deeptrace.detectors.tracenet.model import CARD_NAME, MODEL_NAME, Calibration
+from deeptrace.detectors.tracenet.model import CARD_NAME, MODEL_NAME, Calibration, Card
 from deeptrace.errors import MissingExtraError, ModelError
 from deeptrace.io.atomic import atomic_path
 from deeptrace.train.tracenet.kernel_machine import KernelMachine
-from deeptrace.train.tracenet.nets import Exported, Machines, TraceNet
+from deeptrace.train.tracenet.nets import Exported, HeatMapHead, Machines, Places, TraceNet
 
-__all__ = ["export_model", "export_with_kept_nets", "without_notes"]
+__all__ = ["export_model", "export_with_kept_nets", "export_with_new_heads", "without_notes"]
 
 _TOLERANCE = 1e-3
 _LIMIT_BYTES = 10 * 2**20
@@ -28,6 +30,7 @@ _INPUTS = ["evidence", "texture", "appearance"]
 _OUTPUTS = ["generated", "texture_score", "where", "present", "kinds", "appearance_score", "texture_nearness"]
 _MACHINE_OUTPUTS = ["texture_score", "appearance_score", "texture_nearness"]
 _NET_OUTPUTS = ["generated", "where", "present", "kinds"]
+_PLACE_OUTPUTS = ["where"]
 
 
 def export_model(
@@ -59,7 +62,7 @@ def export_model(
     given = (evidence, module.texture.example(), module.appearance.example())
     weights = _onnx_of(module, given, _INPUTS, _OUTPUTS, free)
     _check(module, weights)
-    _write(weights, texture, appearance, calibration, card, folder, encoder)
+    _write(weights, (len(texture.center), len(appearance.center)), calibration, card, folder, encoder)
 
 
 def export_with_kept_nets(
@@ -85,32 +88,82 @@ def export_with_kept_nets(
     given = (module.texture.example(), module.appearance.example())
     machines = _onnx_of(module, given, _INPUTS[1:], _MACHINE_OUTPUTS, {"texture": {}, "appearance": {}})
     before = (kept / MODEL_NAME).read_bytes()
-    weights = _joined(before, machines)
+    weights = _joined(before, _INPUTS[:1], _NET_OUTPUTS, machines)
     _check_kept(before, module, weights)
-    _write(weights, texture, appearance, calibration, card, folder, encoder)
+    _write(weights, (len(texture.center), len(appearance.center)), calibration, card, folder, encoder)
 
 
-def _joined(model: bytes, machines: bytes) -> bytes:
-    """The nets of one model with the machines of another."""
+def export_with_new_heads(
+    kept: Path, heads: Sequence[HeatMapHead], calibration: Calibration, card: dict[str, Any], folder: Path
+) -> None:
+    """Write a model with other heat-map heads and all else of another one: presence net, kernel machines, encoder.
+
+    Args:
+        kept: folder of that other model.
+        heads: trained; their average is the heat.
+        calibration: of the new model.
+        card: what else the model card says.
+        folder: made if missing.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ModelError: the new file differs from its parts, or is larger than 10 MB.
+    """
+    module = Places(heads).eval()
+    free = {"evidence": {0: torch.export.Dim("frames", min=2, max=4096)}}
+    places = _onnx_of(module, (torch.randn(7, len(CHANNELS), GRID, GRID),), _INPUTS[:1], _PLACE_OUTPUTS, free)
+    before = (kept / MODEL_NAME).read_bytes()
+    weights = _joined(before, _INPUTS, [name for name in _OUTPUTS if name not in _PLACE_OUTPUTS], places)
+    _check_heads(before, module, weights)
+    sizes = Card.model_validate_json((kept / CARD_NAME).read_bytes())
+    encoder = None
+    if sizes.encoder is not None:
+        encoder = AppearanceNet(kept / BACKBONE_NAME, sizes.encoder)
+    _write(weights, (sizes.texture_statistics, sizes.appearance_statistics), calibration, card, folder, encoder)
+
+
+def _joined(model: bytes, inputs: list[str], outputs: list[str], new: bytes) -> bytes:
+    """Those parts of a model that lead from `inputs` to `outputs`, with new ones beside them."""
     import onnx
     from onnx.compose import merge_models
     from onnx.utils import Extractor
 
-    nets = Extractor(onnx.load_model_from_string(model)).extract_model(_INPUTS[:1], _NET_OUTPUTS)
-    second = onnx.load_model_from_string(machines)
-    second.ir_version = nets.ir_version
-    joined = merge_models(nets, second, io_map=[], prefix2="machines.")
-    plain = {f"machines.{name}": name for name in (*_INPUTS, *_OUTPUTS)}
+    old = Extractor(onnx.load_model_from_string(model)).extract_model(inputs, outputs)
+    second = onnx.load_model_from_string(new)
+    second.ir_version = old.ir_version
+    taken = {name for node in old.graph.node for name in (*node.input, *node.output)}  # an earlier joining's too
+    prefix = next(p for p in map("part{}.".format, count()) if not any(name.startswith(p) for name in taken))
+    joined = merge_models(old, second, io_map=[], prefix2=prefix)
+    plain = {f"{prefix}{name}": name for name in (*_INPUTS, *_OUTPUTS)}
     for node in joined.graph.node:
         for names in (node.input, node.output):
             names[:] = [plain.get(name, name) for name in names]
     for value in (*joined.graph.input, *joined.graph.output):
         value.name = plain.get(value.name, value.name)
-    by_name = {value.name: value for value in joined.graph.output}
-    ordered = [by_name[name] for name in _OUTPUTS]
-    del joined.graph.output[:]
-    joined.graph.output.extend(ordered)
+    for values, order in ((joined.graph.input, _INPUTS), (joined.graph.output, _OUTPUTS)):
+        by_name = {value.name: value for value in reversed(values)}
+        ordered = [by_name[name] for name in order]
+        del values[:]
+        values.extend(ordered)
     return without_notes(joined.SerializeToString())
+
+
+def _check_heads(before: bytes, places: Places, weights: bytes) -> None:
+    import onnxruntime
+
+    _check_size(weights)
+    old, new = (onnxruntime.InferenceSession(one, providers=["CPUExecutionProvider"]) for one in (before, weights))
+    rng = np.random.default_rng(0)
+    kept = [name for name in _OUTPUTS if name not in _PLACE_OUTPUTS]
+    for frames in (2, 24, 31):
+        given = {value.name: rng.random(value.shape).astype(np.float32) for value in old.get_inputs()[1:]}
+        given["evidence"] = rng.standard_normal((frames, len(CHANNELS), GRID, GRID)).astype(np.float32)
+        with torch.no_grad():
+            wanted = places(torch.from_numpy(given["evidence"])).numpy()
+        worst = float(np.abs(new.run(_PLACE_OUTPUTS, given)[0] - wanted).max())
+        same = (np.array_equal(a, b) for a, b in zip(old.run(kept, given), new.run(kept, given), strict=True))
+        if worst > _TOLERANCE or not all(same):
+            raise ModelError(MODEL_NAME, f"the joined file says something else than its parts with {frames} frames")
 
 
 def _check_kept(before: bytes, machines: Machines, weights: bytes) -> None:
@@ -140,8 +193,7 @@ def _check_kept(before: bytes, machines: Machines, weights: bytes) -> None:
 
 def _write(
     weights: bytes,
-    texture: KernelMachine,
-    appearance: KernelMachine,
+    statistics: tuple[int, int],
     calibration: Calibration,
     card: dict[str, Any],
     folder: Path,
@@ -152,8 +204,8 @@ def _write(
         **card,
         "sha256": hashlib.sha256(weights).hexdigest(),
         "channels": list(CHANNELS),
-        "texture_statistics": len(texture.center),
-        "appearance_statistics": len(appearance.center),
+        "texture_statistics": statistics[0],
+        "appearance_statistics": statistics[1],
         "calibration": calibration.model_dump(),
     }
     if encoder is not None:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID
-from deeptrace.train.tracenet.batches import ROLES, Batch, Batches, Role, target_heat, weight_by_group
+from deeptrace.train.tracenet.batches import ROLES, Batch, Batches, Role, marked_share, weight_by_group
 from deeptrace.train.tracenet.clips import Clip
 from deeptrace.train.tracenet.config import TraceNetConfig
 from deeptrace.train.tracenet.crossfit import windows_of
@@ -167,7 +167,7 @@ class HeatExamples:
 
     Attributes:
         maps: (N, POOLED, GRID, GRID).
-        heat: (N, GRID, GRID) share of the window's moments at which a trace covers the cell.
+        heat: (N, GRID, GRID) share of the clip's traces that cover the cell: a box is compared with each one of them.
         chances: (N,) of being drawn: a generator's falls with the root of its size.
     """
 
@@ -179,11 +179,11 @@ class HeatExamples:
                 measured = load_measured(clip, variant, config)
                 if measured is None or len(measured.times_s) < 4:
                     continue
-                truth = target_heat(clip.traces, measured.times_s)
+                truth = torch.from_numpy(marked_share(clip.traces))
                 for frames in windows_of(measured):
                     evidence = torch.from_numpy(measured.evidence[frames].astype(np.float32))
                     maps.append(pooled_maps(evidence[None])[0].half())
-                    heat.append(torch.from_numpy(truth[frames].mean(axis=0)))
+                    heat.append(truth)
                     chances.append(chance)
         self.maps = torch.stack(maps)
         self.heat = torch.stack(heat)

@@ -9,6 +9,8 @@ shift, Lin et al. 2019), where 3-D convolutions are slow on CPUs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from deeptrace.detectors.tracenet.evidence import CHANNELS
 from deeptrace.schema import Category
 from deeptrace.train.tracenet.kernel_machine import CLIP, KernelMachine
 
-__all__ = ["POOLED", "Exported", "Heads", "HeatMapHead", "Machines", "PresenceNet", "TraceNet", "pooled_maps"]
+__all__ = ["POOLED", "Exported", "Heads", "HeatMapHead", "Machines", "Places", "PresenceNet", "TraceNet", "pooled_maps"]
 
 POOLED = 3 * len(CHANNELS)
 """Maps a heat-map head sees: mean, spread and peak of each channel over time."""
@@ -179,6 +181,20 @@ class Exported(nn.Module):
         maps = (where[0].sigmoid(), present[0].sigmoid(), kinds[0].softmax(1))
         (of_texture, nearness), (of_appearance, _) = self.texture(texture), self.appearance(appearance)
         return generated[0], of_texture, *maps, of_appearance, nearness
+
+
+class Places(nn.Module):
+    """The heat-map heads alone: evidence (T, channels, GRID, GRID) to the heat `where` (T, GRID, GRID)."""
+
+    def __init__(self, heads: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, evidence: Tensor) -> Tensor:
+        """See the class."""
+        maps = pooled_maps(evidence[None])
+        heat = torch.stack([head(maps) for head in self.heads]).mean(0).sigmoid()
+        return heat.expand(evidence.shape[0], -1, -1)
 
 
 class Machines(nn.Module):

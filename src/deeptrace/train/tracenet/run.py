@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from deeptrace.detectors.tracenet.model import HASH_DIGITS, Calibration, TraceNetModel
-from deeptrace.errors import DataError
+from deeptrace.errors import DataError, SettingsError
 from deeptrace.io.atomic import atomic_path
 from deeptrace.io.fingerprint import sha256_of
 from deeptrace.io.processes import worker_pool
@@ -41,6 +41,7 @@ from deeptrace.train.tracenet.feature_cache import (
 from deeptrace.train.tracenet.fit import fit_trace_net
 from deeptrace.train.tracenet.flaws import write_flaws
 from deeptrace.train.tracenet.kernel_machine import KernelMachine, Statistics, Trait, fit_kernel_machine
+from deeptrace.train.tracenet.marks import refit_marks
 from deeptrace.train.tracenet.nets import TraceNet
 from deeptrace.train.tracenet.refit import kept_folder, refit
 
@@ -76,6 +77,8 @@ def train_tracenet(config: TraceNetConfig, progress: Progress) -> Path:
 
 def _train(config: TraceNetConfig, folder: ClaimedFolder, progress: Progress) -> Path:
     clips = read_clips(config.data, config.edited)
+    if config.marks:
+        clips = _marking(clips, config)
     if len({clip.group for clip in clips if clip.kind is Kind.GENERATED}) < config.folds:
         raise DataError(_named(config), f"fewer than {config.folds} generators", "Lower `folds`, or add data.")
     encoder = config.encoder()
@@ -84,6 +87,8 @@ def _train(config: TraceNetConfig, folder: ClaimedFolder, progress: Progress) ->
         TraceNetModel.load(kept_folder(config))  # rather now than after an hour of measuring
     problems = measure_all(clips, config, progress)
     clips = [clip for clip in clips if load_measured(clip, AS_IS, config) is not None]
+    if config.marks:
+        return refit_marks(config, clips, _card(config, clips, problems), progress)
     if config.nets != TRAIN:
         return refit(config, clips, _card(config, clips, problems), progress)
     folds = fold_numbers(clips, config.folds, config.seed)
@@ -118,6 +123,15 @@ def _train(config: TraceNetConfig, folder: ClaimedFolder, progress: Progress) ->
             progress=progress,
         )
     return config.out / "model"
+
+
+def _marking(clips: list[Clip], config: TraceNetConfig) -> list[Clip]:
+    """Those clips that marks are learned from: the generated ones, some of which are marked."""
+    if config.nets == TRAIN:
+        raise SettingsError("marks", "there is no model to keep all else of", "Name it in `nets`, or drop `marks`.")
+    if not any(clip.is_marked for clip in clips):
+        raise DataError(_named(config), "no generated clip has a marked trace", "`marks` learns from nothing else.")
+    return [clip for clip in clips if clip.kind is Kind.GENERATED]
 
 
 def _with_extent(

@@ -42,6 +42,13 @@ def compare_detectors(
     degraded_clips: Annotated[int, typer.Option(min=0, help="Clips under each degradation; 0 for none.")] = 120,
     seed: Annotated[int, typer.Option(min=0, help="Draws folds and degraded clips.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that measure.")] = 1,
+    backbone: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Encoder of yours for baselines that have one: X-CLIP, VideoMAE, CLIP, DINOv2.",
+        ),
+    ] = None,
     json_output: JsonObject = False,
 ) -> None:
     """Set detectors side by side on clips that they did not learn from: the same clips, folds and eras for all.
@@ -60,7 +67,7 @@ def compare_detectors(
 
             found = compared(
                 names or [], data, out, line, tracenet=tracenet, edited=edited, degraded_clips=degraded_clips,
-                seed=seed, workers=workers,
+                seed=seed, workers=workers, backbone=backbone,
             )  # fmt: skip
     except KeyboardInterrupt:
         interrupted("run the same command to go on")

@@ -93,6 +93,13 @@ def baseline(
     ] = "matched",
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that measure.")] = 1,
+    backbone: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Encoder of yours for baselines that have one: X-CLIP, VideoMAE, CLIP, DINOv2.",
+        ),
+    ] = None,
 ) -> None:
     """Train baselines of the field on the same clips as TraceNet: each small, after its paper.
 
@@ -105,11 +112,14 @@ def baseline(
     with _training() as show:
         from deeptrace.train.baselines.run import train_baselines
 
-        found = train_baselines(names or [], data, out, show, edited=edited, seed=seed, workers=workers)
+        found = train_baselines(
+            names or [], data, out, show, edited=edited, seed=seed, workers=workers, backbone=backbone
+        )
     for line in found.problems:
         note("left out: ", Whole(line))
+    more = "" if backbone is None else f" --set backbone={backbone}"
     for name, path in found.files.items():
-        note("use it with: deeptrace detect --detector ", Whole(f"baseline:{name} --set weights={path}"), " CLIP")
+        note("use it with: deeptrace detect --detector ", Whole(f"baseline:{name} --set weights={path}{more}"), " CLIP")
 
 
 @train.command()

@@ -31,8 +31,9 @@ def load(rest: str, **settings: Any) -> Detector:
 
     Args:
         rest: its name.
-        settings: its own; `weights` is the file of a trained one, whose other setting is `threshold`: "balanced",
-            "fpr_5", "fpr_1" or a probability.
+        settings: its own; `weights` is the file of a trained one, whose other settings are `threshold`: "balanced",
+            "fpr_5", "fpr_1" or a probability; and `backbone`: folder of the encoder that it learned with, where that is
+            not the one in the package.
 
     Raises:
         UnknownDetectorError: no baseline has that name.
@@ -51,8 +52,10 @@ def load(rest: str, **settings: Any) -> Detector:
 def _trained(name: str, **settings: Any) -> Detector:
     from deeptrace.detectors.baselines.trained import TrainedBaseline
 
-    def trained(weights: str | Path, threshold: str | float = "balanced") -> Detector:
-        return TrainedBaseline.load(name, weights, threshold=threshold)
+    def trained(
+        weights: str | Path, threshold: str | float = "balanced", backbone: str | Path | None = None
+    ) -> Detector:
+        return TrainedBaseline.load(name, weights, threshold=threshold, backbone=backbone)
 
     if "weights" not in settings:
         mend = f"Run: deeptrace train baseline {name}. Then: --set weights=FILE."

@@ -15,18 +15,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import cv2
 import numpy as np
 
+from deeptrace.detectors.baselines.backbones import load_backbone
 from deeptrace.detectors.baselines.footage import FLOW_SIDE, Footage, encoded_again
 from deeptrace.detectors.baselines.recipes import REGIONS
 from deeptrace.detectors.tracenet.appearance import shipped_appearance
 from deeptrace.detectors.tracenet.evidence import looked_up, places
 from deeptrace.detectors.tracenet.texture import Tally, quantised
 
-__all__ = ["FRAMES_OF", "MEASURES", "Measured", "measure"]
+__all__ = ["ENCODED", "FRAMES_OF", "MEASURES", "Measured", "measure"]
 
 Measured = Mapping[str, np.ndarray]
 """What was measured of one clip, by name."""
@@ -43,13 +44,22 @@ _BANDS = 10
 _EVERY = 4
 
 
-def measure(footage: Footage, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def measure(footage: Footage, names: Iterable[str], backbone: str | None = None) -> dict[str, np.ndarray]:
     """The named measures of footage.
+
+    Args:
+        footage: of a clip.
+        names: of `MEASURES`.
+        backbone: folder of the encoder whose embeddings are wanted; None for the one in the package.
 
     Raises:
         KeyError: no measure has that name.
+        ModelError, MissingExtraError: as `load_backbone`.
     """
-    return {name: MEASURES[name](footage) for name in names}
+    if backbone is None:
+        return {name: MEASURES[name](footage) for name in names}
+    encoder = load_backbone(backbone)
+    return {name: ENCODED[name](footage, encoder) if name in ENCODED else MEASURES[name](footage) for name in names}
 
 
 # -- pixels -----------------------------------------------------------------------------------------------------------
@@ -145,16 +155,20 @@ def _patches_of(picture: np.ndarray) -> np.ndarray:
 # -- a frozen encoder -------------------------------------------------------------------------------------------------
 
 
-def embeddings(footage: Footage) -> np.ndarray:
-    """(n, 704) what the image encoder in the package says of each of the first frames."""
-    return _embedded(footage.frames[:EMBEDDED])
+Encoder = Callable[[np.ndarray], np.ndarray]
+"""Frames (T, S, S, 3) uint8 to rows (n, D), rising in time."""
 
 
-def recoded_embeddings(footage: Footage) -> np.ndarray:
+def embeddings(footage: Footage, encoder: Encoder | None = None) -> np.ndarray:
+    """(n, 704) what the image encoder in the package says of each of the first frames; (n, D) by another encoder."""
+    return (encoder or _embedded)(footage.frames[:EMBEDDED])
+
+
+def recoded_embeddings(footage: Footage, encoder: Encoder | None = None) -> np.ndarray:
     """(2, 704) mean over some frames as they are, and after a hard compression: a pair of qualities of one content."""
-    chosen = footage.some(_RECODED)
+    chosen, encode = footage.some(_RECODED), encoder or _embedded
     low, _, _ = encoded_again(list(chosen), _LOW_CRF)
-    return np.stack([_embedded(chosen).mean(axis=0), _embedded(low).mean(axis=0)])
+    return np.stack([encode(chosen).mean(axis=0), encode(low).mean(axis=0)])
 
 
 def _embedded(frames: np.ndarray) -> np.ndarray:
@@ -357,6 +371,12 @@ MEASURES: dict[str, Callable[[Footage], np.ndarray]] = {
     "prediction": prediction,
 }
 """Every measure by name."""
+
+ENCODED: dict[str, Callable[[Footage, Encoder], np.ndarray]] = {
+    "embeddings": embeddings,
+    "recoded_embeddings": recoded_embeddings,
+}
+"""Those that an encoder makes, which the user may choose."""
 
 FRAMES_OF: dict[str, Callable[[Footage], np.ndarray]] = {
     "embeddings": lambda footage: np.arange(min(EMBEDDED, len(footage.frames))),

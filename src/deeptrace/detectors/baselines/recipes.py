@@ -53,6 +53,11 @@ class Recipe:
     taught_by: tuple[str, ...] = ()
     frames: Callable[[Measured], np.ndarray] | None = None
 
+    @property
+    def has_encoder(self) -> bool:
+        """Whether it sees frames through an encoder, which may be the user's."""
+        return any("embeddings" in name for name in self.measures)
+
 
 def _one(name: str) -> Callable[[Measured], np.ndarray]:
     return lambda measured: measured[name]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from deeptrace.detectors.baselines.backbones import backbone_digest, load_backbone
 from deeptrace.detectors.baselines.footage import FOOTAGE_VERSION, Footage, read_footage
 from deeptrace.detectors.baselines.measures import FRAMES_OF, Measured, measure
 from deeptrace.detectors.baselines.models import Model, Regions, chances, model_of
@@ -42,6 +43,7 @@ class BaselineCard(BaseModel):
         trained_on: clips by class, and what else says where the weights come from.
         footage: version of what clips are brought into.
         form: of the file.
+        backbone: digits of the user's encoder that it learned with; "" for the one in the package.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +56,7 @@ class BaselineCard(BaseModel):
     trained_on: dict[str, Any]
     footage: str = FOOTAGE_VERSION
     form: int = FORMAT
+    backbone: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class TrainedBaseline:
         card: what else must be known.
         threshold: "balanced", "fpr_5" or "fpr_1"; or a probability.
         weights: digits of the file's SHA-256; "" before it is written.
+        backbone: folder of the user's encoder; None for the one in the package.
     """
 
     recipe: Recipe
@@ -73,6 +77,7 @@ class TrainedBaseline:
     card: BaselineCard
     threshold: str | float = "balanced"
     weights: str = ""
+    backbone: str | None = None
 
     def __post_init__(self) -> None:
         known = isinstance(self.threshold, str) and self.threshold in self.card.thresholds
@@ -81,12 +86,21 @@ class TrainedBaseline:
             raise SettingsError("threshold", f"expected {names} or a probability but got {self.threshold!r}")
 
     @classmethod
-    def load(cls, name: str, path: str | Path, *, threshold: str | float = "balanced") -> TrainedBaseline:
+    def load(
+        cls,
+        name: str,
+        path: str | Path,
+        *,
+        threshold: str | float = "balanced",
+        backbone: str | Path | None = None,
+    ) -> TrainedBaseline:
         """The baseline in a file.
 
         Raises:
-            ModelError: the file cannot be read, or holds no baseline of that name that this version can run.
-            SettingsError: no such threshold.
+            ModelError: the file cannot be read, or holds no baseline of that name that this version can run; or the
+                encoder cannot be loaded.
+            SettingsError: no such threshold, or not the encoder that it learned with.
+            MissingExtraError: the encoder needs what is not installed.
         """
         try:
             with np.load(path, allow_pickle=False) as data:
@@ -101,7 +115,9 @@ class TrainedBaseline:
             raise ModelError(str(path), f"holds baseline:{card.name}, not baseline:{name}")
         if card.footage != FOOTAGE_VERSION or card.form != FORMAT:
             raise ModelError(str(path), "was made by another version", "Train it again; it takes minutes.")
-        return cls(RECIPES[name], model, card, threshold, sha256_of(Path(path))[:_DIGITS])
+        _check_backbone(str(path), card, backbone)
+        place = None if backbone is None else str(backbone)
+        return cls(RECIPES[name], model, card, threshold, sha256_of(Path(path))[:_DIGITS], place)
 
     def save(self, path: Path) -> None:
         """Write the file that `load` reads, whole or not at all."""
@@ -114,6 +130,8 @@ class TrainedBaseline:
     def info(self) -> DetectorInfo:
         """Name, version and settings."""
         settings = {"weights": self.weights, "threshold": self.threshold, "at": self._limit}
+        if self.card.backbone:
+            settings["backbone"] = self.card.backbone
         return DetectorInfo(name=f"baseline:{self.recipe.name}", version=str(FORMAT), settings=settings)
 
     def detect(self, video: Video) -> Verdict:
@@ -124,7 +142,7 @@ class TrainedBaseline:
             VideoError: the clip cannot be decoded.
         """
         footage = read_footage(video)
-        measured = measure(footage, self.recipe.measures)
+        measured = measure(footage, self.recipe.measures, self.backbone)
         features = self.recipe.features(measured)
         score = self.model.score(features)
         p_fake = float(chances([score], self.card.slope, self.card.bias)[0])
@@ -143,8 +161,8 @@ class TrainedBaseline:
         )
 
     def _frame_scores(self, footage: Footage, measured: Measured) -> tuple[SegmentScore, ...]:
-        """The chance by each frame alone, from the same model; nothing where the recipe sees no frame alone."""
-        if self.recipe.frames is None:
+        """The chance by each frame alone, from the same model; nothing where recipe or encoder sees no frame alone."""
+        if self.recipe.frames is None or self.backbone is not None:
             return ()
         times = footage.times_s[FRAMES_OF[self.recipe.measures[0]](footage)].tolist()
         scores = [self.model.score(one) for one in self.recipe.frames(measured)]
@@ -167,6 +185,19 @@ class TrainedBaseline:
         return Trace.from_tube(
             tube, score=float(likely.max()), explanation="Of nine regions, the one whose pixels look most generated."
         )
+
+
+def _check_backbone(path: str, card: BaselineCard, backbone: str | Path | None) -> None:
+    """Raise unless the encoder is the one that was learned with."""
+    if backbone is None and card.backbone:
+        raise SettingsError(path, "learned with an encoder of yours", "Name its folder: --set backbone=FOLDER.")
+    if backbone is None:
+        return
+    if not card.backbone:
+        raise SettingsError("backbone", f"{path} learned with the encoder in the package", "Leave the setting out.")
+    if backbone_digest(backbone) != card.backbone:
+        raise SettingsError("backbone", f"{backbone} is not the encoder that {path} learned with")
+    load_backbone(str(backbone))  # what cannot be loaded is said now, and not of every clip
 
 
 def _region_box(row: int, column: int, media: Media) -> Box:

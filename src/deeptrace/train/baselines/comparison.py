@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deeptrace.detectors import Detector, load_detector
+from deeptrace.detectors.baselines.backbones import backbone_digest, load_backbone
 from deeptrace.detectors.baselines.footage import FOOTAGE_VERSION
 from deeptrace.detectors.baselines.recipes import RECIPES
 from deeptrace.detectors.tracenet.appearance import shipped_folder
@@ -95,6 +96,7 @@ def compare_detectors(
     degraded_clips: int = 120,
     seed: int = 0,
     workers: int = 1,
+    backbone: Path | None = None,
 ) -> Comparison:
     """Measure, judge and set side by side; what an earlier run did is not done again.
 
@@ -108,21 +110,24 @@ def compare_detectors(
         degraded_clips: clips under each degradation; 0 for none.
         seed: draws folds and degraded clips.
         workers: processes that measure.
+        backbone: folder of the user's encoder, for baselines that see through one.
 
     Raises:
-        SettingsError, DataError, MissingExtraError: as `train_baselines`.
+        SettingsError, DataError, ModelError, MissingExtraError: as `train_baselines`.
     """
-    chosen = recipe_names(names)
+    chosen, encoder = recipe_names(names, backbone), None if backbone is None else str(backbone)
     clips = read_clips(list(data), edited)
     check_clips(clips)
     with hold_folder(out):
-        kept = measure_clips(clips, measures_of(chosen), out / MEASURED, progress, workers=workers)
-        worse = _degraded(kept, chosen, out, progress, degraded_clips, seed, workers)
+        kept = measure_clips(clips, measures_of(chosen), out / MEASURED, progress, workers=workers, backbone=encoder)
+        worse = _degraded(kept, chosen, out, progress, degraded_clips, seed, workers, encoder)
         rows = [
-            _row(name, kept, worse, out, seed, _telling(progress, number, len(chosen)))
+            _row(name, kept, worse, out, seed, encoder, _telling(progress, number, len(chosen)))
             for number, name in enumerate(chosen)
         ]
         notes = list(kept.problems)
+        if encoder is not None:
+            notes.append(f"the baselines see through the {load_backbone(encoder).kind} encoder in {encoder}")
         try:
             rows.append(_tracenet_row(tracenet, kept))
         except DeeptraceError as error:
@@ -147,7 +152,14 @@ def _worth(row: Row) -> float:
 
 
 def _degraded(
-    kept: Kept, names: Sequence[str], out: Path, progress: Progress, count: int, seed: int, workers: int
+    kept: Kept,
+    names: Sequence[str],
+    out: Path,
+    progress: Progress,
+    count: int,
+    seed: int,
+    workers: int,
+    encoder: str | None,
 ) -> dict[str, Kept]:
     """Some clips after each degradation, and the same clips as they are under "untouched"."""
     used = [clip for clip in kept.clips if clip.kind is not Kind.EDITED]
@@ -156,19 +168,28 @@ def _degraded(
         return {}
     asked = list(dict.fromkeys(measure for name in names for measure in RECIPES[name].measures))
     found = {
-        change: measure_clips(chosen, asked, out / MEASURED, progress, change=change, workers=workers)
+        change: measure_clips(chosen, asked, out / MEASURED, progress, change=change, workers=workers, backbone=encoder)
         for change in DEGRADED
     }
     names_of = {clip.name for clip in chosen}
     return {"untouched": kept.of(np.array([clip.name in names_of for clip in kept.clips]))} | found
 
 
-def _row(name: str, kept: Kept, worse: dict[str, Kept], out: Path, seed: int, tell: Callable[[str], None]) -> Row:
+def _row(
+    name: str,
+    kept: Kept,
+    worse: dict[str, Kept],
+    out: Path,
+    seed: int,
+    encoder: str | None,
+    tell: Callable[[str], None],
+) -> Row:
     """The row of a baseline, kept in a file of its own."""
     key = hashlib.sha256(
         "\n".join(
             [_VERSION, FOOTAGE_VERSION, name, str(seed), *sorted(clip.name for clip in kept.clips)]
             + [f"{change}:{clip.name}" for change, one in worse.items() for clip in one.clips]
+            + ([] if encoder is None else [backbone_digest(encoder)])
         ).encode()
     ).hexdigest()[:12]
     path = out / "rows" / f"{name}.{key}.json"
@@ -193,7 +214,7 @@ def _row(name: str, kept: Kept, worse: dict[str, Kept], out: Path, seed: int, te
         one_generator=single,
         degraded={what: (one.auroc, one.interval) for what, one in figures.items()},
         train_s=round(fitted, 2),
-        clip_s=_seconds_a_clip(model.detector({}), kept.clips),
+        clip_s=_seconds_a_clip(model.detector({}, encoder), kept.clips),
         differs=RECIPES[name].differs,
     )
     path.parent.mkdir(exist_ok=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deeptrace.detectors.baselines.backbones import backbone_digest, load_backbone
 from deeptrace.detectors.baselines.footage import FOOTAGE_VERSION, read_footage
-from deeptrace.detectors.baselines.measures import MEASURES, Measured
+from deeptrace.detectors.baselines.measures import ENCODED, Measured, measure
 from deeptrace.errors import DeeptraceError
 from deeptrace.io.fingerprint import sha256_of
 from deeptrace.io.processes import worker_pool
@@ -58,6 +59,7 @@ def measure_clips(
     *,
     change: str = AS_THEY_ARE,
     workers: int = 1,
+    backbone: str | None = None,
 ) -> Kept:
     """Measure what is not measured yet, and read the rest.
 
@@ -68,18 +70,25 @@ def measure_clips(
         progress: told of each clip what is being done, how much, and of how much.
         change: name of a degradation that clips get before, already in one encoding; AS_THEY_ARE for none.
         workers: processes.
+        backbone: folder of the encoder whose embeddings are wanted; None for the one in the package.
+
+    Raises:
+        ModelError, MissingExtraError: the encoder cannot be loaded.
     """
+    if backbone is not None:
+        load_backbone(backbone)
+    kept_as = _kept_as(names, backbone)
     folder.mkdir(parents=True, exist_ok=True)
     what = f"measured, {change}" if change else "measured"
     ended: list[Path | str] = []
     if workers == 1:
         _one_thread()
         for clip in clips:
-            ended.append(_measure(clip, tuple(names), folder, change))
+            ended.append(_measure(clip, kept_as, folder, change, backbone))
             progress(what, len(ended), len(clips))
     else:
         with worker_pool(workers, _one_thread) as pool:
-            jobs = [pool.submit(_measure, clip, tuple(names), folder, change) for clip in clips]
+            jobs = [pool.submit(_measure, clip, kept_as, folder, change, backbone) for clip in clips]
             ended = collected(jobs, what, progress)
     used, measured, problems = list[Clip](), list[Measured](), list[str]()
     for clip, found in zip(clips, ended, strict=True):
@@ -87,26 +96,32 @@ def measure_clips(
             problems.append(found)
             continue
         with np.load(found) as data:
-            measured.append({name: data[name].astype(np.float32) for name in names})
+            measured.append({name: data[key].astype(np.float32) for name, key in kept_as.items()})
         used.append(clip)
     return Kept(used, measured, tuple(problems))
 
 
-def _measure(clip: Clip, names: tuple[str, ...], folder: Path, change: str) -> Path | str:
+def _kept_as(names: Sequence[str], backbone: str | None) -> dict[str, str]:
+    """What each measure is called in the file of a clip: those of another encoder by that encoder."""
+    mark = "" if backbone is None else f"@{backbone_digest(backbone)}"
+    return {name: f"{name}{mark if name in ENCODED else ''}" for name in names}
+
+
+def _measure(clip: Clip, kept_as: dict[str, str], folder: Path, change: str, backbone: str | None) -> Path | str:
     """The file that holds the measures of a clip, made where need be; or a line that says why there is none."""
     path = folder / f"{sha256_of(clip.path)[:_DIGITS]}.{change or 'as_is'}.{FOOTAGE_VERSION}.npz"
     found: dict[str, np.ndarray] = {}
     if path.is_file():
         with np.load(path) as data:
             found = dict(data)
-    missing = [name for name in names if name not in found]
+    missing = [name for name, key in kept_as.items() if key not in found]
     if not missing:
         return path
     try:
         with _changed(clip, change) as video:
             footage = read_footage(video)
-        for name in missing:
-            found[name] = MEASURES[name](footage).astype(np.float16 if "embeddings" in name else np.float32)
+        for name, value in measure(footage, missing, backbone).items():
+            found[kept_as[name]] = value.astype(np.float16 if name in ENCODED else np.float32)
     except DeeptraceError as error:
         return str(error)
     save_arrays(path, **found)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deeptrace.detectors.baselines.backbones import backbone_digest
 from deeptrace.detectors.baselines.models import Model, chances
 from deeptrace.detectors.baselines.recipes import RECIPES
 from deeptrace.detectors.baselines.trained import BaselineCard, TrainedBaseline
@@ -48,8 +49,8 @@ class Calibrated:
         scores, nearness = np.full((len(p), 2), np.nan), np.full(len(p), np.nan)  # TraceNet's own
         return Judged(list(kept.clips), p, p, scores, scores, nearness, nearness, *limits)
 
-    def detector(self, trained_on: dict[str, object]) -> TrainedBaseline:
-        """Ready to be saved."""
+    def detector(self, trained_on: dict[str, object], backbone: str | None = None) -> TrainedBaseline:
+        """Ready to be saved; `backbone` is the folder of the encoder that it learned with, where it is the user's."""
         card = BaselineCard(
             name=self.name,
             kind=type(self.model).__name__,
@@ -57,8 +58,9 @@ class Calibrated:
             bias=self.bias,
             thresholds=self.thresholds,
             trained_on=trained_on,
+            backbone="" if backbone is None else backbone_digest(backbone),
         )
-        return TrainedBaseline(RECIPES[self.name], self.model, card)
+        return TrainedBaseline(RECIPES[self.name], self.model, card, backbone=backbone)
 
 
 def calibrated(name: str, kept: Kept, *, seed: int = 0) -> Calibrated:

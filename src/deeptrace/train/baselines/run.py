@@ -43,6 +43,7 @@ def train_baselines(
     edited: str = "matched",
     seed: int = 0,
     workers: int = 1,
+    backbone: Path | None = None,
 ) -> TrainedFiles:
     """Train baselines on the same clips; what was measured before is not measured again.
 
@@ -54,17 +55,19 @@ def train_baselines(
         edited: folder of matched pairs below each data folder; "" for none.
         seed: of every random choice.
         workers: processes that measure.
+        backbone: folder of the user's encoder, for baselines that see through one; None for the one in the package.
 
     Raises:
-        SettingsError: no baseline has a name; another run is writing into `out`.
+        SettingsError: no baseline has a name, one sees through no encoder; another run is writing into `out`.
+        ModelError: the encoder cannot be loaded.
         DataError: the data cannot be read, or is too little to learn from.
         MissingExtraError: scikit-learn, or torch for some baselines, is not installed.
     """
-    chosen = recipe_names(names)
+    chosen, encoder = recipe_names(names, backbone), None if backbone is None else str(backbone)
     clips = read_clips(list(data), edited)
     check_clips(clips)
     with hold_folder(out):
-        kept = measure_clips(clips, measures_of(chosen), out / MEASURED, progress, workers=workers)
+        kept = measure_clips(clips, measures_of(chosen), out / MEASURED, progress, workers=workers, backbone=encoder)
         files = {}
         for done, name in enumerate(chosen):
             progress(f"fitting {name}", done, len(chosen))
@@ -74,23 +77,30 @@ def train_baselines(
                     "clips": {kind.name.lower(): count for kind, count in _counted(kept.clips).items()},
                     "groups": len({clip.group for clip in kept.clips}),
                     "seed": seed,
-                }
+                },
+                encoder,
             )
             files[name] = out / f"{name}.npz"
             detector.save(files[name])
     return TrainedFiles(files, kept.problems)
 
 
-def recipe_names(names: Sequence[str]) -> list[str]:
-    """The names, checked, each once; all baselines where there are none.
+def recipe_names(names: Sequence[str], backbone: Path | None = None) -> list[str]:
+    """The names, checked, each once; all baselines where there are none, with `backbone` all that see through one.
 
     Raises:
-        SettingsError: no baseline has a name.
+        SettingsError: no baseline has a name, or one sees through no encoder and is to have the user's.
     """
     for name in names:
         if name.removeprefix("baseline:") not in RECIPES:
             raise SettingsError(name, "is no baseline that learns", f"There are: {', '.join(RECIPES)}.")
-    return list(dict.fromkeys(name.removeprefix("baseline:") for name in names)) or list(RECIPES)
+    chosen = list(dict.fromkeys(name.removeprefix("baseline:") for name in names))
+    if backbone is None:
+        return chosen or list(RECIPES)
+    able = [name for name, recipe in RECIPES.items() if recipe.has_encoder]
+    if without := [name for name in chosen if name not in able]:
+        raise SettingsError("backbone", f"{without[0]} sees through no encoder", f"Those that do: {', '.join(able)}.")
+    return chosen or able
 
 
 def measures_of(names: Sequence[str]) -> list[str]:

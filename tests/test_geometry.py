@@ -140,6 +140,35 @@ class TestTube:
         b = Tube.constant(Box(x0=0, y0=0, x1=0.5, y1=1), Interval(onset_s=1, offset_s=3))
         assert a.viou(b) == pytest.approx(0.5 * (1 / 3))
 
+    def test_a_gap_is_no_time_of_a_tube(self) -> None:
+        gap = (Interval(onset_s=1.0, offset_s=1.5),)
+        blinks = self.moving.model_copy(update={"gaps": gap})
+        times = np.linspace(blinks.onset_s, blinks.offset_s, 401)[:-1]
+        for time in times.tolist():
+            box = blinks.box_at(time)
+            assert (box is None) == (time < 1.5)
+            assert box is None or box == self.moving.box_at(time)
+        assert sum(one.duration_s for one in blinks.segments) == 1.5
+        assert blinks.viou(blinks) == pytest.approx(1)
+        # over the moments at which both are on, against those at which either is
+        assert blinks.viou(self.moving) == pytest.approx(0.75)
+        seen = [time for time in times.tolist() if time >= 1.5]
+        assert blinks.box.x0 == pytest.approx(min(self.moving.box_at(time).x0 for time in seen), abs=1e-3)
+        with pytest.raises(ValueError, match="gaps with a length, in order and apart"):
+            self.moving.model_validate(self.moving.model_dump() | {"gaps": [gap[0], Interval(onset_s=1.2, offset_s=4)]})
+
+    @given(a=tubes(), b=tubes(), cuts=st.lists(st.floats(0, 10), min_size=4, max_size=4, unique=True))
+    def test_viou_with_gaps_is_the_integral_over_time(self, a: Tube, b: Tube, cuts: list[float]) -> None:
+        low = sorted(cuts)
+        a = a.model_copy(update={"gaps": (Interval(onset_s=low[0], offset_s=low[1]),)})
+        b = b.model_copy(update={"gaps": (Interval(onset_s=low[2], offset_s=low[3]),)})
+        times = np.linspace(0, 20, 8001) + 1e-7
+        boxes = [(a.box_at(time), b.box_at(time)) for time in times.tolist()]
+        shared = sum(one.iou(other) for one, other in boxes if one is not None and other is not None)
+        joint = sum(one is not None or other is not None for one, other in boxes)
+        assume(joint > 400)
+        assert a.viou(b) == pytest.approx(shared / joint, abs=0.02)
+
     @given(tubes(), tubes())
     def test_viou_is_the_integral_over_time(self, a: Tube, b: Tube) -> None:
         times = np.linspace(min(a.onset_s, b.onset_s), max(a.offset_s, b.offset_s), 8001)

@@ -23,7 +23,10 @@ __all__ = [
     "Tube",
     "box_iou",
     "center_distance",
+    "check_gaps",
+    "gaps_between",
     "hull",
+    "segments_tiou",
     "temporal_iou",
     "tube_viou",
 ]
@@ -386,6 +389,46 @@ class Interval(_Value):
             return float(self == other)
         return min(shared / union, 1.0)
 
+    def without(self, gaps: Iterable[Interval]) -> tuple[Interval, ...]:
+        """What of it lies in none of `gaps`, which are in order and apart.
+
+        Examples:
+            >>> seen = Interval(onset_s=1, offset_s=5).without([Interval(onset_s=2, offset_s=3)])
+            >>> [(one.onset_s, one.offset_s) for one in seen]
+            [(1.0, 2.0), (3.0, 5.0)]
+        """
+        parts, since_s = [], self.onset_s
+        for gap in gaps:
+            if gap.onset_s >= self.offset_s or gap.offset_s <= since_s:
+                continue
+            if gap.onset_s > since_s:
+                parts.append(Interval(onset_s=since_s, offset_s=gap.onset_s))
+            since_s = gap.offset_s
+        if since_s < self.offset_s or (self.duration_s == 0 and since_s == self.onset_s):
+            parts.append(Interval(onset_s=since_s, offset_s=self.offset_s))
+        return tuple(parts)
+
+
+def gaps_between(gaps: Iterable[Interval], start_s: float, end_s: float) -> tuple[Interval, ...]:
+    """What of `gaps` lies in the segment [start_s, end_s), in that segment's own time.
+
+    Examples:
+        >>> [(one.onset_s, one.offset_s) for one in gaps_between([Interval(onset_s=2, offset_s=4)], 1.0, 3.0)]
+        [(1.0, 2.0)]
+    """
+    inside = ((max(gap.onset_s, start_s) - start_s, min(gap.offset_s, end_s) - start_s) for gap in gaps)
+    return tuple(Interval(onset_s=low, offset_s=high) for low, high in inside if low < high)
+
+
+def check_gaps(gaps: Sequence[Interval]) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: a gap has no length, or two are out of order or overlap.
+    """
+    if any(not gap.duration_s for gap in gaps) or any(a.offset_s > b.onset_s for a, b in pairwise(gaps)):
+        raise ValueError("expected gaps with a length, in order and apart, but two overlap or one is empty")
+
 
 class Keyframe(_Value):
     """Where a trace is at one moment; between keyframes the box moves linearly."""
@@ -397,10 +440,11 @@ class Keyframe(_Value):
 class Tube(_Value):
     """A box over time: keyframes in order of time, linear between them, present over [onset_s, offset_s).
 
-    Before the first keyframe and after the last one (within the life of the tube) the nearest keyframe holds.
+    Before the first keyframe and after the last one (within the life of the tube) the nearest keyframe holds. In a gap
+    there is no box; the motion between keyframes goes on unseen.
 
     Raises:
-        ValueError: on construction, when there is no keyframe or their times do not rise.
+        ValueError: on construction, when there is no keyframe, their times do not rise, or gaps overlap.
 
     Examples:
         >>> here, there = Box(x0=0.0, y0=0.0, x1=0.5, y1=0.5), Box(x0=0.5, y0=0.5, x1=1.0, y1=1.0)
@@ -415,10 +459,12 @@ class Tube(_Value):
     onset_s: float
     offset_s: float
     keyframes: tuple[Keyframe, ...]
+    gaps: tuple[Interval, ...] = ()
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
         Interval(onset_s=self.onset_s, offset_s=self.offset_s)
+        check_gaps(self.gaps)
         if not self.keyframes:
             raise ValueError("expected a tube with at least one keyframe but got none")
         if any(a.time_s >= b.time_s for a, b in pairwise(self.keyframes)):
@@ -443,9 +489,19 @@ class Tube(_Value):
         return Interval(onset_s=self.onset_s, offset_s=self.offset_s)
 
     @property
+    def segments(self) -> tuple[Interval, ...]:
+        """Its temporal extent without the gaps."""
+        return self.interval.without(self.gaps)
+
+    @property
     def box(self) -> Box:
-        """Union of the boxes over the tube's life (linear motion: the union of the keyframes')."""
-        return hull(key.box for key in self.keyframes)
+        """Union of the boxes over the tube's life (linear motion: the union of the keyframes'), gaps left out."""
+        seen = self.segments if self.gaps else ()
+        if not seen:
+            return hull(key.box for key in self.keyframes)
+        ends = {time_s for one in seen for time_s in (one.onset_s, one.offset_s)}
+        inner = {k.time_s for k in self.keyframes if any(one.onset_s < k.time_s < one.offset_s for one in seen)}
+        return hull(Box.from_fractions(*row) for row in self.corners_at(sorted(ends | inner)))
 
     def corners_at(self, times_s: Sequence[float] | np.ndarray) -> np.ndarray:
         """Corners (N, 4) as x0, y0, x1, y1 fractions at `times_s` (N,), whether the tube is present then or not.
@@ -470,13 +526,16 @@ class Tube(_Value):
         """
         if not (self.onset_s <= time_s < self.offset_s or time_s == self.onset_s):
             return None
+        if any(gap.onset_s <= time_s < gap.offset_s for gap in self.gaps):
+            return None
         return Box.from_fractions(*self.corners_at([time_s])[0])
 
     def viou(self, other: Tube) -> float:
         """Volume IoU in [0, 1]: the integral of box IoU over the shared time, over the length of the joint time.
 
         vIoU = (1 / |T_union|) * integral over T_shared of IoU(box_a(t), box_b(t)) dt, as for spatio-temporal video
-        grounding (VidSTG, HC-STVG), in continuous time so that it does not depend on a frame rate; see `tube_viou`.
+        grounding (VidSTG, HC-STVG), in continuous time so that it does not depend on a frame rate; see `tube_viou`. A
+        gap is no time of a tube: T_shared is when both have a box, T_union when either has.
 
         Examples:
             >>> box, half = Box(x0=0.0, y0=0.0, x1=1.0, y1=1.0), Box(x0=0.0, y0=0.0, x1=0.5, y1=1.0)
@@ -544,10 +603,53 @@ def tube_viou(a: list[Tube], b: list[Tube]) -> Floats:
         [1.0, 0.25]
     """
     parts = [_viou_chunk(a[i : i + _CHUNK], b[i : i + _CHUNK]) for i in range(0, len(a), _CHUNK)]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    found = np.concatenate(parts) if parts else np.zeros(0)
+    for i, (one, other) in enumerate(zip(a, b, strict=True)):
+        if one.gaps or other.gaps:
+            found[i] = _viou_with_gaps(one, other)
+    return found
+
+
+def _viou_with_gaps(a: Tube, b: Tube) -> float:
+    """vIoU of two tubes that are off for a while, from their segments."""
+    seen_a, seen_b = a.segments, b.segments
+    shared = sum(one.overlap_s(other) for one in seen_a for other in seen_b)
+    joint = sum(one.duration_s for one in (*seen_a, *seen_b)) - shared
+    pairs = [(one, other) for one in seen_a for other in seen_b if one.overlap_s(other) > 0]
+    if joint <= 0 or not pairs:
+        return 0.0
+    of = [
+        [tube.model_copy(update=dict(one) | {"gaps": ()}) for one in part]
+        for tube, part in zip((a, b), zip(*pairs, strict=True), strict=True)
+    ]
+    return min(float(_shared_volume(*of)[0].sum()) / joint, 1.0)
+
+
+def segments_tiou(a: Sequence[Interval], b: Sequence[Interval]) -> float:
+    """Temporal IoU of two sets of intervals, each in order and apart: seconds that both have over those either has.
+
+    Examples:
+        >>> whole = Interval(onset_s=0, offset_s=4)
+        >>> segments_tiou([whole], whole.without([Interval(onset_s=1, offset_s=2)]))
+        0.75
+    """
+    if len(a) == len(b) == 1:
+        return a[0].tiou(b[0])
+    shared = sum(one.overlap_s(other) for one in a for other in b)
+    joint = sum(one.duration_s for one in (*a, *b)) - shared
+    return min(shared / joint, 1.0) if joint > 0 else 0.0
 
 
 def _viou_chunk(a: list[Tube], b: list[Tube]) -> Floats:
+    total, joint = _shared_volume(a, b)
+    out = np.minimum(total / np.where(joint > 0, joint, 1.0), 1.0)
+    for i in np.flatnonzero(joint <= 0):  # two instants
+        out[i] = a[i].box.iou(b[i].box) if a[i].interval == b[i].interval else 0.0
+    return np.asarray(out)
+
+
+def _shared_volume(a: list[Tube], b: list[Tube]) -> tuple[Floats, Floats]:
+    """The integral of box IoU over the shared time of N pairs (N,), and their joint time (N,); gaps do not count."""
     spans_a = np.array([(tube.onset_s, tube.offset_s) for tube in a])
     spans_b = np.array([(tube.onset_s, tube.offset_s) for tube in b])
     keys_a, rows_a = _keyframes(a)
@@ -562,10 +664,7 @@ def _viou_chunk(a: list[Tube], b: list[Tube]) -> Floats:
     times = (cuts[:, :-1, None] + lengths[:, :, None] * steps).reshape(len(a), -1)
     weights = np.repeat(lengths / _MIDPOINTS, _MIDPOINTS, axis=1)
     total = (box_iou(_corners_at(keys_a, rows_a, times), _corners_at(keys_b, rows_b, times)) * weights).sum(axis=1)
-    out = np.minimum(total / np.where(joint > 0, joint, 1.0), 1.0)
-    for i in np.flatnonzero(joint <= 0):  # two instants
-        out[i] = a[i].box.iou(b[i].box) if a[i].interval == b[i].interval else 0.0
-    return np.asarray(out)
+    return np.asarray(total), np.asarray(joint)
 
 
 def _keyframes(tubes: list[Tube]) -> tuple[Floats, Floats]:

@@ -12,9 +12,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    computed_field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from deeptrace.geometry import Box, Interval, Keyframe, Tube, hull
+from deeptrace.geometry import Box, Interval, Keyframe, Tube, check_gaps
 from deeptrace.plural import plural
 from deeptrace.urls import public_text, public_url
 
@@ -205,6 +214,7 @@ class Trace(_Record):
         keyframes: the box over time, rising in time; may be empty.
         explanation: one or two plain sentences.
         weak: whether the score is below the detector's `min_score`: a guess, not a finding.
+        gaps: times within its life at which it is not to be seen, in order and apart; in JSON only where there are any.
     """
 
     categories: tuple[Category, ...] = ()
@@ -215,9 +225,18 @@ class Trace(_Record):
     keyframes: tuple[Keyframe, ...] = ()
     explanation: str = ""
     weak: bool = False
+    gaps: tuple[Interval, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_no_gaps(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = write(self)
+        if not fields.get("gaps", True):
+            del fields["gaps"]
+        return fields
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        check_gaps(self.gaps)
         if self.onset_s is not None and self.offset_s is not None and self.offset_s < self.onset_s:
             raise ValueError(f"expected offset_s >= onset_s but got {self.onset_s} and {self.offset_s}")
         if any(a.time_s >= b.time_s for a, b in zip(self.keyframes, self.keyframes[1:], strict=False)):
@@ -239,8 +258,9 @@ class Trace(_Record):
             onset_s=tube.onset_s,
             offset_s=tube.offset_s,
             score=score,
-            box=hull(key.box for key in tube.keyframes),
+            box=tube.box,
             keyframes=tube.keyframes,
+            gaps=tube.gaps,
             explanation=explanation,
         )
 
@@ -258,8 +278,12 @@ class Trace(_Record):
         if interval is None:
             return None
         if self.keyframes:
-            return Tube(onset_s=interval.onset_s, offset_s=interval.offset_s, keyframes=self.keyframes)
-        return None if self.box is None else Tube.constant(self.box, interval)
+            keyframes = self.keyframes
+        elif self.box is not None:
+            keyframes = (Keyframe(time_s=interval.onset_s, box=self.box),)
+        else:
+            return None
+        return Tube(onset_s=interval.onset_s, offset_s=interval.offset_s, keyframes=keyframes, gaps=self.gaps)
 
 
 class Media(_Record):

@@ -56,13 +56,16 @@ def test_label_studio_regions_come_and_go_and_turn(tmp_path: Path) -> None:
     (sample,) = result.samples
     assert (sample.video_id, sample.path, sample.label) == ("clip 1", "videos/set/clip 1.mp4", Label.FAKE)
     assert sample.media == MEDIA, "the rate is the frames over the duration"
-    first, second, turned, moment = sample.traces
-    assert (first.onset_s, first.offset_s) == (0.0, 13 / 24), "gone after the frame at which it is switched off"
+    first, turned, moment = sample.traces
+    assert (first.onset_s, first.offset_s) == (0.0, 31 / 24)
+    assert [(gap.onset_s, gap.offset_s) for gap in first.gaps] == [(13 / 24, 1.0)], (
+        "after the frame that is not enabled"
+    )
     assert first.tube is not None
     assert first.tube.box_at(6 / 24) == Box(x0=0.25, y0=0.2, x1=0.35, y1=0.7)
-    assert (second.onset_s, second.offset_s, second.keyframes) == (1.0, 31 / 24, ())
-    assert second.categories == (Category.OBJECT_MERGING, Category.SUDDEN_BLURRING)
-    assert second.explanation == "It melts."
+    assert first.tube.box_at(1.0) == first.tube.box_at(30 / 24) == Box(x0=0.6, y0=0.2, x1=0.7, y1=0.7)
+    assert first.categories == (Category.OBJECT_MERGING, Category.SUDDEN_BLURRING)
+    assert first.explanation == "It melts."
     # about its upper left corner, by pixels: 128 x 360 becomes 360 x 128, to the left of it
     assert turned.box is not None
     assert turned.box.to_pixels_xyxy(width=1280, height=720) == pytest.approx((280, 144, 640, 272))

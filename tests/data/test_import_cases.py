@@ -24,6 +24,7 @@ class Read:
     categories: tuple[Category, ...] = (BLUR,)
     explanation: str = ""
     score: float | None = None
+    gaps: tuple[tuple[int, int], ...] = ()
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +48,9 @@ def check(result: Imported, fps: float, wanted: dict[str, list[Read]], *, path: 
             assert trace.offset_s == pytest.approx(read.end / fps)
             assert (trace.categories, trace.explanation) == (read.categories, read.explanation)
             assert trace.score == read.score
+            assert [(gap.onset_s, gap.offset_s) for gap in trace.gaps] == [
+                (pytest.approx(first / fps), pytest.approx(end / fps)) for first, end in read.gaps
+            ]
             assert (trace.box is not None) == bool(read.boxes)
             for frame, corners in read.boxes.items():
                 assert trace.tube is not None
@@ -58,10 +62,7 @@ STILL = (100.0, 100.0, 200.0, 200.0)
 CVAT_CASES: dict[str, list[Read]] = {
     # said of the frame at which it is gone already, "splitting" is no kind of this trace
     "cvat_attr": [Read(10, 15, {10: STILL}, (BLUR, MERGE), "The cup <melts>")],
-    "cvat_blink": [
-        Read(5, 8, {5: STILL}, (SHAPE,)),
-        Read(12, 14, {12: (300, 100, 400, 200)}, (SHAPE,)),
-    ],
+    "cvat_blink": [Read(5, 14, {5: STILL, 7: STILL, 12: (300, 100, 400, 200)}, (SHAPE,), gaps=((8, 12),))],
     "cvat_dup": [Read(10, 15, {10: (110, 100, 210, 200)})],
     "cvat_edge": [Read(10, 15, {10: (1279.9, 100, 1280, 200)})],
     "cvat_no_close": [Read(10, 11, {10: STILL})],
@@ -123,8 +124,13 @@ LABELBOX_CASES: dict[str, dict[str, list[Read]]] = {
     },
     "lb_segment_two_keys_in_one": {
         "clip": [
-            Read(0, 5, {0: (100, 100, 150, 150), 4: (140, 100, 190, 150)}, ()),
-            Read(19, 25, {19: (600, 100, 650, 150)}, ()),
+            Read(
+                0,
+                25,
+                {0: (100, 100, 150, 150), 4: (140, 100, 190, 150), 19: (600, 100, 650, 150)},
+                (),
+                gaps=((5, 19),),
+            )
         ]
     },
     "lb_skipped_label": {"clip": [PLAIN], "d": []},

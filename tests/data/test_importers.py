@@ -112,15 +112,16 @@ def test_labelbox_keyframes_segments_checklists_and_text(tmp_path: Path) -> None
     assert sample.source == "Pika 1.5"
     assert sample.media is not None
     assert (sample.media.fps, sample.media.frames, sample.media.duration_s) == (24, 120, 5.0)
-    first, second, clock = sample.traces
-    assert (first.onset_s, first.offset_s) == (0.0, 25 / 24), "frames count from 1 and both ends are inclusive"
-    assert (second.onset_s, second.offset_s) == (2.0, 2.5)
-    assert [key.time_s for key in first.keyframes] == [0.0, 0.5, 1.0], "frame 19 is interpolated, no keyframe"
+    first, clock = sample.traces
+    assert (first.onset_s, first.offset_s) == (0.0, 2.5), "frames count from 1 and both ends are inclusive"
+    assert [(gap.onset_s, gap.offset_s) for gap in first.gaps] == [(25 / 24, 2.0)], "between its two segments"
+    assert [key.time_s for key in first.keyframes][:3] == [0.0, 0.5, 1.0], "frame 19 is interpolated, no keyframe"
+    assert [first.tube.box_at(frame / 24) is None for frame in (24, 25, 47, 48)] == [False, True, True, False]
     assert first.tube is not None
     assert first.tube.box_at(0.25) == Box(x0=0.25, y0=0.1, x1=0.35, y1=0.6)
     assert first.box == Box(x0=0.0, y0=0.1, x1=0.6, y1=0.6)
     assert first.categories == (Category.OBJECT_DISTORTION, Category.OBJECT_MERGING)
-    assert first.explanation == second.explanation == "The hand melts."
+    assert first.explanation == "The hand melts."
     assert (clock.categories, clock.onset_s, clock.offset_s) == ((), 0.5, 13 / 24)
     assert [item.annotator for item in result.rounds] == ["ada@lab.example"]
     assert result.warnings == []
@@ -136,7 +137,7 @@ def test_two_labels_are_two_rounds_and_a_row_without_one_is_left_out(tmp_path: P
     bare["data_row"]["external_id"] = "other.mp4"
     result = read_labelbox(write_ndjson(tmp_path / "export.ndjson", row, bare))
     assert [(item.annotator, len(item.traces), item.cannot_tell) for item in result.rounds] == [
-        ("ada@lab.example", 3, False),
+        ("ada@lab.example", 2, False),
         ("bob@lab.example", 0, True),
     ]
     assert len(result.samples) == 1
@@ -151,12 +152,13 @@ def test_imported_tubes_survive_the_reward_data_format(tmp_path: Path) -> None:
     (again,) = read_reward_data(tmp_path)
     assert again.media == sample.media
     for ours, theirs in zip(again.traces, sample.traces, strict=True):
-        assert ours.keyframes == theirs.keyframes
+        assert (ours.keyframes, ours.gaps) == (theirs.keyframes, theirs.gaps)
         assert ours.onset_s == theirs.onset_s
         assert ours.offset_s == pytest.approx(theirs.offset_s)
         assert ours.categories == theirs.categories
     rows = json.loads((tmp_path / "all_data.json").read_text())
-    assert [row["faketrace_first_frame"] for row in rows] == [0, 48, 12]
+    assert [row["faketrace_first_frame"] for row in rows] == [0, 12]
+    assert rows[0]["faketrace_gaps"] == [{"onset_s": 25 / 24, "offset_s": 2.0}]
 
 
 @pytest.mark.parametrize(
@@ -233,15 +235,16 @@ def test_cvat_tracks_with_keyframes_outside_and_attributes(tmp_path: Path, zippe
     result = read_cvat(path, fps=24)
     (sample,) = result.samples
     assert (sample.video_id, sample.path, sample.label) == ("cm2p0z6r1", "videos/cm2p0z6r1.mp4", Label.FAKE)
-    first, second = sample.traces
-    assert (first.onset_s, first.offset_s) == (0.5, 1.5), "gone from frame 36 on"
-    assert [key.time_s for key in first.keyframes] == [0.5, 1.0]
+    (first,) = sample.traces
+    assert (first.onset_s, first.offset_s) == (0.5, pytest.approx(61 / 24))
+    assert [(gap.onset_s, gap.offset_s) for gap in first.gaps] == [(1.5, 2.5)], "gone from frame 36 on, back at 60"
+    assert [key.time_s for key in first.keyframes] == [0.5, 1.0, 1.5, 2.5]
     assert first.tube is not None
+    assert first.tube.box_at(2.0) is None
     assert first.tube.box_at(0.75) == Box(x0=0.25, y0=0.1, x1=0.35, y1=0.6)
     assert first.categories == (Category.SUDDEN_BLURRING, Category.OBJECT_MERGING)
     assert first.explanation == "The face smears & fades."
-    assert (second.onset_s, second.offset_s) == (2.5, pytest.approx(61 / 24))
-    assert second.box == Box(x0=1000 / 1280, y0=0, x1=1, y1=1), "clipped to the frame"
+    assert first.tube.box_at(2.5) == Box(x0=1000 / 1280, y0=0, x1=1, y1=1), "clipped to the frame"
     assert result.warnings == [
         f"{path.name}, track 0, frame 60: the box sticks out of the frame and was clipped to it",
         f"{path.name}, track 1: polygon were left out; only boxes are read",
@@ -311,7 +314,7 @@ def test_a_document_type_is_refused_in_whatever_encoding(tmp_path: Path, encodin
 def test_cvat_in_utf_16_without_a_document_type_is_read(tmp_path: Path) -> None:
     path = tmp_path / "annotations.xml"
     path.write_bytes(CVAT.replace('encoding="utf-8"', 'encoding="utf-16"').encode("utf-16"))
-    assert [len(sample.traces) for sample in read_cvat(path, fps=24).samples] == [2]
+    assert [len(sample.traces) for sample in read_cvat(path, fps=24).samples] == [1]
 
 
 def test_one_bad_task_or_file_leaves_the_others(tmp_path: Path) -> None:
@@ -333,10 +336,10 @@ def test_two_cvat_tasks_over_one_video_are_two_rounds(tmp_path: Path) -> None:
     result = read_cvat(tmp_path, fps=24)
     assert [(item.annotator, len(item.traces), item.cannot_tell) for item in result.rounds] == [
         ("ada", 0, True),
-        ("bob", 2, False),
+        ("bob", 1, False),
     ]
     (sample,) = result.samples
-    assert len(sample.traces) == 2, "of the first who marked any"
+    assert len(sample.traces) == 1, "of the first who marked any"
     (error,) = result.refused
     assert "but is another video" in str(error)
 

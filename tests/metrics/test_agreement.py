@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.needs import needs
 
-from deeptrace.geometry import Box
+from deeptrace.geometry import Box, Interval
 from deeptrace.metrics import (
     annotator_ceiling,
     annotator_verdicts,
@@ -80,6 +80,19 @@ def test_grounding_by_hand() -> None:
     assert (result["onset_apart"], result["offset_apart"], result["category_jaccard"]) == (0.1, 0, 0.5)
     strict = grounding_agreement([annotated("a", first)], [annotated("a", second)], min_viou=0.4)
     assert (strict["matched"], strict["box_iou"]) == (0, None)
+
+
+def test_a_gap_is_no_time_of_a_trace() -> None:
+    """Moments at which both are on, over those at which either is: 0 to 1 and 3 to 4 of 0 to 4."""
+    box = Box(x0=0.0, y0=0.0, x1=0.5, y1=1.0)
+    whole = Trace(onset_s=0.0, offset_s=4.0, box=box)
+    blinks = whole.model_copy(update={"gaps": (Interval(onset_s=1.0, offset_s=3.0),)})
+    within = Trace(onset_s=1.0, offset_s=3.0, box=box)
+    found = grounding_agreement([annotated("a", whole)], [annotated("a", blinks)])
+    assert (found["box_iou"], found["tiou"], found["viou"]) == (1.0, 0.5, pytest.approx(0.5))
+    found = grounding_agreement([annotated("a", blinks)], [annotated("a", blinks)])
+    assert (found["matched"], found["tiou"], found["viou"]) == (1, 1.0, pytest.approx(1.0))
+    assert grounding_agreement([annotated("a", blinks)], [annotated("a", within)])["matched"] == 0
 
 
 def two_rounds(corpus: Path) -> tuple[list[Sample], list[Sample], list[Sample]]:

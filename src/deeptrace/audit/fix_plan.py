@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deeptrace.audit.file_facts import FileFacts
 from deeptrace.errors import DataError, SettingsError
-from deeptrace.geometry import Box, Keyframe
+from deeptrace.geometry import Box, Keyframe, gaps_between
 from deeptrace.schema import Label, Media, Sample, Trace
 
 __all__ = ["Crop", "FixPlan", "make_plan", "map_trace"]
@@ -173,7 +173,8 @@ def map_trace(trace: Trace, crop: Crop, duration_s: float) -> Trace | None:
         return None
     offset = None if trace.offset_s is None else min(trace.offset_s, duration_s)
     keys = [Keyframe(time_s=key.time_s, box=kept) for key in _cut(trace, duration_s) if (kept := crop.box(key.box))]
-    return trace.model_copy(update={"box": box, "offset_s": offset, "keyframes": tuple(keys)})
+    gaps = gaps_between(trace.gaps, 0.0, duration_s)
+    return trace.model_copy(update={"box": box, "offset_s": offset, "keyframes": tuple(keys), "gaps": gaps})
 
 
 def _cut(trace: Trace, duration_s: float) -> list[Keyframe]:

@@ -59,8 +59,18 @@ class ExportFormat(StrEnum):
     LMMS_EVAL = "lmms-eval"
     CVAT = "cvat"
     LABEL_STUDIO = "label-studio"
+    LABELBOX = "labelbox"
     COCO = "coco"
     FIFTYONE = "fiftyone"
+
+
+_TOOLS = (
+    ExportFormat.CVAT,
+    ExportFormat.LABEL_STUDIO,
+    ExportFormat.LABELBOX,
+    ExportFormat.COCO,
+    ExportFormat.FIFTYONE,
+)
 
 
 class ImportFormat(StrEnum):
@@ -187,7 +197,7 @@ def export_command(
     out: Annotated[
         Path,
         typer.Option(
-            metavar="PATH", help="The file; a folder for `hub`, `lmms-eval`, `cvat`, `label-studio` and `fiftyone`."
+            metavar="PATH", help="The file; a folder for `hub`, `lmms-eval` and the annotation tools but `coco`."
         ),
     ],
     split_name: Annotated[str | None, typer.Option("--split", help="Only this split. [default: all]")] = None,
@@ -221,7 +231,7 @@ def export_command(
         asked = asked.without(*(without or ()))
     except ValueError as error:
         raise SettingsError("--without", str(error)) from error
-    if to in (ExportFormat.CVAT, ExportFormat.LABEL_STUDIO, ExportFormat.COCO, ExportFormat.FIFTYONE):
+    if to in _TOOLS:
         _export_to_tool(samples, to, out, root)
         return
     if to in (ExportFormat.JSON, ExportFormat.JSONL, ExportFormat.PARQUET):
@@ -247,6 +257,8 @@ def _export_to_tool(samples: Sequence[Sample], to: ExportFormat, out: Path, root
         done = exporters.write_cvat(samples, out)
     elif to is ExportFormat.LABEL_STUDIO:
         done = exporters.write_label_studio(samples, out, root=root)
+    elif to is ExportFormat.LABELBOX:
+        done = exporters.write_labelbox(samples, out)
     elif to is ExportFormat.COCO:
         done = exporters.write_coco(samples, out)
     else:
@@ -308,7 +320,7 @@ def import_command(
         place = {} if folder is None else {"folder": folder}
         found = importers.DATASETS[source_format.value](str(path), media=ask, label=label, source=source, **place)
     elif source_format is ImportFormat.LABELBOX:
-        found = importers.read_labelbox(path, project=project, folder=below, label=label, source=source)
+        found = importers.read_labelbox(path, media=ask, project=project, folder=below, label=label, source=source)
     elif source_format is ImportFormat.CVAT:
         rate = fps if fps is not None or media is None else (lambda name: _rate_of(media / name))
         found = importers.read_cvat(path, fps=rate, folder=below, label=label, source=source)

@@ -1,8 +1,8 @@
 """Rounds of annotation: what each annotator saw on each clip, on its own (`passes.jsonl`).
 
 One JSON object a line: `file`, `annotator`, `cannot_tell`, `traces` of `categories`, `box` ([x0, y0, x1, y1] in
-fractions), `onset_s`, `offset_s`, `explanation`, `confidence`, and `keyframes` (`time_s`, `box`) where the box moves.
-Several lines a file, one a pass.
+fractions), `onset_s`, `offset_s`, `explanation`, `confidence`, `keyframes` (`time_s`, `box`) where the box moves, and
+`gaps` (`onset_s`, `offset_s`) where it is off for a while. Several lines a file, one a pass.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from deeptrace.errors import DataError
-from deeptrace.geometry import Box, Keyframe
+from deeptrace.geometry import Box, Interval, Keyframe
 from deeptrace.io import jsonl
 from deeptrace.io.atomic import short_name
 from deeptrace.schema import Sample, Trace, categories_of_tags
@@ -84,6 +84,7 @@ def _trace(fields: Any, where: str) -> Trace:
             box=None if box is None else Box.from_fractions(*box),
             keyframes=tuple(Keyframe.model_validate(key) for key in fields.get("keyframes") or ()),
             explanation=fields.get("explanation") or "",
+            gaps=tuple(Interval.model_validate(gap) for gap in fields.get("gaps") or ()),
         )
     except (TypeError, ValueError) as error:
         raise DataError(where, " ".join(str(error).split())) from error
@@ -102,6 +103,8 @@ def _round_fields(item: AnnotationRound) -> dict[str, Any]:
         fields["confidence"] = stated["score"]
         if trace.keyframes:
             fields["keyframes"] = stated["keyframes"]
+        if trace.gaps:
+            fields["gaps"] = stated["gaps"]
         traces.append(fields)
     return {"file": item.file, "annotator": item.annotator, "cannot_tell": item.cannot_tell, "traces": traces}
 

@@ -6,17 +6,27 @@ clear, is never dropped in silence: it goes into `Notes`, which say each kind of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptrace.geometry import Box, Keyframe, Tube, hull
+from deeptrace.geometry import Box, Interval, Keyframe, Tube, hull
 from deeptrace.schema import Category, Media, Sample, Trace
 
-__all__ = ["ANY_KIND", "Notes", "TraceFrames", "frame_count", "frames_of_trace", "needed_boxes", "trace_of_boxes"]
+__all__ = [
+    "ANY_KIND",
+    "Notes",
+    "TraceFrames",
+    "frame_count",
+    "frames_of_trace",
+    "joined_boxes",
+    "needed_boxes",
+    "parts_between",
+    "trace_of_boxes",
+]
 
 ANY_KIND = "trace"
 """The label of a trace of which no kind is known, for tools that want one."""
@@ -58,7 +68,8 @@ class TraceFrames:
         first: index of its first frame.
         end: index of the frame after its last; more than `first`.
         boxes: its box in each frame from `first` on; empty where it has no box.
-        keys: the frames at which its motion may change, `first` among them.
+        keys: the frames at which its motion may change or its box comes back, `first` among them.
+        gaps: [first, end) of each run of frames in which its box is off, in order and apart.
     """
 
     trace: Trace
@@ -66,6 +77,20 @@ class TraceFrames:
     end: int
     boxes: tuple[Box, ...]
     keys: frozenset[int]
+    gaps: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def segments(self) -> list[tuple[int, int]]:
+        """[first, end) of each run of frames in which it is to be seen."""
+        starts = [self.first, *(end for _, end in self.gaps)]
+        ends = [*(first for first, _ in self.gaps), self.end]
+        return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+
+    @property
+    def seen(self) -> Iterator[tuple[int, Box]]:
+        """Each frame in which its box is to be seen, with the box."""
+        for start, end in self.segments if self.boxes else ():
+            yield from ((frame, self.boxes[frame - self.first]) for frame in range(start, end))
 
 
 def frame_count(media: Media) -> int:
@@ -106,13 +131,37 @@ def frames_of_trace(
         notes.add(where, "begins or ends between two frames, which was put on the nearer one")
     if _between_frames([key.time_s for key in trace.keyframes], fps):
         notes.add(where, "has a keyframe between two frames, which was put on the nearer one")
+    gaps = _gaps_on_frames(trace, first, end, fps, where, notes, exact_times=exact_times)
+    if (gaps and gaps[0][0] == first) or (gaps and gaps[-1][1] == end):
+        notes.add(where, "is off where it begins or ends, and was put on the frames in between")
+        first = gaps.pop(0)[1] if gaps[0][0] == first else first
+        end = gaps.pop()[0] if gaps and gaps[-1][1] == end else end
     if trace.keyframes:
         tube = Tube(onset_s=first / fps, offset_s=end / fps, keyframes=trace.keyframes)
         boxes = tuple(Box.from_fractions(*row) for row in tube.corners_at(np.arange(first, end) / fps))
     else:
         boxes = () if trace.box is None else (trace.box,) * (end - first)
-    keys = {first, *(round(key.time_s * fps) for key in trace.keyframes)}
-    return TraceFrames(trace, first, end, boxes, frozenset(key for key in keys if first <= key < end))
+    keys = {first, *(round(key.time_s * fps) for key in trace.keyframes), *(back for _, back in gaps)}
+    return TraceFrames(trace, first, end, boxes, frozenset(key for key in keys if first <= key < end), tuple(gaps))
+
+
+def _gaps_on_frames(
+    trace: Trace, first: int, end: int, fps: float, where: str, notes: Notes, *, exact_times: bool
+) -> list[tuple[int, int]]:
+    """The runs of frames in [first, end) in which a trace is off."""
+    if not exact_times and _between_frames([s for gap in trace.gaps for s in (gap.onset_s, gap.offset_s)], fps):
+        notes.add(where, "is switched off or on between two frames, which was put on the nearer one")
+    gaps: list[tuple[int, int]] = []
+    for gap in trace.gaps:
+        low, high = max(round(gap.onset_s * fps), first), min(round(gap.offset_s * fps), end)
+        if low < high and gaps and gaps[-1][1] == low:
+            gaps[-1] = (gaps[-1][0], high)
+        elif low < high:
+            gaps.append((low, high))
+    if gaps == [(first, end)]:
+        notes.add(where, "is never on, which has no place here; it was put on every frame of its life")
+        return []
+    return gaps
 
 
 def _between_frames(times_s: Iterable[float], fps: float) -> bool:
@@ -173,6 +222,43 @@ def _corners(times: NDArray[np.float64], rows: NDArray[np.float64], low: int, hi
             spans += [(low, middle), (middle, high)]
 
 
+def parts_between(
+    boxes: Mapping[int, Box], first: int, end: int, gaps: Iterable[tuple[int, int]]
+) -> list[tuple[dict[int, Box], int, int]]:
+    """The boxes of [first, end) as segments (boxes, first, end), apart by `gaps`; one that holds a box is none."""
+    free = [(low, high) for low, high in gaps if first < low < high < end and not any(low <= f < high for f in boxes)]
+    free = [gap for at, gap in enumerate(free) if not at or free[at - 1][1] <= gap[0]]
+    ends = pairwise([first, *(frame for gap in free for frame in gap), end])
+    return [
+        ({frame: box for frame, box in boxes.items() if low <= frame < high}, low, high)
+        for at, (low, high) in enumerate(ends)
+        if at % 2 == 0
+    ]
+
+
+def joined_boxes(
+    segments: Sequence[tuple[Mapping[int, Box], int, int]], *, off: Mapping[int, Box] | None = None
+) -> tuple[dict[int, Box], tuple[tuple[int, int], ...]]:
+    """The boxes of segments as those of one trace that is off in between, and the gaps [first, end).
+
+    Args:
+        segments: boxes by frame, first frame and end of each, in order and apart.
+        off: the box of a frame at which the trace is switched off, where a tool says it; else it stays where it was.
+    """
+    whole: dict[int, Box] = {}
+    gaps: list[tuple[int, int]] = []
+    for at, (boxes, _, end) in enumerate(segments):
+        whole |= boxes
+        back = segments[at + 1][1] if at + 1 < len(segments) else None
+        if back is not None and back > end:
+            gaps.append((end, back))
+            if (off or {}).get(end) is not None:
+                whole[end] = (off or {})[end]
+            elif boxes:
+                whole[end] = boxes[max(boxes)]
+    return whole, tuple(gaps)
+
+
 def trace_of_boxes(
     boxes: Mapping[int, Box],
     first: int,
@@ -182,8 +268,9 @@ def trace_of_boxes(
     categories: Iterable[Category] = (),
     score: float | None = None,
     explanation: str = "",
+    gaps: Iterable[tuple[int, int]] = (),
 ) -> Trace:
-    """The trace of one unbroken segment of frames.
+    """The trace of one segment of frames.
 
     Args:
         boxes: by frame, linear between them; none for a trace without a place.
@@ -191,7 +278,10 @@ def trace_of_boxes(
         end: index of the frame after its last.
         fps: frames per second.
         categories, score, explanation: as for `Trace`.
+        gaps: [first, end) of the frames in between at which it is off.
     """
+    if len(set(boxes.values())) == 1:
+        boxes = {min(boxes): boxes[min(boxes)]}
     keys = [Keyframe(time_s=frame / fps, box=box) for frame, box in sorted(boxes.items())]
     return Trace(
         categories=tuple(categories),
@@ -201,4 +291,5 @@ def trace_of_boxes(
         box=hull(key.box for key in keys) if keys else None,
         keyframes=tuple(keys) if len(keys) > 1 else (),  # of one that stands still the box alone says where
         explanation=explanation,
+        gaps=tuple(Interval(onset_s=low / fps, offset_s=high / fps) for low, high in gaps),
     )

@@ -4,9 +4,10 @@ The format is that of the paper's public release. A field may be missing, null o
 of the three it was survives a round trip, as do fields that deeptrace gives no meaning (`votes`, `confidence`).
 What is there must make sense, though: a box of negative width is an error that names row and field, not a guess.
 
-Three fields of our own, written only where the format cannot hold what is known:
+Four fields of our own, written only where the format cannot hold what is known:
 `faketrace_keyframes` (list of `{"time_s", "box"}`, fractions: a box over time), `faketrace_onset_s` (seconds, where the
-onset does not fall on a frame of the stated rate) and `faketrace_score` (how sure its annotator was, 0 to 1).
+onset does not fall on a frame of the stated rate), `faketrace_score` (how sure its annotator was, 0 to 1) and
+`faketrace_gaps` (list of `{"onset_s", "offset_s"}`, seconds: when the trace is not to be seen within its life).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
 from deeptrace.errors import DataError
-from deeptrace.geometry import Box, Keyframe
+from deeptrace.geometry import Box, Interval, Keyframe, check_gaps
 from deeptrace.schema import Category, Label, Media, Trace, categories_of_tags
 
 __all__ = ["TRACE_FIELDS", "VIDEO_FIELDS", "RewardRow"]
@@ -48,6 +49,7 @@ TRACE_FIELDS = (
     "faketrace_onset_s",
     "faketrace_keyframes",
     "faketrace_score",
+    "faketrace_gaps",
 )
 _LABELS = {"fake_video": Label.FAKE, "real_video": Label.REAL}
 
@@ -151,6 +153,7 @@ class RewardRow:
             box=box,
             keyframes=keyframes,
             explanation=self.explanation or "",
+            gaps=self.gaps,
         )
 
     @cached_property
@@ -263,6 +266,19 @@ class RewardRow:
             self._fail("faketrace_keyframes", "expected rising times but two are equal or out of order")
         return keys
 
+    @cached_property
+    def gaps(self) -> tuple[Interval, ...]:
+        """When the trace is not to be seen within its life, where the row carries our own `faketrace_gaps`."""
+        stated = self.fields.get("faketrace_gaps")
+        if not stated:
+            return ()
+        try:
+            gaps = tuple(Interval.model_validate(gap) for gap in stated)
+            check_gaps(gaps)
+        except (TypeError, ValueError) as error:
+            self._fail("faketrace_gaps", f"expected a list of {{onset_s, offset_s}} in order, apart ({_reason(error)})")
+        return gaps
+
     # -- reading a field --------------------------------------------------------------------------------------
 
     def _text(self, field: str, *, keep_blank: bool = False) -> str | None:
@@ -297,3 +313,7 @@ class RewardRow:
 
     def _fail(self, field: str, problem: str) -> NoReturn:
         raise DataError(f"{self.where}, {field}", problem)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0][:100]

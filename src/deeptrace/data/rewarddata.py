@@ -279,4 +279,6 @@ def _trace_fields(sample: Sample, trace: Trace) -> dict[str, Any]:
         fields["faketrace_score"] = trace.score
     if trace.keyframes:
         fields["faketrace_keyframes"] = [key.model_dump(mode="json") for key in trace.keyframes]
+    if trace.gaps:
+        fields["faketrace_gaps"] = [gap.model_dump(mode="json") for gap in trace.gaps]
     return fields

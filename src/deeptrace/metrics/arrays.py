@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptrace.geometry import Tube
+from deeptrace.geometry import Interval, Tube
 from deeptrace.plural import plural
 from deeptrace.schema import Category, Label, Sample, Trace, Verdict
 
@@ -35,7 +35,8 @@ class TraceColumns:
         score: confidence, (T,); NaN for annotations.
         kinds: which of the nine categories, (T, 9), in the order of `KINDS`.
         texts: explanations; "" where there is none.
-        tubes: traces that move (two keyframes or more), by index.
+        tubes: traces that move (two keyframes or more) or have gaps, by index.
+        gaps: when a trace is not to be seen within its life, by index; of most traces nothing.
     """
 
     video: Ints
@@ -45,6 +46,7 @@ class TraceColumns:
     kinds: Bools
     texts: tuple[str, ...]
     tubes: dict[int, Tube]
+    gaps: dict[int, tuple[Interval, ...]]
 
     def __len__(self) -> int:
         return len(self.video)
@@ -140,7 +142,7 @@ def trace_columns(traces: Sequence[Iterable[Trace]]) -> TraceColumns:
     for row, trace in enumerate(flat):
         for kind in trace.categories:
             kinds[row, _KIND_INDEX[kind]] = True
-        if len(trace.keyframes) > 1 and (tube := trace.tube) is not None:
+        if (len(trace.keyframes) > 1 or trace.gaps) and (tube := trace.tube) is not None:
             tubes[row] = tube
     return TraceColumns(
         video=np.array(video, dtype=np.int64),
@@ -150,6 +152,7 @@ def trace_columns(traces: Sequence[Iterable[Trace]]) -> TraceColumns:
         kinds=kinds,
         texts=tuple(t.explanation for t in flat),
         tubes=tubes,
+        gaps={row: trace.gaps for row, trace in enumerate(flat) if trace.gaps},
     )
 
 

@@ -3,17 +3,19 @@
 The overlap of a pair is its vIoU: box and time together. A time that one side leaves open is read as a viewer reads it
 (no onset: from the start; no offset: to the end of the video), so that saying nothing about time earns nothing. Only
 where the length of the video is not known, and so its end neither, does the box IoU alone decide. A pair in which one
-side has no box has overlap 0.
+side has no box has overlap 0. Where a trace has gaps, only the time outside them is its own: tIoU and vIoU set the
+moments at which both are to be seen against those at which either is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeptrace.geometry import Box, Interval, Tube, box_iou, temporal_iou, tube_viou
+from deeptrace.geometry import Box, Interval, Keyframe, Tube, box_iou, segments_tiou, temporal_iou, tube_viou
 from deeptrace.metrics.arrays import Bools, Floats, Ints, TraceColumns
 
 __all__ = ["TracePairs", "match_traces", "trace_pairs"]
@@ -66,6 +68,8 @@ def trace_pairs(true: TraceColumns, predicted: TraceColumns, duration_s: Floats)
     boxes = box_iou(true.box[left], predicted.box[right])
     spans_a, spans_b = true.filled_span(duration_s), predicted.filled_span(duration_s)
     tiou = temporal_iou(spans_a[left], spans_b[right])
+    for k in np.flatnonzero((tiou > 0) & _any_of(true.gaps, left, predicted.gaps, right)):
+        tiou[k] = segments_tiou(_seen(true, int(left[k]), spans_a), _seen(predicted, int(right[k]), spans_b))
     # A box that stands still: the volume IoU is the box IoU times the temporal IoU, exactly.
     overlap = np.where(np.isnan(tiou), boxes, boxes * tiou)
     if true.tubes or predicted.tubes:
@@ -79,6 +83,19 @@ def trace_pairs(true: TraceColumns, predicted: TraceColumns, duration_s: Floats)
             [_tube(predicted, int(right[k]), spans_b) for k in moving],
         )
     return TracePairs(left, right, boxes, tiou, np.nan_to_num(overlap, nan=0.0))
+
+
+def _any_of(gaps_a: Container[int], left: Ints, gaps_b: Container[int], right: Ints) -> Bools:
+    """Which pairs (K,) have a trace with gaps."""
+    if not gaps_a and not gaps_b:
+        return np.zeros(len(left), dtype=bool)
+    return np.array([a in gaps_a or b in gaps_b for a, b in zip(left.tolist(), right.tolist(), strict=True)])
+
+
+def _seen(columns: TraceColumns, index: int, spans: Floats) -> tuple[Interval, ...]:
+    """When a trace is to be seen."""
+    onset, offset = spans[index].tolist()
+    return Interval(onset_s=onset, offset_s=offset).without(columns.gaps.get(index, ()))
 
 
 def match_traces(pairs: TracePairs, true_video: Ints) -> TracePairs:
@@ -142,4 +159,5 @@ def _tube(columns: TraceColumns, index: int, spans: Floats) -> Tube:
         return columns.tubes[index]
     x0, y0, x1, y1 = columns.box[index].tolist()
     onset, offset = spans[index].tolist()
-    return Tube.constant(Box(x0=x0, y0=y0, x1=x1, y1=y1), Interval(onset_s=onset, offset_s=offset))
+    key = Keyframe(time_s=onset, box=Box(x0=x0, y0=y0, x1=x1, y1=y1))
+    return Tube(onset_s=onset, offset_s=offset, keyframes=(key,), gaps=columns.gaps.get(index, ()))

@@ -222,7 +222,8 @@ def _severity(trace: Trace, duration_s: float | None) -> float:
     score = 1.0 if trace.score is None else trace.score
     lasting = 1.0
     if trace.interval is not None and duration_s:
-        lasting = min(trace.interval.duration_s / duration_s, 1.0)
+        seen = trace.interval.without(trace.gaps)
+        lasting = min(sum(one.duration_s for one in seen) / duration_s, 1.0)
     return score * _area(trace) * lasting
 
 

@@ -99,7 +99,8 @@ def _drawn(frame: Frame, tubes: Sequence[tuple[Tube, tuple[int, int, int], bool]
     image = frame.image.copy()
     height, width = image.shape[:2]
     for tube, rgb, dashed in tubes:
-        if not tube.onset_s <= frame.time_s < max(tube.offset_s, tube.onset_s + 0.2):
+        off = any(gap.onset_s <= frame.time_s < gap.offset_s for gap in tube.gaps)
+        if off or not tube.onset_s <= frame.time_s < max(tube.offset_s, tube.onset_s + 0.2):
             continue
         x0, y0, x1, y1 = tube.corners_at([frame.time_s])[0] * (width - 1, height - 1, width - 1, height - 1)
         for start, end in (((x0, y0), (x1, y0)), ((x1, y0), (x1, y1)), ((x1, y1), (x0, y1)), ((x0, y1), (x0, y0))):

@@ -161,6 +161,7 @@ def _trace(trace: Trace, clip: ShownClip) -> dict[str, Any]:
         "offset_s": None if trace.offset_s is None else _short(trace.offset_s),
         "shown": not clip.times_s or any(alive(trace, time_s) for time_s in clip.times_s),
         "keys": _keys(trace),
+        "gaps": [[_short(gap.onset_s), _short(gap.offset_s)] for gap in trace.gaps],
         "explanation": trace.explanation,
     }
 

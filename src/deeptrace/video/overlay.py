@@ -211,7 +211,7 @@ def box_at(trace: Trace, time_s: float) -> Box | None:
     tube = trace.tube
     if tube is not None:
         return tube.box_at(time_s)
-    return trace.box
+    return None if any(gap.onset_s <= time_s < gap.offset_s for gap in trace.gaps) else trace.box
 
 
 def tick_step(duration_s: float, most: float) -> float:

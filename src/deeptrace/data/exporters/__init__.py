@@ -1,7 +1,7 @@
 """Samples as other programs want them.
 
 Parquet and Hugging Face datasets; fine-tuning conversations; the evaluation kits VLMEvalKit and lmms-eval; and CVAT,
-Label Studio, COCO and FiftyOne, which `deeptrace.data.importers` reads back.
+Label Studio, Labelbox, COCO and FiftyOne, which `deeptrace.data.importers` reads back.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from deeptrace.data.exporters.eval_kits import write_lmms_eval, write_vlmevalkit
 from deeptrace.data.exporters.fiftyone import write_fiftyone
 from deeptrace.data.exporters.hub import to_dataset, write_hub_folder
 from deeptrace.data.exporters.label_studio import write_label_studio
+from deeptrace.data.exporters.labelbox import write_labelbox
 from deeptrace.data.exporters.parquet import iter_parquet_rows, write_parquet_rows
 from deeptrace.data.exporters.shared import Exported
 
@@ -28,6 +29,7 @@ __all__ = [
     "write_fiftyone",
     "write_hub_folder",
     "write_label_studio",
+    "write_labelbox",
     "write_lmms_eval",
     "write_parquet_rows",
     "write_vlmevalkit",

@@ -4,8 +4,8 @@ Any COCO reader takes it as boxes on frames; TAO's take the tracks as well. Ever
 image, named PATH/INDEX.jpg by the video's path without its ending and the frame's index from 0; no picture is written
 (`ffmpeg -i PATH.mp4 -start_number 0 PATH/%06d.jpg` makes them). A video without a trace has no image.
 
-An annotation has one category, the first of its trace; all of them, the explanation and the exact times stand with the
-track, in fields of our own, as do label, source, split and prompt with the video.
+An annotation has one category, the first of its trace; all of them, the explanation, the exact times and the gaps in
+which it has no row stand with the track, in fields of our own, as do label, source, split and prompt with the video.
 
 Format: COCO, "Data format"; TAO-Dataset/tao, "Annotation format".
 """
@@ -72,7 +72,7 @@ def _write(file: TextIO, name: str, items: Iterator[Mapping[str, Any]]) -> None:
 
 def _frames_of(video: _Video) -> list[int]:
     """The frames in which one of the video's traces has a box."""
-    return sorted({item.first + at for _, item in video[3] for at in range(len(item.boxes))})
+    return sorted({frame for _, item in video[3] for frame, _ in item.seen})
 
 
 def _video(number: int, sample: Sample, media: Media) -> dict[str, Any]:
@@ -103,6 +103,8 @@ def _track(video: int, number: int, item: TraceFrames) -> dict[str, Any]:
         "offset_s": trace.offset_s,
         "explanation": trace.explanation,
     }
+    if item.gaps:  # in COCO, a frame without a row may also be one that nobody looked at
+        track |= {"gaps": [list(gap) for gap in item.gaps], "gaps_s": [[g.onset_s, g.offset_s] for g in trace.gaps]}
     return track if trace.score is None else track | {"score": trace.score}
 
 
@@ -123,7 +125,7 @@ def _annotations(videos: list[_Video], first_image: list[int]) -> Iterator[dict[
         image_of = {frame: at for at, frame in enumerate(_frames_of(video), image)}
         for track, item in tracks:
             category = KINDS.index(kinds_of(item)[0]) + 1
-            for frame, box in enumerate(item.boxes, item.first):
+            for frame, box in item.seen:
                 count += 1
                 sides = box.to_pixels_ltwh(width=media.width, height=media.height)
                 yield {

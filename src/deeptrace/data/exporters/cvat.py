@@ -2,7 +2,7 @@
 
 Each trace is a track labelled "trace" with a checkbox a category and its explanation as text; `labels.json` beside the
 files is what CVAT's "Raw" label editor takes. As CVAT itself does, every frame of a track is written, and an `outside`
-box closes it.
+box closes it, or says that it is off until the next one.
 
 Format: as `deeptrace.data.importers.cvat`, which reads it back.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from deeptrace.data.exporters.shared import Exported, samples_on_frames
+from deeptrace.data.exporters.shared import Exported, portable_name, samples_on_frames
 from deeptrace.data.frames import ANY_KIND, Notes, TraceFrames, frame_count
 from deeptrace.data.media_join import path_below
 from deeptrace.errors import DataError
@@ -53,7 +53,7 @@ def write_cvat(samples: Iterable[Sample], folder: str | os.PathLike[str]) -> Exp
         if Path(name).stem != sample.video_id:
             notes.add(where, "its id is not the name of its file and has no place in this format")
         scored = scored or any(item.trace.score is not None for item in found)
-        with atomic_path(base / f"{name}.xml") as scratch:
+        with atomic_path(base / portable_name(f"{name}.xml")) as scratch:
             _document(sample, name, media, found, notes).write(scratch, encoding="utf-8", xml_declaration=True)
         videos, traces = videos + 1, traces + len(found)
     with atomic_path(base / LABELS_NAME) as scratch:
@@ -83,8 +83,11 @@ def _document(
     for number, item in enumerate(traces):
         track = _add(root, "track", id=str(number), label=ANY_KIND, source="manual")
         values = _values(item, f"video {sample.video_id}, trace {number + 1}", notes)
-        for frame, box in enumerate(item.boxes, item.first):
-            _box(track, frame, box, media, values, keyframe=frame in item.keys, outside=False)
+        off = dict.fromkeys(frame for frame, _ in item.gaps)
+        seen = {frame: (box, False) for frame, box in item.seen}
+        seen |= {frame: (item.boxes[frame - item.first], True) for frame in off}
+        for frame, (box, outside) in sorted(seen.items(), key=lambda one: one[0]):
+            _box(track, frame, box, media, values, keyframe=outside or frame in item.keys, outside=outside)
         if item.end < frame_count(media):
             _box(track, item.end, item.boxes[-1], media, values, keyframe=True, outside=True)
     ElementTree.indent(root)

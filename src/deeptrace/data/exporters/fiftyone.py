@@ -4,7 +4,8 @@
 
 Each trace is a temporal detection of the video's field `traces` and, where it has a box, a detection of its frames'
 field `traces`, both with the trace's number; label, source, split and prompt are classifications of the video. Frames
-count from 1, boxes are fractions.
+count from 1, boxes are fractions. A trace that is off for a while has no detection then; its attribute `gaps` says in
+which frames ("12-18,30-31").
 
 Format: FiftyOne documentation, "FiftyOneVideoLabelsDataset"; voxel51/eta docs/video_labels_guide.md;
 voxel51/fiftyone fiftyone/utils/eta.py (from_video_labels).
@@ -18,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from deeptrace.data.exporters.shared import Exported, kinds_of, samples_on_frames
+from deeptrace.data.exporters.shared import Exported, kinds_of, portable_name, samples_on_frames
 from deeptrace.data.frames import Notes, TraceFrames, frame_count
 from deeptrace.data.media_join import path_below, resolve_path
 from deeptrace.errors import DataError
@@ -53,9 +54,10 @@ def write_fiftyone(
         if name is None:
             raise DataError(f"video {sample.video_id}", "has no path to name its labels by")
         video = f"data/{name}" if root is None else os.path.abspath(resolve_path(sample, root))
-        index.append({"data": video, "labels": f"labels/{name}.json"})
+        labels = portable_name(f"labels/{name}.json")
+        index.append({"data": video, "labels": labels})
         traces += len(found)
-        with atomic_path(base / "labels" / f"{name}.json") as scratch:
+        with atomic_path(base / labels) as scratch:
             scratch.write_text(json.dumps(_labels(sample, media, found), ensure_ascii=False), encoding="utf-8")
     manifest = {"type": _INDEX_CLASS, "description": "Traces of AI-generated video", "index": index}
     with atomic_path(base / MANIFEST_NAME) as scratch:
@@ -98,6 +100,8 @@ def _event(item: TraceFrames, number: int) -> dict[str, Any]:
         "onset_s": trace.onset_s,
         "offset_s": trace.offset_s,
         "timed": trace.onset_s is not None,
+        "gaps": ",".join(f"{first + 1}-{end}" for first, end in item.gaps),
+        "gaps_s": ",".join(f"{gap.onset_s!r}/{gap.offset_s!r}" for gap in trace.gaps),
     }
     event = {
         "type": "eta.core.events.VideoEvent",
@@ -113,7 +117,7 @@ def _event(item: TraceFrames, number: int) -> dict[str, Any]:
 def _objects(item: TraceFrames, number: int) -> dict[int, dict[str, Any]]:
     """The detections of one trace, by frame counted from 1."""
     objects = {}
-    for frame, box in enumerate(item.boxes, item.first):
+    for frame, box in item.seen:
         detected: dict[str, Any] = {
             "type": "eta.core.objects.DetectedObject",
             "label": kinds_of(item)[0],

@@ -127,13 +127,12 @@ def _regions(item: TraceFrames, region: str, media: Media) -> Iterator[dict[str,
 
 
 def _sequence(item: TraceFrames, media: Media) -> list[dict[str, Any]]:
-    """Keyframes, the last of them not enabled: the region is gone after it. One that lasts to the end needs none."""
-    last = item.end - 1
-    closes = item.end < frame_count(media)
-    frames = sorted(item.keys | ({last} if closes else set()))
+    """Keyframes; those before a gap or the end are not enabled: the region is gone then. The clip's end needs none."""
+    lasts = {end - 1 for _, end in item.segments if end < frame_count(media)}
+    off = {frame for first, end in item.gaps for frame in range(first, end)}
     return [
-        _keyframe(frame, item.boxes[frame - item.first], media, enabled=not (closes and frame == last))
-        for frame in frames
+        _keyframe(frame, item.boxes[frame - item.first], media, enabled=frame not in lasts)
+        for frame in sorted((item.keys | lasts) - off)
     ]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from deeptrace.data.frames import ANY_KIND, Notes, TraceFrames, frames_of_trace
 from deeptrace.schema import Category, Label, Media, Sample
 
-__all__ = ["Exported", "kinds_of", "samples_on_frames"]
+__all__ = ["Exported", "kinds_of", "portable_name", "samples_on_frames"]
 
 _FIELDS = ("label", "source", "split", "prompt")
 
@@ -62,6 +63,26 @@ def samples_on_frames(
                 continue
             traces.append(frames_of_trace(trace, sample, number, notes, exact_times=exact_times))
         yield sample, media, traces
+
+
+_ODD = re.compile(r'[%<>:"\\|?*\x00-\x1f]')
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+
+
+def portable_name(path: str) -> str:
+    """A relative path that Windows can unpack, too: what it has no place for is written %XX; no two become one.
+
+    >>> portable_name("set 1/a:b?.mp4.xml"), portable_name("aux.xml"), portable_name("end. /x")
+    ('set 1/a%3Ab%3F.mp4.xml', '%61ux.xml', 'end.%20/x')
+    """
+
+    def part(name: str) -> str:
+        name = _ODD.sub(lambda found: f"%{ord(found[0]):02X}", name)
+        if _DEVICES.fullmatch(name):
+            name = f"%{ord(name[0]):02X}{name[1:]}"
+        return f"{name[:-1]}%{ord(name[-1]):02X}" if name.endswith((".", " ")) else name
+
+    return "/".join(part(name) for name in path.split("/"))
 
 
 def kinds_of(item: TraceFrames) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deeptrace.data.frames import ANY_KIND, Notes, needed_boxes, trace_of_boxes
+from deeptrace.data.frames import ANY_KIND, Notes, joined_boxes, needed_boxes, parts_between, trace_of_boxes
 from deeptrace.data.importers.shared import (
     Annotated,
     Imported,
@@ -202,9 +202,18 @@ def _trace(track: _Track, kinds: Mapping[Any, str], media: Media, where: str, no
         notes.add(where, "has no annotation and was left out")
         return None
     keys = [frame for frame in boxes if track.boxes[frame].get("keyframe")]
-    needed = needed_boxes(boxes, media, keys=keys, odd=boxes)
-    trace = trace_of_boxes(needed, first, end, media.fps or 1.0, **about)
+    parts = parts_between(boxes, first, end, _gaps(track.stated, where))
+    needed, gaps = joined_boxes([(needed_boxes(of, media, keys=keys, odd=of), low, high) for of, low, high in parts])
+    trace = trace_of_boxes(needed, first, end, media.fps or 1.0, gaps=gaps, **about)
     return with_exact_times(trace, track.stated, media.fps or 1.0)
+
+
+def _gaps(stated: Item, where: str) -> list[tuple[int, int]]:
+    """The frames [first, end) in which a track has no box, where it says so; else a missing row is a missing row."""
+    try:
+        return [(int(first), int(end)) for first, end in stated.get("gaps") or ()]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}, gaps", "expected a list of [first, end]") from error
 
 
 def _boxes(track: _Track, media: Media, where: str, notes: Notes) -> Iterator[tuple[int, Box]]:

@@ -15,12 +15,12 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from deeptrace.data.frames import Notes, needed_boxes, trace_of_boxes
+from deeptrace.data.frames import Notes, joined_boxes, needed_boxes, trace_of_boxes
 from deeptrace.data.importers.shared import (
     Annotated,
     Imported,
@@ -71,12 +71,12 @@ def read_cvat(
 ) -> Imported:
     """Read an export, or a folder of exports.
 
-    A track that leaves and comes back becomes one trace a segment. A rotated box becomes the upright box around it, one
-    that sticks out of the frame is clipped to it, one outside the frame counts as gone. Category tags are read from the
-    track's label and from its attributes: the value of a choice or of one named like "category", the name of a ticked
-    checkbox; a number is the confidence or left out; any other text is explanation. A task that makes no sense is left
-    out by name, and so is a track of a project export that does not say which task it belongs to. Two tasks over one
-    video are rounds of two annotators.
+    A track that leaves and comes back is one trace with a gap, or several where its attributes say something else by
+    then. A rotated box becomes the upright box around it, one that sticks out of the frame is clipped to it, one
+    outside the frame counts as gone. Category tags are read from the track's label and from its attributes: the value
+    of a choice or of one named like "category", the name of a ticked checkbox; a number is the confidence or left out;
+    any other text is explanation. A task that makes no sense is left out by name, and so is a track of a project export
+    that does not say which task it belongs to. Two tasks over one video are rounds of two annotators.
 
     Args:
         path: `annotations.xml`, the zip with it inside, or a folder of such files.
@@ -269,27 +269,39 @@ class _Segment:
     boxes: dict[int, Box]
     keys: set[int]
     turned: set[int]
+    end: int = 0
 
-    def trace(self, end: int, media: Media) -> Trace:
-        return trace_of_boxes(
-            needed_boxes(self.boxes, media, keys=self.keys, odd=self.turned),
-            min(self.boxes),
-            end,
-            media.fps or 1.0,
-            categories=self.words.categories,
-            score=self.words.score,
-            explanation=self.words.explanation,
-        )
+    @property
+    def said(self) -> tuple[object, ...]:
+        return self.words.categories, self.words.score, self.words.explanation
+
+
+def _trace(segments: Sequence[_Segment], off: Mapping[int, Box], media: Media) -> Trace:
+    """The trace of segments of which the same is said."""
+    parts = [(needed_boxes(s.boxes, media, keys=s.keys, odd=s.turned), min(s.boxes), s.end) for s in segments]
+    boxes, gaps = joined_boxes(parts, off=off)
+    words = segments[0].words
+    return trace_of_boxes(
+        boxes,
+        parts[0][1],
+        segments[-1].end,
+        media.fps or 1.0,
+        categories=words.categories,
+        score=words.score,
+        explanation=words.explanation,
+        gaps=gaps,
+    )
 
 
 def _track(track: ElementTree.Element, task: _Task, where: str, notes: Notes) -> list[Trace]:
-    """The traces of a track, one a segment."""
+    """The traces of a track: one, or one each time that something else is said of it after it was away."""
     others = {child.tag for child in track if child.tag != "box"}
     if others:
         notes.add(where, f"{', '.join(sorted(others))} were left out; only boxes are read")
     label = track.get("label", "").strip()
     said: dict[str, str] = {}
-    traces: list[Trace] = []
+    groups: list[list[_Segment]] = []
+    off: dict[int, Box] = {}
     open_: _Segment | None = None
 
     def close(end: int) -> None:
@@ -298,15 +310,23 @@ def _track(track: ElementTree.Element, task: _Task, where: str, notes: Notes) ->
             # The label's own name is a tag only where it is a category; one label "trace" for all is no mystery.
             if label in open_.words.unknown:
                 del open_.words.tags[label]
-            open_.words.note_unused(where, notes)
-            traces.append(open_.trace(end, task.media))
+            open_.end = end
+            if groups and groups[-1][-1].said == open_.said:
+                groups[-1].append(open_)
+            else:
+                open_.words.note_unused(where, notes)
+                groups.append([open_])
             open_ = None
 
     for index, element in _by_frame(track, task, where, notes):
         # What is not said again holds on: CVAT keeps an attribute until the next keyframe that changes it.
         said |= {item.get("name", ""): (item.text or "").strip() for item in element.findall("attribute")}
-        box = None if element.get("outside") == "1" else _box(element, task.media, f"{where}, frame {index}", notes)
-        if box in (None, "off frame"):
+        outside = element.get("outside") == "1"
+        # Where an outside box lies says how the track moves towards it; it may lie anywhere.
+        box = _box(element, task.media, f"{where}, frame {index}", Notes() if outside else notes)
+        if outside or box == "off frame":
+            if open_ is not None and isinstance(box, Box):
+                off[index] = box
             close(index)
         elif isinstance(box, Box):
             if open_ is None:
@@ -325,7 +345,7 @@ def _track(track: ElementTree.Element, task: _Task, where: str, notes: Notes) ->
         if end <= (task.media.frames or 0) - task.step:
             notes.add(where, "is closed by no outside box; it was taken to end with its last box")
         close(min(end, max(task.media.frames or end, max(open_.boxes) + 1)))
-    return traces
+    return [_trace(group, off, task.media) for group in groups]
 
 
 def _by_frame(

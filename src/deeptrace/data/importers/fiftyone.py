@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deeptrace.data.frames import ANY_KIND, Notes, needed_boxes, trace_of_boxes
+from deeptrace.data.frames import ANY_KIND, Notes, joined_boxes, needed_boxes, parts_between, trace_of_boxes
 from deeptrace.data.importers.shared import (
     Annotated,
     Imported,
@@ -34,6 +34,7 @@ from deeptrace.schema import Label, Media, Trace
 __all__ = ["read_fiftyone"]
 
 Item = Mapping[str, Any]
+_GAP = re.compile(r"(\d+)-(\d+)")
 _RANGE = re.compile(r"\d+(?:-\d+)?(?:,\s*\d+(?:-\d+)?)*")
 
 
@@ -165,22 +166,30 @@ class _Look:
             return
         words = Words()
         labels = [str(item["label"]) for item in (event, *objects.values()) if item.get("label")]
-        stated = str(about["categories"]).split(",") if about.get("categories") else labels
-        for tag in stated:
+        kinds = str(about["categories"]).split(",") if about.get("categories") else labels
+        for tag in kinds:
             if tag != ANY_KIND:
                 words.add_tag(tag)
         words.note_unused(where, self.notes)
         score = event.get("confidence")
         keys = [frame for frame in boxes if _attributes(objects[frame]).get("keyframe") is True]
+        stated = [(int(low) - 1, int(high)) for low, high in _GAP.findall(str(about.get("gaps") or ""))]
+        parts = parts_between(boxes, *span, stated)
+        needed, gaps = joined_boxes(
+            [(needed_boxes(of, self.media, keys=keys, odd=of), low, high) for of, low, high in parts]
+        )
         trace = trace_of_boxes(
-            needed_boxes(boxes, self.media, keys=keys, odd=boxes),
+            needed,
             *span,
             self.media.fps or 1.0,
             categories=words.categories,
             score=float(score) if isinstance(score, (int, float)) and 0 <= score <= 1 else None,
             explanation=str(about.get("explanation") or ""),
+            gaps=gaps,
         )
         times = {"onset_s": about.get("onset_s"), "offset_s": about.get("offset_s")} if "timed" in about else {}
+        if "timed" in about and about.get("gaps_s"):
+            times["gaps_s"] = [one.split("/") for one in str(about["gaps_s"]).split(",")]
         yield with_exact_times(trace, times, self.media.fps or 1.0)
 
     def _support(self, event: Item) -> tuple[int, int] | None:

@@ -22,7 +22,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from deeptrace.data.frames import ANY_KIND, Notes, needed_boxes, trace_of_boxes
+from deeptrace.data.frames import ANY_KIND, Notes, joined_boxes, needed_boxes, trace_of_boxes
 from deeptrace.data.importers.shared import (
     Annotated,
     Imported,
@@ -54,7 +54,7 @@ def read_label_studio(
 ) -> Imported:
     """Read an export, or the tasks that `write_label_studio` wrote.
 
-    A region that is switched off and on again becomes one trace a segment; a text or choice about the video as a whole,
+    A region that is switched off and on again is one trace with a gap; a text or choice about the video as a whole,
     a trace without place and time, or the video's label. Each annotation that was not cancelled is a round.
 
     Args:
@@ -206,21 +206,24 @@ class _Look:
             self.incomplete = True
 
     def traces(self) -> Iterator[Trace]:
-        """One a segment of each region, then one for what is said of the whole video."""
+        """One a region with boxes, one a range of a region without, then one for what is said of the whole video."""
         for name, item in self.regions.items():
             words, where = self.words[name], f"{self.where}, region {name}"
             words.note_unused(where, self.notes)
             segments = list(self._spans(item, where) if item["type"] == "timelinelabels" else self._tubes(item, where))
             self.incomplete = self.incomplete or not segments
-            for boxes, first, end in segments:
+            whole = [segments] if item["type"] == "videorectangle" and segments else [[one] for one in segments]
+            for part in whole:
+                boxes, gaps = joined_boxes(part)
                 yield trace_of_boxes(
                     boxes,
-                    first,
-                    end,
+                    part[0][1],
+                    part[-1][2],
                     self.fps,
                     categories=words.categories,
                     score=words.score,
                     explanation=words.explanation,
+                    gaps=gaps,
                 )
         self.whole.note_unused(self.where, self.notes)
         if self.whole.categories or self.whole.explanation:

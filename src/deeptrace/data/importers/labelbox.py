@@ -7,19 +7,23 @@ between keyframes are linear and may be left out. Classifications, of a box, a f
 whole video, are checklists (`checklist_answers`, our tags), radio buttons (`radio_answer`) and free text
 (`text_answer`). A row that Labelbox failed to export has `errors` in place of its labels.
 
-Format: Labelbox documentation, "Export video annotations".
+What Labelbox takes in is another layout, which `write_labelbox` writes: a line an annotation, with `dataRow` and either
+`segments` of `keyframes` or an `answer`.
+
+Format: Labelbox documentation, "Export video annotations", "Import video annotations".
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
-from deeptrace.data.frames import Notes, needed_boxes, trace_of_boxes
+from deeptrace.data.frames import Notes, joined_boxes, needed_boxes, trace_of_boxes
 from deeptrace.data.importers.shared import Annotated, Imported, Words, box_in_frame, samples_of, set_aside
 from deeptrace.data.media_join import path_below
 from deeptrace.errors import DataError, DeeptraceError
@@ -33,19 +37,21 @@ __all__ = ["read_labelbox"]
 def read_labelbox(
     path: str | os.PathLike[str],
     *,
+    media: Callable[[str], Media] | None = None,
     project: str | None = None,
     folder: str = "videos",
     label: Label | None = None,
     source: str | None = None,
 ) -> Imported:
-    """Read an export.
+    """Read an export, or the lines that `write_labelbox` wrote.
 
-    A box that lives in several segments becomes one trace a segment; what is said of frames as a whole, a trace without
+    A box that lives in several segments is one trace with gaps; what is said of frames as a whole, a trace without
     a box. A video that two people labelled gives two rounds; its Sample takes the traces of the first who marked any. A
     row without a label is left out, and so is one that makes no sense or that Labelbox failed to export, by name.
 
     Args:
         path: the NDJSON file.
+        media: asked for the size, rate and length of a video that the lines do not state, with the video's path.
         project: id or name of the project to read; needed when the export holds several.
         folder: where the videos lie, below the dataset's root; the file name is the data row's external id with its
             folders, else its global key, else the last part of its URL.
@@ -60,9 +66,19 @@ def read_labelbox(
     notes = Notes()
     found: list[Annotated] = []
     refused: list[DeeptraceError] = []
+    taken_in: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for number, row in jsonl.iter_objects(path):
         with set_aside(refused, f"{name}, row {number}"):
+            if "dataRow" in row:
+                key = _object(row["dataRow"], f"{name}, row {number}, dataRow").get("globalKey")
+                if not isinstance(key, str) or not key.strip():
+                    raise DataError(f"{name}, row {number}, dataRow", "has no globalKey")
+                taken_in.setdefault(key, []).append((f"{name}, row {number}", row))
+                continue
             found += _read_row(row, f"{name}, row {number}", notes, project=project, folder=folder)
+    for key, lines in taken_in.items():
+        with set_aside(refused, lines[0][0]):
+            found.append(_read_lines(key, lines, notes, media))
     return samples_of(_urls_apart(found, folder), notes, refused, folder=folder, label=label, source=source)
 
 
@@ -97,6 +113,64 @@ def _read_row(
             identity=identity,
             about={"extra": extra},
         )
+
+
+def _read_lines(
+    key: str, lines: list[tuple[str, Mapping[str, Any]]], notes: Notes, ask: Callable[[str], Media] | None
+) -> Annotated:
+    """What the lines of one video say, in the layout that Labelbox takes in."""
+    first = lines[0][0]
+    if ask is None:
+        raise DataError(f"{first}, {key}", "does not state size, rate and length", "Name the folder of the videos.")
+    media = ask(key).model_copy(update={"sampled_times_s": ()})
+    whole = Words()
+    traces: list[Trace] = []
+    for where, line in lines:
+        if "segments" in line:
+            traces.append(_trace_of_line(line, media, where, notes))
+        else:
+            _collect_answer(line, whole)
+    about = {"label": whole.label, "annotator": "labelbox"}
+    return Annotated(where=first, path=key, media=media, traces=tuple(traces), **about)  # type: ignore[arg-type]
+
+
+def _trace_of_line(line: Mapping[str, Any], media: Media, where: str, notes: Notes) -> Trace:
+    words = Words()
+    _collect_answer(line, words)
+    parts: list[tuple[dict[int, Box], int, int]] = []
+    for segment in line["segments"]:
+        boxes: dict[int, Box] = {}
+        for stated in _object(segment, f"{where}, segments")["keyframes"]:
+            frame = _whole(_object(stated, f"{where}, keyframes").get("frame"), f"{where}, keyframes") - 1
+            _collect_answer(stated, words)
+            sides = _object(stated.get("bbox"), f"{where}, frame {frame + 1}, bbox")
+            left, top, width, height = (float(sides[side]) for side in ("left", "top", "width", "height"))
+            box = box_in_frame((left, top, left + width, top + height), media, f"{where}, frame {frame + 1}", notes)
+            if not isinstance(box, Box) or not 0 <= frame < (media.frames or frame + 1):
+                raise DataError(f"{where}, frame {frame + 1}", "has no box within its video")
+            boxes[frame] = box
+        last = max(boxes)
+        keys = set(boxes) - ({last} if len(boxes) > 1 else set())  # it may only say when the segment ends
+        parts.append((needed_boxes(boxes, media, keys=keys), min(boxes), last + 1))
+    parts.sort(key=lambda part: part[1])
+    if any(end > after for (_, _, end), (_, after, _) in pairwise(parts)):
+        raise DataError(f"{where}, segments", "expected segments apart but two overlap")
+    words.note_unused(where, notes)
+    whole, gaps = joined_boxes(parts)
+    said = {"categories": words.categories, "score": words.score, "explanation": words.explanation}
+    return trace_of_boxes(whole, parts[0][1], parts[-1][2], media.fps or 1.0, gaps=gaps, **said)  # type: ignore[arg-type]
+
+
+def _collect_answer(item: Mapping[str, Any], words: Words) -> None:
+    """An answer and those below it, in the layout that Labelbox takes in."""
+    answer = item.get("answer")
+    if isinstance(answer, str):
+        words.add_text(answer)
+    for chosen in answer if isinstance(answer, list) else [answer]:
+        if isinstance(chosen, Mapping):
+            words.add_tag(str(chosen.get("name") or ""))
+    for below in item.get("classifications") or ():
+        _collect_answer(_object(below, "classifications"), words)
 
 
 def _name(data_row: Mapping[str, Any], folder: str, where: str) -> tuple[str, str | None]:
@@ -184,7 +258,7 @@ class _Look:
         _collect(annotations.get("classifications") or (), self.whole)
 
     def traces(self) -> Iterator[Trace]:
-        """One a segment of each object, then one a run of frames of which something is said, then the whole video's."""
+        """One an object, then one a run of frames of which something is said, then the whole video's."""
         objects: dict[str, dict[int, Mapping[str, Any]]] = {}
         for number, frame in sorted(self.frames.items()):
             spot = f"{self.where}, frame {number}"
@@ -213,12 +287,18 @@ class _Look:
             return
         words.note_unused(spot, self.notes)
         keys = {_whole(number, f"{spot}, keyframes") for number in self.keys.get(feature) or ()}
-        for first, last in self._spans(feature, known, spot):
+        parts = []
+        for first, last in sorted(self._spans(feature, known, spot)):
             inside = {number: box for number, box in known.items() if first <= number <= last}
             if not inside:  # the segment's keyframe lies before it: the nearest box holds
                 nearest = min(known, key=lambda number: min(abs(number - first), abs(number - last)))
                 inside = {first: known[nearest]}
-            yield self._trace(needed_boxes(inside, self.media, keys=keys), first, last, words)
+            parts.append((needed_boxes(inside, self.media, keys=keys), first, last + 1))
+        if any(end > first for (_, _, end), (_, first, _) in pairwise(parts)):
+            raise DataError(f"{spot}, segments", "expected segments apart but two overlap")
+        if parts:
+            whole, gaps = joined_boxes(parts)
+            yield self._trace(whole, parts[0][1], parts[-1][2] - 1, words, gaps)
 
     def _frame_texts(self) -> Iterator[Trace]:
         """A trace without a box for what is said of frames as a whole; the same said of several is one."""
@@ -255,7 +335,9 @@ class _Look:
                 self.notes.add(where, "lasts beyond the end of its video and was cut off there")
             yield first, min(last, final)
 
-    def _trace(self, boxes: Mapping[int, Box], first: int, last: int, words: Words) -> Trace:
+    def _trace(
+        self, boxes: Mapping[int, Box], first: int, last: int, words: Words, gaps: Iterable[tuple[int, int]] = ()
+    ) -> Trace:
         return trace_of_boxes(
             {number - self.from_one: box for number, box in boxes.items()},
             first - self.from_one,
@@ -264,6 +346,7 @@ class _Look:
             categories=words.categories,
             score=words.score,
             explanation=words.explanation,
+            gaps=[(low - self.from_one, high - self.from_one) for low, high in gaps],
         )
 
     def _box(self, item: Mapping[str, Any], where: str) -> Box | None:

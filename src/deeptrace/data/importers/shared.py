@@ -15,7 +15,7 @@ from deeptrace.data.annotators import AnnotationRound
 from deeptrace.data.frames import ROUNDING_PIXELS, Notes
 from deeptrace.data.media_join import path_below
 from deeptrace.errors import DataError, DeeptraceError, VideoError
-from deeptrace.geometry import Box
+from deeptrace.geometry import Box, Interval
 from deeptrace.io.atomic import short_name
 from deeptrace.schema import Category, Label, Media, Sample, Trace, categories_of_tags
 
@@ -381,12 +381,13 @@ def with_exact_times(trace: Trace, stated: Mapping[str, Any], fps: float) -> Tra
 
     Args:
         trace: as its frames say it.
-        stated: `onset_s` and `offset_s`, None where they are not known; without them the frames count.
+        stated: `onset_s` and `offset_s`, None where they are not known; without them the frames count; and `gaps_s`, of
+            each gap its two times.
         fps: frames per second.
     """
     if "onset_s" not in stated or trace.onset_s is None or trace.offset_s is None:
         return trace
-    times: dict[str, float | None] = {}
+    times: dict[str, Any] = {}
     for name, from_frames in (("onset_s", trace.onset_s), ("offset_s", trace.offset_s)):
         value = stated.get(name)
         if value is None:
@@ -396,6 +397,11 @@ def with_exact_times(trace: Trace, stated: Mapping[str, Any], fps: float) -> Tra
         else:
             return trace
     try:
+        exact = [Interval(onset_s=float(low), offset_s=float(high)) for low, high in stated.get("gaps_s") or ()]
+        ends = [(one, gap) for one, gap in zip(exact, trace.gaps, strict=False)]
+        apart = [abs(getattr(one, end) - getattr(gap, end)) for one, gap in ends for end in ("onset_s", "offset_s")]
+        if len(exact) == len(trace.gaps) and all(seconds * fps <= 1.0 for seconds in apart):
+            times["gaps"] = exact
         return Trace.model_validate(trace.model_dump() | times)
     except ValueError:
         return trace

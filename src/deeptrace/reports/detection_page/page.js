@@ -34,7 +34,7 @@
 
   function boxAt(trace, seconds) {
     const keys = trace.keys;
-    if (!keys.length || !alive(trace, seconds)) return null;
+    if (!keys.length || !alive(trace, seconds) || trace.gaps.some(([from, to]) => seconds >= from - 5e-4 && seconds < to - 5e-4)) return null;
     if (seconds <= keys[0][0]) return keys[0].slice(1);
     for (let next = 1; next < keys.length; next++) {
       const a = keys[next - 1], b = keys[next];

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deeptrace.geometry import Box, Keyframe, hull
+from deeptrace.geometry import Box, Keyframe, gaps_between, hull
 from deeptrace.prompts import View
 from deeptrace.schema import Trace
 from deeptrace.train.vlm.settings import AugmentSettings
@@ -137,7 +137,9 @@ def _cut(trace: Trace, start_s: float, end_s: float) -> Trace | None:
     if offset is None:
         if not start_s <= onset < end_s:
             return None
-        return trace.model_copy(update={"onset_s": onset - start_s, "keyframes": _shifted(trace, start_s, end_s)})
+        gaps = gaps_between(trace.gaps, start_s, end_s)
+        keys = _shifted(trace, start_s, end_s)
+        return trace.model_copy(update={"onset_s": onset - start_s, "keyframes": keys, "gaps": gaps})
     shared = min(offset, end_s) - max(onset, start_s)
     if shared < (offset - onset) / 2 or shared < 0 or not onset < end_s:
         return None
@@ -147,6 +149,7 @@ def _cut(trace: Trace, start_s: float, end_s: float) -> Trace | None:
             "onset_s": max(onset - start_s, 0.0),
             "offset_s": min(offset, end_s) - start_s,
             "keyframes": keyframes,
+            "gaps": gaps_between(trace.gaps, start_s, end_s),
             "box": hull(key.box for key in keyframes) if keyframes else trace.box,
         }
     )
@@ -155,6 +158,7 @@ def _cut(trace: Trace, start_s: float, end_s: float) -> Trace | None:
 def _seen(trace: Trace, times_s: Sequence[float]) -> bool:
     """Whether a frame is shown during the trace's life, as far as that is known."""
     onset, offset = trace.onset_s or 0.0, np.inf if trace.offset_s is None else trace.offset_s
+    times_s = [time_s for time_s in times_s if not any(gap.onset_s <= time_s < gap.offset_s for gap in trace.gaps)]
     return any(onset <= time_s < offset for time_s in times_s)
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from deeptrace.geometry import Box, Keyframe, Tube
+from deeptrace.geometry import Box, Interval, Keyframe, Tube, gaps_between
 from deeptrace.schema import Trace
 
 __all__ = ["crop_box", "crop_trace", "cut_trace"]
@@ -44,7 +44,8 @@ def crop_trace(trace: Trace, window: Box, *, min_visible: float = 0.25) -> Trace
         if box is None or trace.box.overlap(window) < min_visible * trace.box.area:
             return None
         return trace.model_copy(update={"box": box, "keyframes": ()})
-    segments = _visible(tube, window)
+    visible = [Interval(onset_s=begin, offset_s=end) for begin, end in _visible(tube, window)]
+    segments = [(part.onset_s, part.offset_s) for one in visible for part in one.without(tube.gaps)]
     if not segments or _mean_share(tube, window, segments) < min_visible:
         return None
     boxes: dict[float, Box] = {}
@@ -61,7 +62,7 @@ def crop_trace(trace: Trace, window: Box, *, min_visible: float = 0.25) -> Trace
     if not keys:
         return None
     onset, offset = segments[0][0], segments[-1][1]
-    cropped = Tube(onset_s=onset, offset_s=offset, keyframes=keys)
+    cropped = Tube(onset_s=onset, offset_s=offset, keyframes=keys, gaps=tube.gaps)
     return trace.model_copy(
         update={
             "onset_s": cropped.onset_s,
@@ -79,9 +80,13 @@ def cut_trace(trace: Trace, start_s: float, end_s: float) -> Trace | None:
         return None
     if offset is not None and offset == onset and not start_s <= offset < end_s:
         return None
+    inside_it = Interval(onset_s=max(onset or 0.0, start_s), offset_s=end_s if offset is None else min(offset, end_s))
+    if not inside_it.without(trace.gaps):
+        return None
     update: dict[str, object] = {
         "onset_s": None if onset is None else max(onset, start_s) - start_s,
         "offset_s": None if offset is None else min(offset, end_s) - start_s,
+        "gaps": gaps_between(trace.gaps, start_s, end_s),
     }
     tube = trace.tube
     if trace.keyframes and tube is not None:
@@ -92,7 +97,8 @@ def cut_trace(trace: Trace, start_s: float, end_s: float) -> Trace | None:
             Keyframe(time_s=t - start_s, box=Box.from_fractions(*row))
             for t, row in zip(times, tube.corners_at(times), strict=True)
         )
-        cut = Tube(onset_s=begin - start_s, offset_s=stop - start_s, keyframes=keys)
+        gaps = gaps_between(tube.gaps, start_s, end_s)
+        cut = Tube(onset_s=begin - start_s, offset_s=stop - start_s, keyframes=keys, gaps=gaps)
         update |= {"keyframes": keys, "box": cut.box}
     return trace.model_copy(update=update)
 

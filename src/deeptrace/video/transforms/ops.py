@@ -226,7 +226,7 @@ class OrderStep(Step):
 
     def on_trace(self, trace: Trace) -> Trace | None:
         """Its place; when it is seen now, nobody knows."""
-        return trace.model_copy(update={"onset_s": None, "offset_s": None, "keyframes": ()})
+        return trace.model_copy(update={"onset_s": None, "offset_s": None, "keyframes": (), "gaps": ()})
 
 
 @dataclass(frozen=True)

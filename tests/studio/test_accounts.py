@@ -22,6 +22,7 @@ from tests.studio.conftest import OURS, PASSWORD, SAVED, Start, Studio, cheap_ha
 sa = needs_studio()
 
 from deeptrace.errors import SettingsError  # noqa: E402
+from deeptrace.studio import StudioSettings  # noqa: E402
 from deeptrace.studio.accounts import (  # noqa: E402
     IDLE_S,
     LONGEST_S,
@@ -30,8 +31,9 @@ from deeptrace.studio.accounts import (  # noqa: E402
     NotAdmittedError,
     Role,
 )
-from deeptrace.studio.database import Database, annotated, clips, guesses, now, people, sessions  # noqa: E402
+from deeptrace.studio.database import Database, annotated, clips, guesses, now, people, requests, sessions  # noqa: E402
 from deeptrace.studio.permissions import ROUTES  # noqa: E402
+from deeptrace.studio.rates import Rates  # noqa: E402
 
 HERE = "127.0.0.1"
 
@@ -100,6 +102,49 @@ def session_of(one: Studio, name: str) -> str:
     with one.workshop.database.writing() as connection:
         row = connection.execute(sa.select(people.c.id).where(people.c.name == name)).one()
         return str(accounts.begin_session(connection, row.id))
+
+
+# -- how often ---------------------------------------------------------------------------------------------------------
+
+
+def test_servers_of_one_studio_count_requests_together(database: Database) -> None:
+    clock = Clock()
+    clock.now = 60.0 * 1000 + 10
+    two = [Rates(database, 100, clock=clock) for _ in range(2)]
+    allowed = sum(two[number % 2].wait_s("account 1") == 0 for number in range(400))
+    assert 100 <= allowed <= 150, "each may be behind by what it has not said yet"
+    assert 45 <= two[0].wait_s("account 1") <= 51
+    assert two[0].wait_s("account 2") == two[1].wait_s("address 10.0.0.1") == 0
+    assert two[0].wait_s("account 1", file=True) == 0, "pictures have a count of their own"
+    assert sum(two[0].wait_s("account 1", file=True) == 0 for _ in range(700)) <= 500
+    assert Rates(database, 0).wait_s("account 1") == 0
+    clock.now += 60
+    assert two[0].wait_s("account 1") == two[1].wait_s("account 1") == 0
+    for _ in range(60):
+        two[0].wait_s("account 1")
+    clock.now += 120
+    for _ in range(60):
+        two[0].wait_s("account 1")
+    with database.reading() as connection:  # what is over is cleared away
+        assert {row.window for row in connection.execute(sa.select(requests))} == {1003}
+
+
+def test_who_asks_too_often_is_told_when_to_come_again(studio: Start, tmp_path: Path) -> None:
+    one = studio(**team(tmp_path), rate=40)
+    with client(one, "viewer") as viewer, client(one, "annotator") as annotator:
+        said = [viewer.get("/api/clips") for _ in range(120)]
+        refused = [answer for answer in said if answer.status_code == 429]
+        assert len(refused) >= 40
+        assert all(1 <= int(answer.headers["retry-after"]) <= 61 for answer in refused)
+        assert refused[0].json()["code"] == "busy"
+        assert "within a minute" in refused[0].json()["detail"]
+        assert annotator.get("/api/clips").status_code == 200
+        assert viewer.get("/static/app.css").status_code == 200
+        assert viewer.get("/api/clips/1/media").status_code == 404
+    alone = studio(store=tmp_path / "alone", rate=1)
+    assert {alone.http.get("/api/clips").status_code for _ in range(30)} == {200}, "without accounts nobody counts"
+    with pytest.raises(SettingsError, match="--rate"):
+        StudioSettings(rate=-1)
 
 
 # -- getting in --------------------------------------------------------------------------------------------------------

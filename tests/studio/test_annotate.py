@@ -175,6 +175,20 @@ def test_a_box_follows_what_is_in_it(studio: Start, tmp_path: Path, visit) -> No
     page.keyboard.press("Control+z")  # all of it is one step
     saved(page)
     assert len(only_trace(one, number)["keys"]) == 1
+    # it ends where the box is off, which stays as it is
+    at_frame(page, 0)
+    forward(page, 12)
+    page.keyboard.press("h")
+    page.keyboard.press("v")
+    page.get_by_text("the box is off here").wait_for()
+    page.keyboard.press("Home")
+    at_frame(page, 0)
+    page.keyboard.press("v")
+    page.get_by_text(f"followed to {times[11]:.2f} s").wait_for()
+    saved(page)
+    keys = only_trace(one, number)["keys"]
+    assert [key["time_s"] for key in keys if key.get("off")] == [times[12]] == [keys[-1]["time_s"]]
+    assert len(keys) > 2
     refused = {"key": {"time_s": 1e5, "box": [0.1, 0.1, 0.5, 0.5]}, "until_s": 1e5 + 1}
     assert one.post(f"/api/clips/{number}/track", refused)["keys"] == []
     # whoever asks for many at once does not have the server's threads to themselves
@@ -187,6 +201,66 @@ def test_a_box_follows_what_is_in_it(studio: Start, tmp_path: Path, visit) -> No
         said = list(pool.map(asked, range(30)))
     assert set(said) == {200, 429}
     assert one.post(f"/api/clips/{number}/track", many)["until_s"] == times[-1]
+
+
+def test_a_box_is_off_for_a_while(studio: Start, place: Path, visit) -> None:
+    """One trace: marked, off from one frame to another, undone and done again, followed up to where it is off."""
+    one = studio(place=place)
+    page, number, times = open_desk(one, visit)
+    box = box_of(times[4]).as_tuple()
+    forward(page, 4)
+    drag(page, box[:2], box[2:])
+    forward(page, 18)
+    page.keyboard.press("o")
+    page.keyboard.press("Home")
+    at_frame(page, 0)
+    forward(page, 8)
+    shown = page.locator("rect.box")
+    assert shown.count() == 1
+    page.keyboard.press("h")
+    until(page, "document.querySelector('rect.box') === null")
+    forward(page, 12)
+    assert shown.count() == 0
+    page.get_by_role("button", name="Off: on from here").click()
+    shown.wait_for(state="attached")
+    saved(page)
+    keys = only_trace(one, number)["keys"]
+    assert [(key["time_s"], key.get("off", False)) for key in keys] == [
+        (times[4], False), (times[8], True), (times[12], False),
+    ]  # fmt: skip
+    assert f"off {times[8]:.2f}–{times[12]:.2f} s" in page.locator(".traces button").text_content()
+    # the timeline is thin where it is off: the pixels above that line are those of an empty lane
+    tint = """(time) => {
+        const canvas = document.querySelector(".timeline canvas"), scale = canvas.width / canvas.clientWidth;
+        const x = Math.round(canvas.width * time / Number(canvas.getAttribute("aria-valuemax")));
+        return [...canvas.getContext("2d").getImageData(x, Math.round(20 * scale), 1, 1).data].join();
+    }"""
+    on, off, back, empty = (page.evaluate(tint, times[at] + 0.02) for at in (6, 10, 14, 19))
+    assert on == back != off == empty
+    # all of it is undone and done again step by step
+    page.locator("h1").click()
+    for _ in range(2):
+        page.keyboard.press("Control+z")
+    saved(page)
+    assert len(only_trace(one, number)["keys"]) == 1
+    for _ in range(2):
+        page.keyboard.press("Control+Shift+z")
+    saved(page)
+    assert only_trace(one, number)["keys"] == keys
+    # a box that only comes and goes stands still: where it is moved to, it is all the time
+    page.keyboard.press("d")
+    saved(page)
+    after = only_trace(one, number)["keys"]
+    assert [key["box"][0] for key in after] == [pytest.approx(box[0] + 0.01, abs=4 / HEIGHT)] * 3
+    assert [key.get("off") for key in after] == [None, True, None]
+    # pressed twice on one frame, it was nothing
+    forward(page, 15)
+    page.keyboard.press("h")
+    page.keyboard.press("h")
+    saved(page)
+    assert only_trace(one, number)["keys"] == after
+    page.keyboard.press("?")
+    page.get_by_text("the box is off from this frame").wait_for()
 
 
 def test_a_small_box_is_drawn_on_a_larger_picture(studio: Start, place: Path, visit) -> None:

@@ -98,6 +98,36 @@ def test_measures_are_those_of_eval(one: Studio, reward_data: Path) -> None:
     assert one.http.get("/api/explore/reliability.svg", params={"of": 1, "q": "spoilt"}).status_code == 204
 
 
+def test_differences_are_those_of_compare(one: Studio, reward_data: Path, tmp_path: Path) -> None:
+    """The same numbers, intervals and p-values as `deeptrace compare` has of two finished runs."""
+    from deeptrace.benchmark.compare import compare_runs
+    from deeptrace.benchmark.tables import TABLES
+
+    for path in answers_on(reward_data):
+        evaluate(reward_data, split="all", predictions=path, out=tmp_path / path.stem, bootstrap=1)
+    found_by_compare = compare_runs([tmp_path / path.stem for path in answers_on(reward_data)]).differences
+    (expected,) = found_by_compare.values()
+    found = one.get("/api/explore/differences", params={"against": 0, "of": 1})
+    assert (found["videos"], found["models"]) == (5, ["good", "bad"])
+    rows = {row["name"]: row for table in found["tables"] for row in table["rows"]}
+    columns = {column.name: column for table in TABLES for column in table.columns}
+    assert len(rows) > 10
+    for name, row in rows.items():
+        wanted, column = expected[name], columns[name]
+        assert row["values"] == [column.text(wanted.a), column.text(wanted.b)]
+        assert row["difference"].removeprefix("+") == column.text(wanted.difference)
+        assert row["interval"] == [column.text(limit) for limit in wanted.interval or ()]
+        assert row["p_value"] == wanted.p_value
+    assert not rows["per_video.accuracy"]["better"]
+    turned = one.get("/api/explore/differences", params={"against": 1, "of": 0})["tables"][0]["rows"]
+    assert any(row["better"] for row in turned)
+    part = one.get("/api/explore/differences", params={"q": "constant"})
+    assert part["videos"] == 1
+    assert one.get("/api/explore/differences", params={"q": "no such video"})["tables"] == []
+    one.get("/api/explore/differences", status=404, params={"of": 2})
+    assert "differ from itself" in one.get("/api/explore/differences", status=422, params={"of": 0})["detail"]
+
+
 def test_what_there_is_is_counted(one: Studio) -> None:
     said = one.get("/api/explore/counts")
     assert (said["videos"], said["traces"], said["labels"]) == (5, 3, {"FAKE": 3, "REAL": 2, "none": 0})

@@ -138,6 +138,12 @@ def test_models_side_by_side_lead_to_their_failures(one: Studio, visit) -> None:
     cells = [cell.text_content() for cell in row.nth(0).locator("td").all()]
     assert cells[0].startswith("100.0")
     assert row.nth(0).locator("td.best").count() > 2
+    part = page.get_by_role("region", name="Differences")
+    part.get_by_role("button", name="Compare").click()
+    part.locator("tbody tr").first.wait_for(timeout=60_000)
+    assert part.locator("thead").first.locator("th").all_text_contents()[1:3] == ["good", "bad"]
+    part.get_by_label("Against it").select_option("0")
+    assert part.get_by_role("button", name="Compare").is_disabled()
     until(page, "document.querySelectorAll('.plots svg circle').length >= 5")
     ink = "getComputedStyle(document.querySelector('.plots svg text')).fill"
     light = page.evaluate(ink)

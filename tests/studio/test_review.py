@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.benchmark.judge_double import Judge, serve
 from tests.needs import needs, needs_chromium
 from tests.studio.conftest import (
     PASSWORD,
@@ -28,6 +32,7 @@ from tests.studio.test_store import add_clip, edit
 sa = needs_studio()
 
 from deeptrace.data import read_reward_data  # noqa: E402
+from deeptrace.errors import SettingsError  # noqa: E402
 from deeptrace.schema import Category, Label  # noqa: E402
 from deeptrace.server.responses import RequestError  # noqa: E402
 from deeptrace.studio.accounts import AccountError, Accounts, Person, Role  # noqa: E402
@@ -214,6 +219,113 @@ def test_the_second_round_is_blind_and_what_is_decided_goes_out(studio: Start, s
     (only,) = sample.traces
     assert only.box is not None
     assert only.box.as_tuple() == pytest.approx((0.0, 0.0, 0.75, 1.0))
+
+
+@contextmanager
+def language_model(*answers: Any) -> Iterator[Judge]:
+    """A server that speaks as OpenAI's does and gives these answers in turn."""
+    model = Judge(moods={"": list(answers)})
+    server = serve(model)
+    try:
+        yield model
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_standard_wording_stands_beside_the_annotators_words(
+    studio: Start, squares: Path, tmp_path: Path, visit: Callable[..., Any]
+) -> None:
+    needs_chromium()
+    mine, standard = "hand is kinda melting lol", "The hand loses its shape, as no hand does."
+    with language_model(f"  {standard}\n", (404, json.dumps({"error": {"message": "no such model"}}))) as model:
+        one = studio(place=squares, wording=f"tidy@{model.url}", **team(tmp_path, more=MORE))
+        one.settle()
+        with client(one, "reviewer") as reviewer, client(one, "first") as first:
+            assert reviewer.post("/api/assignments", json={"first": "first", "q": "constant"}).status_code == 201
+            (work,) = first.get("/api/work").json()
+            number = work["id"]
+            body = sent(0, a=trace(1.0, explanation=mine), clip=facts("FAKE"))
+            assert first.post(f"/api/clips/{number}/annotation/edits", json=body).status_code == 200
+            note = {"explanation": mine, "kinds": ["object_distortion"]}
+            assert first.post(f"/api/review/{number}/wording", json=note).status_code == 403
+            assert reviewer.get(f"/api/review/{number}/wording").json() == {"offered": True, "model": "tidy"}
+            decision = f"/api/review/{number}/annotation"
+            assert reviewer.post(f"{decision}/edits", json=sent(0, a=trace(1.0, explanation=mine))).status_code == 200
+            page = enter(one, visit, "reviewer", f"/decide/{number}")
+            until(page, f"{SAVED} && document.querySelector('.editor') !== null")
+            page.locator(".traces button").first.click()
+            page.get_by_role("button", name="Propose by tidy").click()
+            page.get_by_text("proposed; the annotator's words stay").wait_for()
+            until(page, SAVED)
+            assert page.locator("#explanation").input_value() == mine
+            assert page.locator("#standard").input_value() == standard
+            kept = reviewer.get(decision).json()["objects"]["a"]
+            assert (kept["explanation"], kept["standard"]) == (mine, standard)
+            page.locator("h1").click()
+            page.keyboard.press("Control+z")  # an edit like any other
+            until(page, f"{SAVED} && document.querySelector('#standard').value === ''")
+            page.keyboard.press("Control+Shift+z")
+            until(page, f"{SAVED} && document.querySelector('#standard').value !== ''")
+            assert mine in model.asked[0]["messages"][1]["content"]
+            assert model.asked[0]["model"] == "tidy"
+            # a server that fails is one line, and changes nothing
+            failed = reviewer.post(f"/api/review/{number}/wording", json=note)
+            assert (failed.status_code, failed.json()["detail"]) == (
+                502,
+                "tidy gave no wording: HTTP 404 no such model",
+            )
+            version = reviewer.get(decision).json()["version"]
+            assert reviewer.post(f"{decision}/edits", json=sent(version, clip=facts("FAKE"))).status_code == 200
+            rows = reviewer.get("/api/export/all_data.json").json()
+            assert [(row["faketrace_explanations"], row["faketrace_standard_explanation"]) for row in rows] == [
+                (mine, standard)
+            ]
+            zipped = zipfile.ZipFile(io.BytesIO(reviewer.get("/api/export/labels/cvat.zip").content))
+            assert b"standard wordings have no place in this format" in zipped.read("notes.txt")
+            # a project that wants none is not offered any
+            made = reviewer.post("/api/projects", json={"name": "plain", "wording": False}).json()["id"]
+            given = {"first": "first", "q": "variable", "project": made}
+            assert reviewer.post("/api/assignments", json=given).json() == {"assigned": 1}
+            other = next(clip["id"] for clip in reviewer.get("/api/clips").json()["clips"] if clip["id"] != number)
+            assert reviewer.get(f"/api/review/{other}/wording").json() == {"offered": False, "model": None}
+            assert reviewer.post(f"/api/review/{other}/wording", json=note).status_code == 404
+        again = studio(place=squares, store=tmp_path / "again")
+        again.settle()
+        assert again.post("/api/import", rows)["traces"] == 1
+        assert again.get("/api/export/all_data.json") == rows
+        again.post("/api/review/1/wording", note, status=404)
+
+
+def test_a_wording_from_nowhere_is_one_line(studio: Start, squares: Path) -> None:
+    one = studio(place=squares, wording="tidy@http://127.0.0.1:1/v1")
+    said = one.post("/api/review/1/wording", {"explanation": "it melts"}, status=502)["detail"]
+    assert said.startswith("tidy gave no wording: ")
+    assert "\n" not in said
+    with pytest.raises(SettingsError, match="no model"):
+        studio(place=squares, wording="@http://127.0.0.1:1/v1")
+
+
+def test_imported_labels_ask_for_what_an_edit_asks_for(studio: Start, squares: Path, tmp_path: Path) -> None:
+    one = studio(place=squares, **team(tmp_path, more=MORE))
+    one.settle()
+    with client(one, "reviewer") as reviewer, client(one, "other") as other:
+        rows = [
+            {"video_id": name, "video_type": "fake_video", "video_path": f"{name}.mp4", "video_width": 320}
+            | {"video_height": 180, "video_frame_rate": 10.0, "faketrace_first_frame": 0, "faketrace_duration": 1.0}
+            | {"faketrace_check_applies": ["sudden_blurring"], "faketrace_explanations": "It blurs."}
+            for name in ("constant", "variable")
+        ]
+        project = reviewer.post("/api/projects", json={"name": "shapes", "kinds": ["object_distortion"]}).json()["id"]
+        assert reviewer.post("/api/assignments", json={"first": "first", "q": "constant"}).status_code == 201
+        given = {"first": "other", "q": "variable", "project": project}
+        assert reviewer.post("/api/assignments", json=given).status_code == 201
+        said = other.post("/api/import", json=rows).json()
+        assert (said["imported"], said["traces"], len(said["refused"])) == (0, 0, 2)
+        assert said["refused"][0] == "constant.mp4: this clip is assigned to others"
+        assert said["refused"][1] == "variable.mp4: shapes does not mark 'Sudden blurring'"
+        fits = rows[1] | {"faketrace_check_applies": ["object_distortion"]}
+        assert other.post("/api/import", json=[rows[0], fits]).json()["imported"] == 1
 
 
 def test_two_annotators_and_a_reviewer_come_to_a_decision(

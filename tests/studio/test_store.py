@@ -54,6 +54,19 @@ def test_migrations_make_and_remove_exactly_these_tables(database: Database) -> 
     assert set(metadata.tables) <= set(sa.inspect(database.engine).get_table_names())
 
 
+def test_true_is_no_number() -> None:
+    """JSON's `true` is none, wherever seconds or fractions are meant."""
+    for wrong in (
+        {"id": "e", "object": "a", "active_s": True},
+        {"id": "e", "object": "a", "after": {"type": "trace", "onset_s": True}},
+        {"id": "e", "object": "a", "after": {"type": "trace", "keys": [{"time_s": True, "box": [0, 0, 0.5, 0.5]}]}},
+        {"id": "e", "object": "a", "after": {"type": "trace", "keys": [{"time_s": 0, "box": [0, 0, True, 0.5]}]}},
+    ):
+        with pytest.raises(ValidationError, match="number"):
+            Edit.model_validate(wrong)
+    assert Edit.model_validate({"id": "e", "object": "a", "active_s": 1}).active_s == 1.0
+
+
 def test_a_database_that_is_not_there_is_one_line(tmp_path) -> None:
     with pytest.raises(SettingsError, match=r"database postgresql\+psycopg://127\.0\.0\.1:1/none: cannot be used \("):
         Database("postgresql+psycopg://me:secret@127.0.0.1:1/none")

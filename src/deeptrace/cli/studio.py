@@ -63,6 +63,8 @@ _SAID: dict[str, dict[str, tuple[str, str]]] = {
             "States roles or groups, which the studio then follows. [default: everybody is a viewer at first]",
         ),
         "oidc_role": ("VALUE=ROLE", "Role that a value of it gives; may be repeated."),
+        "rate": ("REQUESTS", "Requests a minute of one account or address; five times as many for files. 0: no limit."),
+        "wording": ("MODEL@URL", "A language model that proposes standard wordings of explanations to reviewers."),
         "plain_http": ("", "Listen elsewhere without TLS all the same."),
         "open_metrics": ("", "Let programs of this machine read /metrics without a log-in."),
     },
@@ -122,6 +124,8 @@ def studio(
     oidc_name: Annotated[str, _option("oidc_name")] = "preferred_username",
     oidc_roles: Annotated[str | None, _option("oidc_roles")] = None,
     oidc_role: Annotated[list[str] | None, _option("oidc_role")] = None,
+    rate: Annotated[int, _option("rate", min=0, envvar="DEEPTRACE_STUDIO_RATE")] = 1200,
+    wording: Annotated[str | None, _option("wording", envvar="DEEPTRACE_STUDIO_WORDING")] = None,
     plain_http: Annotated[bool, _option("plain_http", flag=True)] = False,
     open_metrics: Annotated[bool, _option("open_metrics", flag=True)] = False,
     backup: Annotated[Path | None, _option("backup")] = None,
@@ -153,6 +157,8 @@ def studio(
         names=tuple(name or ()),
         open_metrics=open_metrics,
         oidc=_provider(oidc_issuer, oidc_client, oidc_secret_file, oidc_name, oidc_roles, oidc_role),
+        rate=rate,
+        wording=wording,
         limits=studio_limits(max_mb=max_mb, max_seconds=max_seconds),
     )
 

@@ -13,7 +13,16 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from deeptrace.schema import Category, Label
 from deeptrace.studio.database import Database, annotated, clips, edits, now
@@ -39,8 +48,9 @@ CLIP = "clip"
 MOST = 2**31 - 1
 """Largest number of a clip or version: what a database's integer holds."""
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, Field(ge=0, le=1e6)]
+# Strict: `true` is no number.
+Fraction = Annotated[float, Field(ge=0, le=1, strict=True)]
+Seconds = Annotated[float, Field(ge=0, le=1e6, strict=True)]
 ObjectId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -54,10 +64,19 @@ class Key(_Body):
     Attributes:
         time_s: seconds.
         box: x0, y0, x1, y1 as fractions.
+        off: whether it is off from here to the next keyframe that is on (CVAT's `outside`); kept only where it is.
     """
 
     time_s: Seconds
     box: tuple[Fraction, Fraction, Fraction, Fraction]
+    off: bool = False
+
+    @model_serializer(mode="wrap")
+    def _on_without_a_word(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = write(self)
+        if not self.off:
+            del fields["off"]
+        return fields
 
     @model_validator(mode="after")
     def _area(self) -> Self:
@@ -75,6 +94,8 @@ class TraceObject(_Body):
         offset_s: end (exclusive).
         keys: the box over time, rising; one for a box that stands still; none where no place can be told.
         explanation: the annotator's words.
+        standard: the same in a standard wording, which a language model proposed and a person may have changed; beside
+            the annotator's words, never in their place. Kept only where there is one.
         by: who made it first: a person, or a detector whose trace a person took over.
     """
 
@@ -85,6 +106,14 @@ class TraceObject(_Body):
     keys: Annotated[list[Key], Field(max_length=2000)] = []
     explanation: Annotated[str, Field(max_length=5000)] = ""
     by: Literal["person", "detector"] = "person"
+    standard: Annotated[str, Field(max_length=5000)] = ""
+
+    @model_serializer(mode="wrap")
+    def _without_no_wording(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = write(self)
+        if not self.standard:
+            del fields["standard"]
+        return fields
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -127,7 +156,7 @@ class Edit(_Body):
     object: ObjectId
     before: Object | None = None
     after: Object | None = None
-    active_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    active_s: Annotated[float, Field(ge=0, le=86_400, strict=True)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

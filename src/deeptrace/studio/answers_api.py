@@ -16,6 +16,7 @@ from deeptrace.errors import DataError, SettingsError
 from deeptrace.schema import Label, Media
 from deeptrace.server.responses import RequestError, one_line
 from deeptrace.studio import labels
+from deeptrace.studio.accounts import Person
 from deeptrace.studio.annotations import (
     EditBody,
     ForeignIdError,
@@ -168,6 +169,17 @@ def _add_exports(api: APIRouter, all_clips: ClipsApi) -> None:
             zipped, media_type="application/zip", headers={"Content-Disposition": f'attachment; filename="{to}.zip"'}
         )
 
+    def check_for(person: Person) -> labels.Check | None:
+        """What an edit in the page is asked, too; nothing without accounts."""
+        if all_clips.accounts is None:
+            return None
+
+        def check(clip_id: int, body: EditBody) -> None:
+            may_annotate(workshop.database, clip_id, person)
+            check_kinds(task_of(workshop.database, clip_id, person), body)
+
+        return check
+
     @api.post("/import")
     async def bring_labels(
         request: Request, person: Who, of: Annotated[Literal["rewarddata"] | ReadFrom, Query()] = "rewarddata"
@@ -176,7 +188,7 @@ def _add_exports(api: APIRouter, all_clips: ClipsApi) -> None:
         request.state.detail = of
         body = await request.body()
         try:
-            return await asyncio.to_thread(_brought, workshop.database, body, of, person.name)
+            return await asyncio.to_thread(_brought, workshop.database, body, of, person.name, check_for(person))
         except (ValueError, DataError, SettingsError, RecursionError) as error:
             line = one_line(error) if isinstance(error, ValidationError) else str(error)
             raise RequestError(422, "unprocessable", line) from None
@@ -194,7 +206,7 @@ def _add_exports(api: APIRouter, all_clips: ClipsApi) -> None:
         return download(labels.verdicts_csv(workshop.database, person), "text/csv; charset=utf-8", "verdicts.csv")
 
 
-def _brought(database: Database, body: bytes, of: str, author: str) -> dict[str, Any]:
+def _brought(database: Database, body: bytes, of: str, author: str, check: labels.Check | None) -> dict[str, Any]:
     """Labels of a body as somebody's annotations; see `labels.import_samples`."""
     if not body.strip():
         raise ValueError("the file is empty")
@@ -202,7 +214,7 @@ def _brought(database: Database, body: bytes, of: str, author: str) -> dict[str,
         rows = json.loads(body)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError("expected a list of objects")
-        return labels.import_rows(database, rows, author=author)
+        return labels.import_rows(database, rows, author=author, check=check)
     known = labels.media_by_name(database)
 
     def media(path: str) -> Media:
@@ -212,7 +224,7 @@ def _brought(database: Database, body: bytes, of: str, author: str) -> dict[str,
 
     (tool,) = (name for name in READ_FROM if name == of)
     found = read_labels(body, tool, media)
-    report = labels.import_samples(database, found.samples, author=author)
+    report = labels.import_samples(database, found.samples, author=author, check=check)
     refused = [str(error) for error in found.refused]
     return report | {"warnings": [*found.warnings, *refused][:50]}
 

@@ -33,7 +33,9 @@ from deeptrace.studio.explore_api import add_explore
 from deeptrace.studio.guard import Guard
 from deeptrace.studio.people_api import account_trouble, add_callback, add_people
 from deeptrace.studio.permissions import METRICS
+from deeptrace.studio.rates import Rates
 from deeptrace.studio.review_api import REVIEW_PAGES, add_review
+from deeptrace.studio.wording import Wording, add_wording
 from deeptrace.studio.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -79,7 +81,9 @@ class StudioApi:
         add_answers(api, all_clips)
         add_explore(api, workshop, explored)
         add_people(api)
+        self._wording = Wording(workshop.settings.wording) if workshop.settings.wording else None
         add_review(api, workshop)
+        add_wording(api, workshop, self._wording)
         app.include_router(api)
         add_callback(app)
         metrics = RequestMetrics("deeptrace_studio")
@@ -105,6 +109,7 @@ class StudioApi:
             metrics=metrics,
             names=settings.names,
             open_metrics=settings.open_metrics,
+            rates=None if self.accounts is None else Rates(workshop.database, settings.rate),
         )
 
     @asynccontextmanager
@@ -114,6 +119,8 @@ class StudioApi:
             yield
         finally:
             await self._inputs.aclose()
+            if self._wording is not None:
+                await self._wording.aclose()
             if self._provider is not None:
                 self._provider.close()
             await asyncio.to_thread(self.workshop.close)

@@ -176,8 +176,16 @@ projects = sa.Table(
     sa.Column("guidelines", sa.Text, nullable=False, server_default=""),
     sa.Column("kinds", sa.JSON, nullable=False),  # that may be marked; empty for all
     sa.Column("prefilled_percent", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("wording", sa.Boolean, nullable=False, server_default=sa.true()),  # whether it may be standardised
     sa.Column("made_by", sa.String(64), nullable=False),
     sa.Column("made_at", sa.Float, nullable=False),
+)
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("whose", sa.String(128), primary_key=True),
+    sa.Column("window", sa.Integer, primary_key=True, autoincrement=False),  # minute of the clock
+    sa.Column("count", sa.Integer, nullable=False),
 )
 honeypots = sa.Table(
     "honeypots",

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from deeptrace.benchmark.compare import unique_titles
+from deeptrace.benchmark.compare import Difference, paired_differences, run_columns, unique_titles
 from deeptrace.benchmark.folder import EVALUATION, PREDICTIONS, SavedRun, read_run
 from deeptrace.benchmark.ground_truth import ALL, read_ground_truth, sample_digest, with_media
 from deeptrace.benchmark.result import Measured
@@ -285,6 +285,21 @@ class Exploration:
             while len(self._measured) > _KEPT:
                 self._measured.popitem(last=False)
         return found
+
+    def differences(self, of: int, against: int, videos: Ints) -> dict[str, Difference]:
+        """Every metric of a model against another over some videos, as `deeptrace compare` has it.
+
+        Args:
+            of, against: numbers of the models; `against` is the reference.
+            videos: their numbers.
+        """
+        samples = _at(self.samples, videos)
+        with self._measuring:
+            sides = [
+                run_columns(samples, _at(self.models[at].verdicts, videos), self.models[at].scores)
+                for at in (against, of)
+            ]
+            return paired_differences(samples, *sides, resamples=RESAMPLES, permutations=RESAMPLES)
 
 
 def _at(values: Sequence[T], places: Ints) -> list[T]:

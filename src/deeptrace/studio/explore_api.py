@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from deeptrace.benchmark.compare import Difference
 from deeptrace.benchmark.leaderboard import plain_tables, read_entries
-from deeptrace.benchmark.tables import TABLES, Row, outcome_line
+from deeptrace.benchmark.tables import TABLES, Column, Row, outcome_line
 from deeptrace.errors import DataError
 from deeptrace.io.csv_cells import csv_cell
 from deeptrace.metrics.arrays import Ints
@@ -60,6 +61,13 @@ class WantedPlot(Wanted):
     """Of which model, by its number."""
 
     of: Annotated[int, Field(ge=0)] = 0
+
+
+class WantedDifferences(Wanted):
+    """Of which model against which, by their numbers."""
+
+    of: Annotated[int, Field(ge=0)] = 1
+    against: Annotated[int, Field(ge=0)] = 0
 
 
 def add_explore(api: APIRouter, workshop: Workshop, found: Exploration | None) -> None:
@@ -187,6 +195,17 @@ def _add_figures(api: APIRouter, explored: Callable[[], Exploration]) -> None:
         one = explored()
         return _measures(one, wanted)
 
+    @api.get("/explore/differences")
+    def differences(wanted: Annotated[WantedDifferences, Query()]) -> dict[str, Any]:
+        """A model against another: differences with 95 % intervals and p-values, as `deeptrace compare` has them."""
+        one = explored()
+        for at in (wanted.of, wanted.against):
+            if at >= len(one.models):
+                raise RequestError(404, "not_found", f"there is no model {at}")
+        if wanted.of == wanted.against:
+            raise RequestError(422, "unprocessable", "a model does not differ from itself: name two")
+        return _differences(one, wanted)
+
     @api.get("/explore/{name}.svg")
     def plot(name: Literal["reliability", "roc"], wanted: Annotated[WantedPlot, Query()]) -> Response:
         """How far stated probabilities can be taken at their word, or how well they rank; in the page's colours."""
@@ -239,6 +258,31 @@ def _measures(one: Exploration, wanted: WantedMeasures) -> dict[str, Any]:
             ]
             for part in _PARTS
         },
+    }
+
+
+def _differences(one: Exploration, wanted: WantedDifferences) -> dict[str, Any]:
+    videos, without = one.covered(wanted)
+    found = one.differences(wanted.of, wanted.against, videos) if len(videos) else {}
+    tables = []
+    for table in TABLES:
+        rows = [_differing(column, found[column.name]) for column in table.columns if column.name in found]
+        if rows:
+            tables.append({"title": table.title, "rows": rows})
+    models = [one.models[at].title for at in (wanted.against, wanted.of)]
+    return {"videos": len(videos), "without": without, "models": models, "tables": tables}
+
+
+def _differing(column: Column, one: Difference) -> dict[str, Any]:
+    """A metric of two models, as the page shows it."""
+    return {
+        "metric": f"{column.title} {'↑' if column.better == 'up' else '↓'}",
+        "name": column.name,
+        "values": [column.text(one.a), column.text(one.b)],
+        "difference": ("+" if one.difference > 0 else "") + column.text(one.difference),
+        "interval": [column.text(limit) for limit in one.interval or ()],
+        "p_value": one.p_value,
+        "better": bool(one.difference) and (one.difference > 0) == (column.better == "up"),
     }
 
 

@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from deeptrace.data.exporters import Exported, write_coco, write_cvat, write_fiftyone, write_label_studio
+from deeptrace.data.exporters import (
+    Exported,
+    write_coco,
+    write_cvat,
+    write_fiftyone,
+    write_label_studio,
+    write_labelbox,
+)
 from deeptrace.data.importers import (
     Imported,
     read_coco,
@@ -21,11 +28,12 @@ from deeptrace.data.importers import (
 )
 from deeptrace.errors import DataError
 from deeptrace.schema import Media, Sample
+from deeptrace.studio.labels import STANDARD
 
 __all__ = ["READ_FROM", "ReadFrom", "WriteTo", "read_labels", "zipped_labels"]
 
-WriteTo = Literal["cvat", "label-studio", "coco", "fiftyone"]
-ReadFrom = Literal["cvat", "label-studio", "labelbox", "coco", "fiftyone"]
+WriteTo = Literal["cvat", "label-studio", "labelbox", "coco", "fiftyone"]
+ReadFrom = WriteTo
 READ_FROM: tuple[ReadFrom, ...] = get_args(ReadFrom)
 
 _MOST_BYTES, _MOST_FILES = 256 << 20, 20_000
@@ -43,18 +51,25 @@ def zipped_labels(samples: Iterable[Sample], to: WriteTo, *, root: Path | None =
     Raises:
         DataError: the tool cannot name one of the videos.
     """
+    samples = labelled = list(samples)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if to == "coco":
             done = write_coco(samples, folder / "annotations.json")
         elif to == "cvat":
             done = write_cvat(samples, folder)
+        elif to == "labelbox":
+            done = write_labelbox(samples, folder)
         elif to == "label-studio":
             done = write_label_studio(samples, folder)
         else:
             done = write_fiftyone(samples, folder, root=root)
-        if done.notes:
-            (folder / "notes.txt").write_text("".join(f"{line}\n" for line in done.notes), encoding="utf-8")
+        notes = [*done.notes]
+        if worded := [one for one in labelled if any(STANDARD in row for row in one.extra.get("rows") or ())]:
+            more = f" (and {len(worded) - 1} more like it)" if worded[1:] else ""
+            notes.append(f"video {worded[0].video_id}: standard wordings have no place in this format{more}")
+        if notes:
+            (folder / "notes.txt").write_text("".join(f"{line}\n" for line in notes), encoding="utf-8")
         held = io.BytesIO()
         with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -91,12 +106,14 @@ def read_labels(body: bytes, of: ReadFrom, media: Callable[[str], Media]) -> Imp
             whole = next((path.parent for path in files if path.name == "manifest.json"), folder)
             return read_fiftyone(whole, media=media, folder="")
         wanted = [path for path in files if path.suffix in (".json", ".ndjson", ".jsonl")]
+        if of == "labelbox":
+            wanted = [path for path in wanted if path.name != "ontology.json"]
         if len(wanted) != 1:
             raise DataError(
                 "the file", f"expected one file of labels but found {len(wanted)}", "Send that file itself."
             )
         if of == "labelbox":
-            return read_labelbox(wanted[0], folder="")
+            return read_labelbox(wanted[0], media=media, folder="")
         read = read_coco if of == "coco" else read_label_studio
         return read(wanted[0], media=media, folder="")
 

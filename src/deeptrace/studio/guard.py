@@ -23,8 +23,9 @@ from starlette.requests import cookie_parser
 from deeptrace.server.metrics import RequestMetrics
 from deeptrace.server.responses import RequestError, error_reply
 from deeptrace.server.settings import Limits, is_loopback
-from deeptrace.studio.accounts import Accounts, Person, Role
+from deeptrace.studio.accounts import Accounts, Person, Role, neighbourhood
 from deeptrace.studio.permissions import METRICS, ROUTES, Rule, route_of
+from deeptrace.studio.rates import Rates
 
 __all__ = [
     "HEADER",
@@ -45,6 +46,8 @@ JSON_BYTES = 16 << 20
 LOG_IN, LOG_IN_BYTES = "/api/session", 64 << 10
 UPLOADS = "/api/uploads"
 _BODY_S = 600.0
+_FILES = ("/media", ".jpg", ".mp4")
+"""What pictures and pieces of videos end in, of which a page asks for many at once."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -76,6 +79,7 @@ class Guard:
         names: host names that people reach it by, beyond those of this machine.
         metrics: which count what is answered.
         open_metrics: whether programs of this machine may read them without a log-in.
+        rates: how often somebody may ask; None for as often as they like.
     """
 
     def __init__(
@@ -88,9 +92,10 @@ class Guard:
         metrics: RequestMetrics,
         names: Collection[str] = (),
         open_metrics: bool = False,
+        rates: Rates | None = None,
     ) -> None:
         self._app, self._limits, self._accounts = app, limits, accounts
-        self._metrics, self._open_metrics = metrics, open_metrics
+        self._metrics, self._open_metrics, self._rates = metrics, open_metrics, rates
         self._everybody = Person(author, Role.ADMIN)
         self._names = frozenset(name.lower() for name in names)
 
@@ -131,7 +136,7 @@ class Guard:
             await self._app(scope, body, secured)
             return
         rule = None if route is None else ROUTES[route]
-        refused = await self._refused(self._accounts, rule, scope)
+        refused = await self._refused(self._accounts, rule, scope) or await self._too_often(scope)
         if refused is not None:
             await refused(scope, receive, secured)
             return
@@ -158,6 +163,21 @@ class Guard:
         did = f"was not let to {scope['method']} {scope['path'][:200]}"
         await asyncio.to_thread(accounts.note, person.name, did, address_of(scope))
         return refusal(403, "forbidden", f"this is for {rule.least.value}s; {person.name} is {person.role.value}")
+
+    async def _too_often(self, scope: MutableMapping[str, Any]) -> Any:
+        """The answer to somebody who asks too often; None for everybody else. Without accounts nobody does."""
+        if self._rates is None:
+            return None
+        person = scope["state"].get("person")
+        whose = f"address {neighbourhood(address_of(scope))}" if person is None else f"account {person.id}"
+        file = scope["method"] in ("GET", "HEAD") and (
+            not scope["path"].startswith("/api/") or scope["path"].endswith(_FILES)
+        )
+        wait_s = await asyncio.to_thread(self._rates.wait_s, whose, file=file)
+        if not wait_s:
+            return None
+        line = f"too many requests within a minute: try again in {wait_s} s"
+        return refusal(429, "busy", line, wait_s=wait_s)
 
     def _declined(self, method: str, headers: dict[str, str], most: int) -> tuple[int, str, str] | None:
         host = _split(f"//{headers.get('host', '')}").hostname or ""

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from deeptrace.data import rows_of_sample, samples_of_rows
-from deeptrace.data.reward_row import RewardRow
-from deeptrace.geometry import Box, Keyframe, hull
+from deeptrace.data.reward_row import VIDEO_FIELDS, RewardRow
+from deeptrace.geometry import Box, Interval, Keyframe, Tube, hull
 from deeptrace.io.csv_cells import csv_cell
 from deeptrace.schema import ContentCredentials, Label, Media, Sample, Trace
+from deeptrace.server.responses import RequestError
 from deeptrace.studio.accounts import Person
 from deeptrace.studio.annotations import (
     CLIP,
@@ -99,6 +101,9 @@ def _own(connection: Any, author: str) -> dict[int, Any]:
     return {row.clip_id: row for row in connection.execute(sa.select(annotated).where(annotated.c.author == author))}
 
 
+STANDARD = "faketrace_standard_explanation"
+"""A field of our own in RewardData's rows: a standard wording of the explanation, which stands beside it as it is."""
+
 UNDECIDED = object()
 """In place of an annotation where there are several, or are to be, and nobody has decided between them."""
 
@@ -129,8 +134,9 @@ def sample_of(clip: Any, annotation: Any, answered: str | None, below: Path | No
         below: folder that its path is made relative to.
     """
     objects = [] if annotation is None else [read_object(value) for value in annotation.objects.values()]
-    traces = [trace_of(value) for value in objects if isinstance(value, TraceObject)]
-    traces.sort(key=lambda trace: (trace.onset_s is None, trace.onset_s or 0.0))
+    found = [(trace_of(value), value.standard) for value in objects if isinstance(value, TraceObject)]
+    found.sort(key=lambda one: (one[0].onset_s is None, one[0].onset_s or 0.0))
+    traces = [trace for trace, _ in found]
     stated = next((value.label for value in objects if isinstance(value, ClipFacts)), None)
     label = stated or (Label(answered) if answered else None) or (Label.FAKE if traces else None)
     if label is None:
@@ -139,32 +145,102 @@ def sample_of(clip: Any, annotation: Any, answered: str | None, below: Path | No
     imported = [] if annotation is None else annotation.imported_rows or []
     if imported:
         first = RewardRow(imported[0])
+        imported = _with_standard(imported, found)
         known = {"video_id": first.video_id, "path": first.path, "source": first.source, "split": first.split}
         extra = {"rows": imported}
         media = first.media or Media.model_validate(clip.media)
         return Sample(label=label, prompt=first.prompt, media=media, traces=tuple(traces), extra=extra, **known)
     media = Media.model_validate(clip.media)
-    return Sample(video_id=clip.name, path=path, label=label, media=media, traces=tuple(traces))
+    rows = _with_standard([], found)
+    extra = {"rows": rows} if rows else {}
+    return Sample(video_id=clip.name, path=path, label=label, media=media, traces=tuple(traces), extra=extra)
+
+
+def _with_standard(rows: Sequence[dict[str, Any]], found: Sequence[tuple[Trace, str]]) -> list[dict[str, Any]]:
+    """A row for each trace that carries its standard wording; `rows` as they are where no trace ever had one."""
+    if not any(words for _, words in found) and not any(STANDARD in row for row in rows):
+        return list(rows)
+    rest, made = [dict(row) for row in rows], []
+    for trace, words in found:
+        match = next((row for row in rest if RewardRow(row).trace == trace), None)
+        if match is not None:
+            rest.remove(match)
+        video = {} if not rows else {name: rows[0][name] for name in VIDEO_FIELDS if name in rows[0]}
+        base = {name: value for name, value in (video if match is None else match).items() if name != STANDARD}
+        made.append(base | ({STANDARD: words} if words else {}))
+    return made or [{name: value for name, value in row.items() if name != STANDARD} for row in rows]
 
 
 def trace_of(value: TraceObject) -> Trace:
-    """An annotated object as a trace; a single keyframe is a box that stands still."""
+    """An annotated object as a trace: of a box that stands still no keyframes, of times at which it is off gaps.
+
+    What is off at first or at last is none of its time: it begins when it is switched on, and ends when it is switched
+    off for good. One that is never on keeps its times, and no place.
+    """
     keys = [Keyframe(time_s=key.time_s, box=Box.from_fractions(*key.box)) for key in value.keys]
-    return Trace(
+    onset, offset, gaps = _gaps_of(value)
+    still = len({key.box for key in keys}) == 1 and (len(keys) == 1 or any(key.off for key in value.keys))
+    made = Trace(
         categories=tuple(value.kinds),
-        onset_s=value.onset_s,
-        offset_s=value.offset_s,
+        onset_s=onset,
+        offset_s=offset,
         box=hull(key.box for key in keys) if keys else None,
-        keyframes=tuple(keys) if len(keys) > 1 else (),
+        keyframes=() if still else tuple(keys),
         explanation=value.explanation,
+        gaps=gaps,
     )
+    if value.keys and all(key.off for key in value.keys) and value.keys[0].time_s <= (value.onset_s or 0.0):
+        return made.model_copy(update={"box": None, "keyframes": (), "gaps": ()})
+    return made.model_copy(update={"box": made.tube.box}) if gaps and made.tube is not None else made
+
+
+def _gaps_of(value: TraceObject) -> tuple[float | None, float | None, tuple[Interval, ...]]:
+    """Onset and offset of an annotated object as it is to be seen, and the gaps in between."""
+    onset, offset = value.onset_s, value.offset_s
+    gaps: list[Interval] = []
+    since_s: float | None = None
+    for key in value.keys:
+        if key.off:
+            since_s = key.time_s if since_s is None else since_s
+        elif since_s is not None:
+            if since_s <= (onset or 0.0):
+                onset = max(key.time_s, onset or 0.0)
+            elif offset is None or key.time_s < offset:
+                gaps.append(Interval(onset_s=since_s, offset_s=key.time_s))
+            elif since_s < offset:
+                offset = since_s
+            since_s = None
+    if since_s is not None and (onset or 0.0) < since_s < (math.inf if offset is None else offset):
+        offset = since_s
+    if onset is not None and offset is not None and onset >= offset:  # it is on outside its own time only
+        return value.onset_s, value.offset_s, ()
+    return onset, offset, tuple(gaps)
+
+
+def _objects_of(sample: Sample) -> list[TraceObject]:
+    """The traces of a sample as annotated objects, with the standard wording that their rows carry."""
+    rows = sample.extra.get("rows") or []
+    stated = [row.get(STANDARD) for row in rows] if len(rows) == len(sample.traces) else [None] * len(sample.traces)
+    return [
+        object_of(trace).model_copy(update={"standard": words[:5000] if isinstance(words, str) else ""})
+        for trace, words in zip(sample.traces, stated, strict=True)
+    ]
 
 
 def object_of(trace: Trace, *, by: str = "person") -> TraceObject:
-    """The other way round."""
-    keys = [Key(time_s=key.time_s, box=key.box.as_tuple()) for key in trace.keyframes]
-    if not keys and trace.box is not None:
-        keys = [Key(time_s=trace.onset_s or 0.0, box=trace.box.as_tuple())]
+    """The other way round; a gap begins and ends with a keyframe."""
+    keyframes = trace.keyframes
+    if not keyframes and trace.box is not None:
+        keyframes = (Keyframe(time_s=trace.onset_s or 0.0, box=trace.box),)
+    boxes = {key.time_s: key.box.as_tuple() for key in keyframes}
+    if keyframes and trace.gaps:
+        tube = Tube(onset_s=0.0, offset_s=0.0, keyframes=keyframes)
+        for moment in (moment for gap in trace.gaps for moment in (gap.onset_s, gap.offset_s)):
+            boxes.setdefault(moment, Box.from_fractions(*tube.corners_at([moment])[0]).as_tuple())
+    keys = [
+        Key(time_s=moment, box=box, off=any(gap.onset_s <= moment < gap.offset_s for gap in trace.gaps))
+        for moment, box in sorted(boxes.items())
+    ]
     return TraceObject(
         kinds=list(trace.categories),
         onset_s=trace.onset_s,
@@ -180,19 +256,26 @@ def _relative(path: str, below: Path) -> str:
     return os.path.relpath(path, base).replace(os.sep, "/") if path.startswith(base + os.sep) else path
 
 
-def import_rows(database: Database, rows: Sequence[dict[str, Any]], *, author: str) -> dict[str, Any]:
+Check = Callable[[int, EditBody], None]
+"""Asked of each clip, by its number, and the edits that are to be made on it; a `RequestError` leaves it out."""
+
+
+def import_rows(
+    database: Database, rows: Sequence[dict[str, Any]], *, author: str, check: Check | None = None
+) -> dict[str, Any]:
     """Bring RewardData's rows in as an author's annotations, for the clips that are here by path, name or id.
 
     An annotation that is there already is left alone.
 
     Returns:
-        `{"imported": clips, "traces": of them, "unmatched": names, "kept": clips that had an annotation}`.
+        `{"imported": clips, "traces": of them, "unmatched": names, "kept": clips that had an annotation, "refused":
+        a line for each clip that the author may not annotate so}`.
 
     Raises:
         DataError: a row is invalid.
     """
     samples = samples_of_rows(RewardRow(row, f"row {number}") for number, row in enumerate(rows, 1))
-    return import_samples(database, samples, author=author)
+    return import_samples(database, samples, author=author, check=check)
 
 
 def media_by_name(database: Database) -> dict[str, Media]:
@@ -207,9 +290,11 @@ def media_by_name(database: Database) -> dict[str, Media]:
     return found
 
 
-def import_samples(database: Database, samples: Iterable[Sample], *, author: str) -> dict[str, Any]:
+def import_samples(
+    database: Database, samples: Iterable[Sample], *, author: str, check: Check | None = None
+) -> dict[str, Any]:
     """The same with samples, as other tools' files are read."""
-    report: dict[str, Any] = {"imported": 0, "traces": 0, "unmatched": [], "kept": 0}
+    report: dict[str, Any] = {"imported": 0, "traces": 0, "unmatched": [], "kept": 0, "refused": []}
     with database.reading() as connection:
         known: dict[str, int] = {}
         for clip_id, name, path in connection.execute(sa.select(clips.c.id, clips.c.name, clips.c.path)):
@@ -223,17 +308,28 @@ def import_samples(database: Database, samples: Iterable[Sample], *, author: str
         elif clip_id in busy:
             report["kept"] += 1
         else:
-            _import(database, clip_id, author, sample)
+            bodies = _edits_of(sample)
+            try:
+                for body in bodies if check is not None else ():
+                    check(clip_id, body)  # type: ignore[misc]
+            except RequestError as error:
+                report["refused"].append(f"{sample.path or sample.video_id}: {error.line}")
+                continue
+            _import(database, clip_id, author, sample, bodies)
             report["imported"] += 1
             report["traces"] += len(sample.traces)
     return report
 
 
-def _import(database: Database, clip_id: int, author: str, sample: Sample) -> None:
+def _edits_of(sample: Sample) -> list[EditBody]:
     made = [Edit(id=uuid.uuid4().hex, object=CLIP, after=ClipFacts(label=sample.label, done=True))]
-    made += [Edit(id=uuid.uuid4().hex, object=uuid.uuid4().hex, after=object_of(trace)) for trace in sample.traces]
-    for first in range(0, len(made), 500):
-        add_edits(database, clip_id, author, EditBody(version=first, edits=made[first : first + 500]))
+    made += [Edit(id=uuid.uuid4().hex, object=uuid.uuid4().hex, after=one) for one in _objects_of(sample)]
+    return [EditBody(version=first, edits=made[first : first + 500]) for first in range(0, len(made), 500)]
+
+
+def _import(database: Database, clip_id: int, author: str, sample: Sample, bodies: Sequence[EditBody]) -> None:
+    for body in bodies:
+        add_edits(database, clip_id, author, body)
     with database.writing() as connection:
         this = (annotated.c.clip_id == clip_id) & (annotated.c.author == author)
         connection.execute(sa.update(annotated).where(this).values(imported_rows=sample.extra.get("rows")))

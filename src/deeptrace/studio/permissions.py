@@ -80,6 +80,7 @@ ROUTES: dict[str, Rule] = {
     "POST /api/explore/clips": _VIEWER,  # pictures are made of what one looks at
     "GET /api/explore/counts": _VIEWER,
     "GET /api/explore/measures": _VIEWER,
+    "GET /api/explore/differences": _VIEWER,
     "GET /api/explore/{name}.svg": _VIEWER,
     "GET /api/leaderboard": _VIEWER,
     # what people say: each their own
@@ -109,6 +110,8 @@ ROUTES: dict[str, Rule] = {
     "GET /api/review/{clip_id}/annotation": _REVIEWER,
     "POST /api/review/{clip_id}/annotation/edits": _REVIEWER,
     "GET /api/review/{clip_id}/annotation/edits": _REVIEWER,
+    "GET /api/review/{clip_id}/wording": _REVIEWER,
+    "POST /api/review/{clip_id}/wording": _REVIEWER,
     # accounts
     "POST /api/people": _ADMIN,
     "PATCH /api/people/{name}": _ADMIN,

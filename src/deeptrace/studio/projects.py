@@ -32,7 +32,14 @@ __all__ = [
 
 
 def add_project(
-    database: Database, *, name: str, guidelines: str, kinds: Sequence[Category], prefilled_percent: int, by: str
+    database: Database,
+    *,
+    name: str,
+    guidelines: str,
+    kinds: Sequence[Category],
+    prefilled_percent: int,
+    by: str,
+    wording: bool = True,
 ) -> int:
     """Make a project; returns its number.
 
@@ -43,12 +50,14 @@ def add_project(
         kinds: that may be marked; none for all nine.
         prefilled_percent: of the tasks, those that begin with the detector's traces, drawn by chance.
         by: who makes it.
+        wording: whether a language model may propose standard wordings of explanations, where the studio has one.
 
     Raises:
         AccountError: there is a project of this name.
     """
-    stated = {"name": name, "guidelines": guidelines, "kinds": [kind.value for kind in kinds]}
-    values = {**stated, "prefilled_percent": prefilled_percent, "made_by": by, "made_at": now()}
+    stated: dict[str, Any] = {"name": name, "guidelines": guidelines, "kinds": [kind.value for kind in kinds]}
+    stated |= {"prefilled_percent": prefilled_percent, "wording": wording}
+    values = {**stated, "made_by": by, "made_at": now()}
     try:
         with database.writing() as connection:
             return int(connection.execute(sa.insert(projects).values(**values).returning(projects.c.id)).scalar_one())

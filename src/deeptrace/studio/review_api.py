@@ -55,6 +55,7 @@ class Project(BaseModel):
     guidelines: Annotated[str, Field(max_length=20_000)] = ""
     kinds: Annotated[list[Category], Field(max_length=9)] = []
     prefilled_percent: Annotated[int, Field(ge=0, le=100)] = 0
+    wording: bool = True
 
 
 class Honeypots(BaseModel):

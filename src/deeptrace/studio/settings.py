@@ -117,6 +117,10 @@ class StudioSettings:
         names: host names that people reach a studio with accounts by, beside addresses and those of this machine.
         open_metrics: whether programs of this machine may read the metrics without a log-in; admins always may.
         oidc: provider that people may log in by, besides passwords; there are accounts then.
+        rate: requests a minute that one account, or one address without a session, may make where there are accounts;
+            five times as many for pictures, pieces of videos and the page's files. 0 for no limit.
+        wording: language model that proposes standard wordings of explanations, as `MODEL@URL` of an OpenAI-compatible
+            server; None for none.
         limits: what a clip may cost.
     """
 
@@ -138,6 +142,8 @@ class StudioSettings:
     names: tuple[str, ...] = ()
     open_metrics: bool = False
     oidc: OidcSettings | None = None
+    rate: int = 1200
+    wording: str | None = None
     limits: Limits = field(default_factory=studio_limits)
 
     def __post_init__(self) -> None:
@@ -146,6 +152,8 @@ class StudioSettings:
             raise SettingsError(str(self.place), "is not a folder", mend)
         if self.workers < 1:
             raise SettingsError("workers", f"expected at least 1 but got {self.workers}")
+        if self.rate < 0:
+            raise SettingsError("--rate", f"expected 0 or more but got {self.rate}")
 
     @property
     def home(self) -> Path:

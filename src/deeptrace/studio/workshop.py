@@ -65,11 +65,17 @@ class Workshop:
         self.queue = Queue(self.database, lease_s=lease_s)
         self._runners: list[Runner] = []
         self._detecting: Supervisor[Analysis] | None = None
-        self._loading = threading.Lock()
-        self._preparing: Supervisor[dict[str, Any]] = Supervisor(
-            WorkerSpec(_OPENS_ONLY, {}, handler="deeptrace.studio.worker:PrepareHandler", options=settings.limits),
+        self._loading, self._starting = threading.Lock(), threading.Lock()
+        self._preparing = self._opening()
+        self._following: Supervisor[dict[str, Any]] | None = None
+
+    def _opening(self) -> Supervisor[dict[str, Any]]:
+        """A process that opens clips, and loads no detector."""
+        limits = self.settings.limits
+        return Supervisor(
+            WorkerSpec(_OPENS_ONLY, {}, handler="deeptrace.studio.worker:PrepareHandler", options=limits),
             workers=1,
-            timeout_s=settings.limits.clip_s,
+            timeout_s=limits.clip_s,
             read=lambda _ticket, message, _blobs: dict(message),
             lost=lambda _ticket, _outcome, why: {"error": why},
         )
@@ -93,8 +99,9 @@ class Workshop:
         self._runners = []
         self._preparing.close()
         with self._loading:
-            if self._detecting is not None:
-                self._detecting.close()
+            for lane in (self._detecting, self._following):
+                if lane is not None:
+                    lane.close()
         self.database.close()
 
     def folder(self, clip_id: int) -> Path:
@@ -179,12 +186,21 @@ class Workshop:
         return ticket.future
 
     def track(self, clip_id: int, box: Sequence[float], since_s: float, until_s: float) -> dict[str, Any]:
-        """Where a box goes in a clip; see `worker._track`. Waits for the process that prepares clips."""
+        """Where a box goes in a clip; see `worker._track`.
+
+        A process of its own does it, started when it is first needed, so that a long clip keeps nobody's new clips,
+        copies and overlays waiting.
+        """
         row = self._clip(clip_id)
         asked = {"box": list(box), "since_s": since_s, "until_s": until_s}
         message = {"task": "track", "folder": str(self.folder(clip_id)), **asked}
         ticket: Ticket[dict[str, Any]] = Ticket(row.name, {"work": Work(row.name, row.path).as_json(), **message})
-        self._preparing.submit([ticket])
+        with self._starting:
+            if self._following is None:
+                self._following = self._opening()
+                self._following.start()
+            following = self._following
+        following.submit([ticket])
         return ticket.future.result(self.settings.limits.clip_s + 60)
 
     def _keep_prepared(self, job: Job, found: dict[str, Any]) -> str | None:

@@ -2,7 +2,7 @@
 import { html, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./vendor/htm-preact.js";
 import { ask, newId, post, session } from "./api.js";
 import { changed, useClip, usePlayerKeys } from "./clip.js";
-import { allKinds, boxAt, colourOf, drawn, interpolated, nameOf } from "./kinds.js";
+import { allKinds, boxAt, colourOf, drawn, gapsOf, interpolated, isOff, nameOf } from "./kinds.js";
 import { Sheet } from "./sheet.js";
 import { Link, typing } from "./shell.js";
 import { Controls, Stage, Timeline, traceLine, useFrame } from "./stage.js";
@@ -72,12 +72,11 @@ function Desk({ clip, player, of, task }) {
 
   const set = (changes) => trace && sheet.change(selected, { ...sheet.objects[selected], ...changes });
   const say = (changes) => sheet.change("clip", { ...facts, ...changes });
-  const isMoving = (id) => Boolean(moving[id]) || (objects[id] ? objects[id].keys.length > 1 : false);
+  const isMoving = (id) => Boolean(moving[id]) || (objects[id] ? objects[id].keys.length > 1 && !standsStill(objects[id].keys) : false);
   /** The trace with its box somewhere else at this frame: a keyframe if the box moves, else the whole box. */
   const withBox = (object, id, box) => {
-    if (!isMoving(id)) return { ...object, keys: [{ time_s: object.keys.length ? object.keys[0].time_s : object.onset_s ?? 0, box }] };
-    const rest = object.keys.filter((key) => key.time_s !== player.time_s);
-    return { ...object, keys: [...rest, { time_s: player.time_s, box }].sort((a, b) => a.time_s - b.time_s) };
+    if (!isMoving(id)) return { ...object, keys: object.keys.length ? object.keys.map((key) => ({ ...key, box })) : [{ time_s: object.onset_s ?? 0, box }] };
+    return { ...object, keys: withKey(object.keys, { time_s: player.time_s, box, ...(offAt(object.keys, player.time_s) ? { off: true } : {}) }) };
   };
   const fresh = (box) => {
     const onset = player.time_s, last = player.frameAt(Math.min(onset + 1, player.end_s - 1e-4));
@@ -103,8 +102,17 @@ function Desk({ clip, player, of, task }) {
     if (there && trace.keys.length > 1) set({ keys: trace.keys.filter((key) => key.time_s !== player.time_s) });
     else if (!there) {
       setMoving({ ...moving, [selected]: true });
-      set({ keys: [...trace.keys, { time_s: player.time_s, box: boxNow }].sort((a, b) => a.time_s - b.time_s) });
+      set({ keys: withKey(trace.keys, { time_s: player.time_s, box: boxNow, ...(offNow ? { off: true } : {}) }) });
     }
+  };
+  /** Off from this frame to the next keyframe at which it is on, or on again; what lies between two keyframes stays where it is. */
+  const offNow = Boolean(trace) && offAt(trace.keys, player.time_s);
+  const turn = () => {
+    if (!boxNow) return;
+    const here = trace.keys.find((key) => key.time_s === player.time_s);
+    if (!offNow) set({ keys: withKey(trace.keys, { time_s: player.time_s, box: boxNow, off: true }) });
+    else if (here && trace.keys.length > 1 && !offAt(trace.keys, player.time_s - 1e-6) && sameBox(interpolated(trace.keys.filter((key) => key !== here), player.time_s), boxNow)) set({ keys: trace.keys.filter((key) => key !== here) });
+    else set({ keys: withKey(trace.keys, { time_s: player.time_s, box: boxNow }) });
   };
   const [zoom, setZoom] = useState(1), frame = useRef(null);
   const larger = (steps) => setZoom(ZOOMS[clamp(ZOOMS.indexOf(zoom) + steps, 0, ZOOMS.length - 1)]);
@@ -119,14 +127,16 @@ function Desk({ clip, player, of, task }) {
   /** The box goes with what is in it, from this frame to the trace's end; keyframes in between are made anew. */
   const follow = async () => {
     if (!boxNow || following === "…") return;
-    const id = selected, since_s = player.time_s, until_s = trace.offset_s ?? player.end_s;
+    if (offNow) { setFollowing("the box is off here: switch it on first"); return; }
+    const id = selected, since_s = player.time_s, ends = trace.keys.find((key) => key.off && key.time_s > since_s);
+    const until_s = Math.min(trace.offset_s ?? player.end_s, ends ? ends.time_s : Infinity);
     if (until_s <= since_s) return;
     setFollowing("…");
     try {
       const found = await post(`/api/clips/${clip.id}/track`, { key: { time_s: since_s, box: boxNow }, until_s });
       const now = sheet.objects[id];
       if (!now || found.keys.length < 2) { setFollowing("nothing in the box can be followed"); return; }
-      const rest = now.keys.filter((key) => key.time_s < since_s - 1e-6 || key.time_s > found.until_s + 1e-6);
+      const rest = now.keys.filter((key) => key.off || key.time_s < since_s - 1e-6 || key.time_s > found.until_s + 1e-6);
       setMoving((before) => ({ ...before, [id]: true }));
       sheet.change(id, { ...now, keys: [...rest, ...found.keys].sort((a, b) => a.time_s - b.time_s) });
       setFollowing(found.until_s < player.times[player.frameAt(until_s - 1e-4)] - 1e-6 ? `followed to ${found.until_s.toFixed(2)} s, then lost` : `followed to ${found.until_s.toFixed(2)} s`);
@@ -134,7 +144,10 @@ function Desk({ clip, player, of, task }) {
   };
   const still = (on) => {
     setMoving({ ...moving, [selected]: on });
-    if (!on && boxNow && trace.keys.length > 1) set({ keys: [{ time_s: trace.onset_s ?? 0, box: boxNow }] });
+    if (!on && boxNow && trace.keys.length > 1) {
+      const turns = trace.keys.filter((key, at) => (at ? Boolean(key.off) !== Boolean(trace.keys[at - 1].off) : true)).map((key) => ({ ...key, box: boxNow }));
+      set({ keys: turns.length > 1 ? turns : [{ time_s: trace.onset_s ?? 0, box: boxNow, ...(turns[0].off ? { off: true } : {}) }] });
+    }
   };
   const kind = (id) => trace && set({ kinds: id === null ? [] : trace.kinds.includes(id) ? trace.kinds.filter((one) => one !== id) : [...trace.kinds, id] });
   const remove = () => { if (trace) { sheet.change(selected, null); setSelected(null); player.setLoop(null); } };
@@ -180,7 +193,7 @@ function Desk({ clip, player, of, task }) {
   });
   const STEP = 0.01;
   usePlayerKeys(ready ? player : null, {
-    t: () => add(), v: follow, "+": () => larger(1), "=": () => larger(1), "-": () => larger(-1), i: () => onset(), o: () => offset(), f: keyframe, p: loop, ",": () => next(-1), ".": () => next(1), Delete: remove, Backspace: remove,
+    t: () => add(), v: follow, "+": () => larger(1), "=": () => larger(1), "-": () => larger(-1), i: () => onset(), o: () => offset(), f: keyframe, h: turn, p: loop, ",": () => next(-1), ".": () => next(1), Delete: remove, Backspace: remove,
     x: () => { const field = document.getElementById("explanation"); if (field) field.focus(); },
     w: () => nudge(0, -STEP), a: () => nudge(-STEP, 0), s: () => nudge(0, STEP), d: () => nudge(STEP, 0),
     W: () => nudge(0, -STEP, true), A: () => nudge(-STEP, 0, true), S: () => nudge(0, STEP, true), D: () => nudge(STEP, 0, true),
@@ -224,8 +237,8 @@ function Desk({ clip, player, of, task }) {
               <li key=${one.id}><button type="button" aria-pressed=${one.id === selected} style=${{ borderLeftColor: colourOf(one.kind) }} onClick=${() => choose(one.id)}>${traceLine(one)}${objects[one.id].by === "detector" ? " (detector)" : ""}</button></li>`)}</ol>
           </section>
           ${trace && html`<${Details} key=${selected} trace=${trace} player=${player} media=${clip.media} kinds=${kinds} moves=${isMoving(selected)} boxNow=${boxNow}
-            set=${set} onKind=${kind} onOnset=${onset} onOffset=${offset} onStill=${still} onKeyframe=${keyframe} onFollow=${follow} following=${following} onLoop=${loop} onRemove=${remove}
-            onBox=${(box) => set({ keys: withBox(trace, selected, tidy(box)).keys })} />`}
+            set=${set} onKind=${kind} onOnset=${onset} onOffset=${offset} onStill=${still} onKeyframe=${keyframe} offNow=${offNow} onTurn=${turn} onFollow=${follow} following=${following} onLoop=${loop} onRemove=${remove}
+            standing=${deciding ? clip.id : null} onBox=${(box) => set({ keys: withBox(trace, selected, tidy(box)).keys })} />`}
         </aside>
       </article>
       ${sheet.conflict && html`<${Conflict} sheet=${sheet} />`}
@@ -241,6 +254,12 @@ export function Done({ sheet, deciding }) {
     <span class="muted">${facts.done ? "" : deciding ? "Exports leave the clip out until it is decided." : "When you are finished with the clip."}</span>
     ${!deciding && facts.done && html`<${Link} class="button" href="/work">My clips</${Link}>`}</div>`;
 }
+
+const withKey = (keys, key) => [...keys.filter((one) => one.time_s !== key.time_s), key].sort((a, b) => a.time_s - b.time_s);
+const offAt = (keys, seconds) => isOff({ gaps: gapsOf(keys) }, seconds);
+const sameBox = (a, b) => a.every((side, at) => Math.abs(side - b[at]) < 2e-6);
+/** Whether a box only comes and goes, and never moves. */
+const standsStill = (keys) => keys.some((key) => key.off) && keys.every((key) => sameBox(key.box, keys[0].box));
 
 /** Onset or offset at a frame; the other one gives way where they would cross. */
 function edges(trace, player, name, index) {
@@ -258,7 +277,7 @@ export function Saved({ sheet }) {
     ${sheet.state === "refused" && html` (${sheet.trouble}) <button type="button" onClick=${() => sheet.takeTheirs()}>Drop it</button>`}</span>`;
 }
 
-function Details({ trace, player, media, kinds, moves, boxNow, set, onKind, onOnset, onOffset, onStill, onKeyframe, onFollow, following, onLoop, onRemove, onBox }) {
+function Details({ trace, player, media, kinds, moves, boxNow, set, onKind, onOnset, onOffset, onStill, onKeyframe, offNow, onTurn, onFollow, following, onLoop, onRemove, onBox, standing }) {
   const [words, setWords] = useState(trace.explanation);
   const timer = useRef(0), written = useRef(trace.explanation);
   useEffect(() => { if (trace.explanation !== written.current) { setWords(trace.explanation); written.current = trace.explanation; } }, [trace.explanation]);
@@ -293,14 +312,34 @@ function Details({ trace, player, media, kinds, moves, boxNow, set, onKind, onOn
         <div class="row">
           <label class="check"><input type="checkbox" checked=${moves} onChange=${(event) => onStill(event.target.checked)} /> The box moves</label>
           <button type="button" title="F" onClick=${onKeyframe}>${key && trace.keys.length > 1 ? "Remove keyframe" : "Keyframe here"} <kbd>F</kbd></button>
+          <button type="button" title="H" aria-pressed=${offNow} class=${offNow ? "on" : ""} onClick=${onTurn}>${offNow ? "Off: on from here" : "Off from here"} <kbd>H</kbd></button>
           <button type="button" title="V" disabled=${following === "…"} onClick=${onFollow}>Follow <kbd>V</kbd></button>
           <span class="muted" role="status">${following || (trace.keys.length > 1 ? `${trace.keys.length} keyframes` : "")}</span>
         </div>` : html`<p class="muted">No place yet: draw a box, or leave it where the place cannot be told.</p>`}
       <label class="wide"><span>Explanation <kbd>X</kbd></span>
         <textarea id="explanation" rows="3" maxlength="5000" value=${words} onInput=${(event) => write(event.target.value)} onBlur=${(event) => write(event.target.value, true)}
           onKeyDown=${(event) => { if (event.key === "Escape") event.target.blur(); }}></textarea></label>
+      ${standing && html`<${Standard} clipId=${standing} trace=${trace} set=${set} />`}
       <div class="row"><button type="button" title="Del" onClick=${onRemove}>Remove trace</button></div>
     </section>`;
+}
+
+/** A standard wording beside the annotator's words, which a language model proposes and a reviewer may change or leave out. */
+function Standard({ clipId, trace, set }) {
+  const [about, setAbout] = useState(null), [said, setSaid] = useState("");
+  useEffect(() => { ask(`/api/review/${clipId}/wording`).then(setAbout, () => {}); }, [clipId]);
+  const propose = async () => {
+    setSaid("asking…");
+    try {
+      const found = await post(`/api/review/${clipId}/wording`, { explanation: trace.explanation, kinds: trace.kinds });
+      set({ standard: found.standard });
+      setSaid("proposed; the annotator's words stay as they are");
+    } catch (error) { setSaid(error.message); }
+  };
+  if (!trace.standard && !(about && about.offered)) return null;
+  return html`<label class="wide"><span>Standard wording, beside the explanation</span>
+      <textarea id="standard" rows="2" maxlength="5000" value=${trace.standard || ""} onChange=${(event) => set({ standard: event.target.value })}></textarea></label>
+    <div class="row">${about && about.offered && html`<button type="button" disabled=${!trace.explanation.trim() || said === "asking…"} onClick=${propose}>Propose by ${about.model}</button>`}<span class="muted" role="status">${said}</span></div>`;
 }
 
 const HANDLES = [[0, 0], [0.5, 0], [1, 0], [1, 0.5], [1, 1], [0.5, 1], [0, 1], [0, 0.5]];

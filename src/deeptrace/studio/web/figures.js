@@ -42,6 +42,7 @@ export function Models({ about, filter, where }) {
         : html`<p><button type="button" onClick=${() => setAsked(query)}>Measure intervals and explanations, too</button> <span class="muted">${found.videos} videos: this may take minutes</span></p>`}
         <${Outcomes} about=${about} found=${found} counts=${counts.value} where=${where} />
         ${found.tables.map((table) => html`<${Measures} key=${table.title} table=${table} />`)}
+        ${about.models.length > 1 && html`<${Differences} key=${query} about=${about} query=${query} />`}
         <${Parts} found=${found} where=${where} />
         <section><h2>Are the probabilities to be taken at their word?</h2>
           <p class="muted">On the diagonal, a stated 0.7 is right in seven of ten videos; a circle's area is its videos.</p>
@@ -74,6 +75,22 @@ function Measures({ table }) {
       <tbody>${table.rows.map((row, at) => html`<tr key=${at}><th scope="row"><${ModelName} at=${at} title=${row.title} /></th>
         ${row.cells.map((cell, column) => html`<td key=${column} class=${Number.parseFloat(cell.text) === best[column] ? "best" : ""} title=${cell.support ? `over ${cell.support}` : ""}>${cell.text}${cell.interval && html`<small>${cell.interval}</small>`}</td>`)}</tr>`)}</tbody>
     </table></${Scroll}></section>`;
+}
+
+/** One model against another: what `deeptrace compare` says of the videos that the filter lets through. */
+function Differences({ about, query }) {
+  const [pair, setPair] = useState([0, 1]), [asked, setAsked] = useState("");
+  const path = `/api/explore/differences?${query ? `${query}&` : ""}against=${pair[0]}&of=${pair[1]}`;
+  const { value: found, error } = useSaid(asked === path ? path : "");
+  const choice = (at, label) => html`<label class="number"><span>${label}</span><select value=${pair[at]} onChange=${(event) => setPair(pair.map((one, place) => (place === at ? Number(event.target.value) : one)))}>${about.models.map((model, number) => html`<option value=${number}>${model.title}</option>`)}</select></label>`;
+  return html`
+    <section aria-label="Differences"><h2>Is one of them better?</h2>
+      <div class="row">${choice(0, "Reference")}${choice(1, "Against it")}<button type="button" disabled=${pair[0] === pair[1]} onClick=${() => setAsked(path)}>Compare</button></div>
+      ${error && html`<p class="trouble" role="alert">${error}</p>`}
+      ${asked === path && !found && !error && html`<p class="working" role="status"><span class="spinner" aria-hidden="true"></span> resampling…</p>`}
+      ${found && html`<p class="muted">Over ${found.videos} videos: 95 % interval by paired resampling, two-sided p by paired swaps (${about.resamples} of each). A p-value is of one metric on its own: of twenty equal ones, one is below 0.05.</p>
+        ${found.tables.map((table) => html`<${Scroll} key=${table.title} label=${`Differences: ${table.title}`}><table class="measures"><thead><tr><th scope="col">${table.title}</th><th scope="col">${found.models[0]}</th><th scope="col">${found.models[1]}</th><th scope="col">Difference</th><th scope="col">95 %</th><th scope="col">p</th></tr></thead>
+          <tbody>${table.rows.map((row) => html`<tr key=${row.name}><th scope="row">${row.metric}</th><td>${row.values[0]}</td><td>${row.values[1]}</td><td class=${row.p_value < 0.05 && row.better ? "best" : ""}>${row.difference}</td><td>${row.interval.length ? row.interval.join(" to ") : "–"}</td><td>${row.p_value.toFixed(4)}</td></tr>`)}</tbody></table></${Scroll}>`)}`}</section>`;
 }
 
 const PARTS = { by_category: "By kind of trace", by_box_size: "By size of the box", by_trace_length: "By length of the trace" };

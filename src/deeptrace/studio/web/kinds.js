@@ -24,18 +24,40 @@ export const tagOf = (trace) => (trace.who ? [trace.who, trace.kinds.length ? na
 /** A trace of a verdict or an annotation in the one shape that the player draws. */
 export function drawn(trace, id) {
   const kinds = trace.categories || trace.kinds || [];
-  const keys = (trace.keyframes || trace.keys || []).map((key) => ({ time_s: key.time_s, box: boxOf(key.box) }));
+  const keys = (trace.keyframes || trace.keys || []).map((key) => ({ time_s: key.time_s, box: boxOf(key.box), ...(key.off ? { off: true } : {}) }));
   if (!keys.length && trace.box) keys.push({ time_s: trace.onset_s || 0, box: boxOf(trace.box) });
   return {
-    id, kinds, keys, onset_s: trace.onset_s, offset_s: trace.offset_s, weak: Boolean(trace.weak), score: trace.score,
-    explanation: trace.explanation || "", kind: kinds[0] || "none",
+    id, kinds, keys, gaps: (trace.gaps || []).map((gap) => [gap.onset_s, gap.offset_s]).concat(gapsOf(keys)), onset_s: trace.onset_s, offset_s: trace.offset_s, weak: Boolean(trace.weak), score: trace.score,
+    explanation: trace.explanation || "", standard: trace.standard || "", kind: kinds[0] || "none",
   };
 }
 const boxOf = (box) => (Array.isArray(box) ? box : [box.x0, box.y0, box.x1, box.y1]);
 
-/** Where a box is at a moment: linear between keyframes, held outside them; null where the trace is not alive. */
+/** [from, to) of each time at which the box of these keyframes is off; the last may have no end. */
+export function gapsOf(keys) {
+  const gaps = [];
+  keys.forEach((key, at) => {
+    if (key.off && !(at && keys[at - 1].off)) gaps.push([key.time_s, Infinity]);
+    if (!key.off && at && keys[at - 1].off) gaps[gaps.length - 1][1] = key.time_s;
+  });
+  return gaps;
+}
+export const isOff = (trace, seconds) => trace.gaps.some(([from, to]) => seconds >= from - HAIR_S && seconds < to - HAIR_S);
+/** [from, to) of each time at which a trace is to be seen. */
+export function segmentsOf(trace, end_s) {
+  const until = trace.offset_s ?? end_s, segments = [];
+  let from = trace.onset_s ?? 0;
+  for (const gap of trace.gaps) {
+    if (gap[0] > from) segments.push([from, Math.min(gap[0], until)]);
+    from = Math.max(from, gap[1]);
+    if (from >= until) return segments;
+  }
+  return [...segments, [from, until]];
+}
+
+/** Where a box is at a moment: linear between keyframes, held outside them; null where the trace is not alive, or off. */
 export function boxAt(trace, seconds) {
-  if (!trace.keys.length || !alive(trace, seconds)) return null;
+  if (!trace.keys.length || !alive(trace, seconds) || isOff(trace, seconds)) return null;
   return interpolated(trace.keys, seconds);
 }
 export function interpolated(keys, seconds) {
@@ -58,6 +80,8 @@ export function alive(trace, seconds) {
 }
 export const span = (trace) => {
   if (trace.onset_s === null || trace.onset_s === undefined) return "time not stated";
-  if (trace.offset_s === null || trace.offset_s === undefined) return `from ${trace.onset_s.toFixed(2)} s`;
-  return `${trace.onset_s.toFixed(2)}–${trace.offset_s.toFixed(2)} s`;
+  const off = (trace.gaps || []).filter(([from]) => from > trace.onset_s && from < (trace.offset_s ?? Infinity)).map(([from, to]) => (to === Infinity ? `${from.toFixed(2)} s on` : `${from.toFixed(2)}–${to.toFixed(2)} s`));
+  const without = off.length ? `, off ${off.join(", ")}` : "";
+  if (trace.offset_s === null || trace.offset_s === undefined) return `from ${trace.onset_s.toFixed(2)} s${without}`;
+  return `${trace.onset_s.toFixed(2)}–${trace.offset_s.toFixed(2)} s${without}`;
 };

@@ -62,8 +62,8 @@ function Prefilling({ name, found }) {
 function Projects({ projects, load }) {
   const [kinds, setKinds] = useState([]), [shown, setShown] = useState(null), [found, setFound] = useState([]);
   const toggle = (id) => setKinds(kinds.includes(id) ? kinds.filter((one) => one !== id) : [...kinds, id]);
-  const make = async ({ name, guidelines, percent }) => {
-    await post("/api/projects", { name, guidelines, kinds, prefilled_percent: Number(percent) });
+  const make = async ({ name, guidelines, percent, wording }) => {
+    await post("/api/projects", { name, guidelines, kinds, prefilled_percent: Number(percent), wording: wording !== "no" });
     setKinds([]);
     await load();
     return `${name} is made.`;
@@ -91,6 +91,7 @@ function Projects({ projects, load }) {
         <label class="wide"><span>Guidelines</span><textarea name="guidelines" rows="4" maxlength="20000"></textarea></label>
         <fieldset><legend>Kinds that may be marked; none chosen: all</legend>${allKinds().map((kind) => html`<label class="check" key=${kind.id}><input type="checkbox" checked=${kinds.includes(kind.id)} onChange=${() => toggle(kind.id)} /> ${kind.name}</label>`)}</fieldset>
         <label class="wide"><span>Tasks that begin with the detector's traces, %</span><input name="percent" type="number" min="0" max="100" value="0" required /></label>
+        <label class="wide"><span>Standard wordings of explanations, where the studio has a language model</span><select name="wording"><option value="yes">proposed to reviewers</option><option value="no">not in this project</option></select></label>
       </${Form}></details>
       ${projects.length > 0 && html`<details class="narrowed"><summary>Add honeypots</summary><${Form} action=${add} button="Add" label="Add honeypots">
         <label class="wide"><span>Project</span><select name="project">${projects.map((one) => html`<option value=${one.id}>${one.name}</option>`)}</select></label>
@@ -185,7 +186,7 @@ function Decide({ clip, player, review }) {
     ...Object.fromEntries(groups.map((_, at) => [String(at), () => toggle(at)])),
   });
   const line = (trace, more) => html`<li key=${trace.id}><button type="button" aria-pressed=${trace.id === selected} style=${{ borderLeftColor: trace.colour }} onClick=${() => pick(trace)}>${traceLine(trace)}</button>
-    ${trace.explanation && html`<p>${trace.explanation}</p>`}<div class="row">${more}</div></li>`;
+    ${trace.explanation && html`<p>${trace.explanation}</p>`}${trace.standard && html`<p class="muted">Standard: ${trace.standard}</p>`}<div class="row">${more}</div></li>`;
   return html`
     <main id="main" class="single">
       <article class="clip review">

@@ -1,6 +1,6 @@
 // What shows a clip: the picture with its boxes (SVG), the timeline of traces by kind (canvas), the evidence over time.
 import { html, useEffect, useLayoutEffect, useReducer, useRef, useState } from "./vendor/htm-preact.js";
-import { alive, boxAt, nameOf, paintOf, span, tagOf } from "./kinds.js";
+import { alive, boxAt, isOff, nameOf, paintOf, segmentsOf, span, tagOf } from "./kinds.js";
 
 /** Draw again whenever the frame changes. */
 export function useFrame(player) {
@@ -127,7 +127,8 @@ export function Timeline({ player, traces, selected, onPick, onEdge }) {
     draw.save();
     draw.globalAlpha = trace.weak ? 0.25 : 0.85;
     draw.fillStyle = paintOf(trace);
-    draw.fillRect(from, y, to - from, tall);
+    const seen = trace.gaps.length ? segmentsOf(trace, length).map(([since, until]) => [at(since), at(until)]) : [[from, to]];
+    for (const [since, until] of seen) draw.fillRect(since, y, until - since, tall);
     draw.globalAlpha = 1;
     draw.strokeStyle = trace.id === selected ? colour("--ink") : paintOf(trace);
     draw.lineWidth = trace.id === selected ? 2 : 1;
@@ -140,6 +141,14 @@ export function Timeline({ player, traces, selected, onPick, onEdge }) {
     draw.fillStyle = trace.weak ? colour("--ink") : "#101114";
     draw.font = "12px system-ui, sans-serif";
     draw.fillText(tagOf(trace), from + 6, y + 14);
+    if (trace.gaps.length) { // a line where it is off
+      draw.fillStyle = paintOf(trace);
+      for (let next = 0; next <= seen.length; next++) {
+        const since = next ? seen[next - 1][1] : from, until = next < seen.length ? seen[next][0] : to;
+        if (until > since) draw.fillRect(since, y + tall / 2 - 1, until - since, 2);
+      }
+      draw.fillStyle = trace.weak ? colour("--ink") : "#101114";
+    }
     if (trace.keys.length > 1) for (const key of trace.keys) draw.fillRect(at(key.time_s) - 1.5, y + tall - 4, 3, 4);
     draw.restore();
   }
@@ -176,7 +185,7 @@ export function Timeline({ player, traces, selected, onPick, onEdge }) {
     if (held.edge) onEdge(held.trace, held.edge, place(event).seconds, true);
     else if (held.trace && !held.moved && onPick) onPick(held.trace);
   };
-  const now = traces.filter((trace) => alive(trace, player.time_s)).map(tagOf).join(", ");
+  const now = traces.filter((trace) => alive(trace, player.time_s) && !isOff(trace, player.time_s)).map(tagOf).join(", ");
   return html`
     <div class="timeline" ref=${holder}>
       <canvas ref=${canvas} style=${{ width: "100%", height: `${height}px` }} role="slider" tabindex="0" aria-label="Time"

@@ -51,7 +51,7 @@ function OtherTools({ onClose }) {
     setSaid({ text: `reading ${file.name}`, good: true });
     try {
       const found = await sendLabels(tool, file);
-      const rest = [found.kept && `${found.kept} already annotated by you and left alone`, found.unmatched.length && `${found.unmatched.length} not here`, ...(found.warnings || [])].filter(Boolean);
+      const rest = [found.kept && `${found.kept} already annotated by you and left alone`, found.unmatched.length && `${found.unmatched.length} not here`, found.refused.length && `not brought in: ${found.refused.slice(0, 5).join("; ")}${found.refused.length > 5 ? ` and ${found.refused.length - 5} more` : ""}`, ...(found.warnings || [])].filter(Boolean);
       setSaid({ text: [`${found.imported} clip${found.imported === 1 ? "" : "s"} with ${found.traces} trace${found.traces === 1 ? "" : "s"} brought in`, ...rest].join("; "), good: true });
       dispatchEvent(new Event("answers-sent"));
     } catch (error) { setSaid({ text: error.message, good: false }); }
@@ -60,7 +60,7 @@ function OtherTools({ onClose }) {
   return html`
     <dialog class="sheet small" ref=${sheet} onClose=${onClose} aria-labelledby="tools-title">
       <form method="dialog"><h2 id="tools-title">Other tools</h2><button aria-label="Close">×</button></form>
-      <h3>Labels for</h3><div class="row">${["cvat", "label-studio", "coco", "fiftyone"].map((name) => html`<a class="button" key=${name} download href=${`/api/export/labels/${name}.zip`}>${TOOLS[name].split(" (")[0]}</a>`)}</div>
+      <h3>Labels for</h3><div class="row">${["cvat", "label-studio", "labelbox", "coco", "fiftyone"].map((name) => html`<a class="button" key=${name} download href=${`/api/export/labels/${name}.zip`}>${TOOLS[name].split(" (")[0]}</a>`)}</div>
       <p class="muted">A zip; <code>notes.txt</code> in it says what has no place in that tool.</p>
       <h3>Labels from</h3>
       <label class="wide"><span>Tool</span><select value=${tool} onChange=${(event) => setTool(event.target.value)}>${Object.entries(TOOLS).map(([name, words]) => html`<option value=${name}>${words}</option>`)}</select></label>

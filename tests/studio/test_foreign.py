@@ -150,7 +150,7 @@ def test_a_zip_can_be_unpacked_on_windows(studio: Start, tmp_path: Path) -> None
     one = studio(place=place)
     one.settle()
     marked(one, one.clip("take 1: aux?.mp4"))
-    for tool in TOOLS:
+    for tool in ("cvat", "fiftyone"):  # which name files by the clips
         answer = one.http.get(f"/api/export/labels/{tool}.zip").content
         names = zipfile.ZipFile(io.BytesIO(answer)).namelist()
         assert not [name for name in names if set(name) & set('<>:"|?*\\')], names

@@ -224,7 +224,7 @@ def test_the_second_round_is_blind_and_what_is_decided_goes_out(studio: Start, s
 @contextmanager
 def language_model(*answers: Any) -> Iterator[Judge]:
     """A server that speaks as OpenAI's does and gives these answers in turn."""
-    model = Judge(moods={"": list(answers)})
+    model = Judge(moods={"Rewrite": list(answers)})
     server = serve(model)
     try:
         yield model

@@ -111,7 +111,7 @@ function Desk({ clip, player, of, task }) {
     if (!boxNow) return;
     const here = trace.keys.find((key) => key.time_s === player.time_s);
     if (!offNow) set({ keys: withKey(trace.keys, { time_s: player.time_s, box: boxNow, off: true }) });
-    else if (here && trace.keys.length > 1 && !offAt(trace.keys, player.time_s - 1e-6) && sameBox(interpolated(trace.keys.filter((key) => key !== here), player.time_s), boxNow)) set({ keys: trace.keys.filter((key) => key !== here) });
+    else if (here && trace.keys.length > 1 && !offAt(trace.keys, player.time_s - 1e-3) && sameBox(interpolated(trace.keys.filter((key) => key !== here), player.time_s), boxNow)) set({ keys: trace.keys.filter((key) => key !== here) });
     else set({ keys: withKey(trace.keys, { time_s: player.time_s, box: boxNow }) });
   };
   const [zoom, setZoom] = useState(1), frame = useRef(null);

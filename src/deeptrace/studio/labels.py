@@ -145,19 +145,27 @@ def sample_of(clip: Any, annotation: Any, answered: str | None, below: Path | No
     imported = [] if annotation is None else annotation.imported_rows or []
     if imported:
         first = RewardRow(imported[0])
-        imported = _with_standard(imported, found)
+        imported = _with_standard(imported, found, name=first.video_id)
         known = {"video_id": first.video_id, "path": first.path, "source": first.source, "split": first.split}
         extra = {"rows": imported}
         media = first.media or Media.model_validate(clip.media)
         return Sample(label=label, prompt=first.prompt, media=media, traces=tuple(traces), extra=extra, **known)
     media = Media.model_validate(clip.media)
-    rows = _with_standard([], found)
+    rows = _with_standard([], found, name=clip.name)
     extra = {"rows": rows} if rows else {}
     return Sample(video_id=clip.name, path=path, label=label, media=media, traces=tuple(traces), extra=extra)
 
 
-def _with_standard(rows: Sequence[dict[str, Any]], found: Sequence[tuple[Trace, str]]) -> list[dict[str, Any]]:
-    """A row for each trace that carries its standard wording; `rows` as they are where no trace ever had one."""
+def _with_standard(
+    rows: Sequence[dict[str, Any]], found: Sequence[tuple[Trace, str]], *, name: str
+) -> list[dict[str, Any]]:
+    """A row for each trace that carries its standard wording; `rows` as they are where no trace ever had one.
+
+    Args:
+        rows: that were imported.
+        found: the traces, each with its standard wording.
+        name: of the video.
+    """
     if not any(words for _, words in found) and not any(STANDARD in row for row in rows):
         return list(rows)
     rest, made = [dict(row) for row in rows], []
@@ -165,10 +173,10 @@ def _with_standard(rows: Sequence[dict[str, Any]], found: Sequence[tuple[Trace, 
         match = next((row for row in rest if RewardRow(row).trace == trace), None)
         if match is not None:
             rest.remove(match)
-        video = {} if not rows else {name: rows[0][name] for name in VIDEO_FIELDS if name in rows[0]}
-        base = {name: value for name, value in (video if match is None else match).items() if name != STANDARD}
+        video = {field: rows[0][field] for field in VIDEO_FIELDS if field in rows[0]} if rows else {"video_id": name}
+        base = {field: value for field, value in (video if match is None else match).items() if field != STANDARD}
         made.append(base | ({STANDARD: words} if words else {}))
-    return made or [{name: value for name, value in row.items() if name != STANDARD} for row in rows]
+    return made or [{field: value for field, value in row.items() if field != STANDARD} for row in rows]
 
 
 def trace_of(value: TraceObject) -> Trace:

@@ -171,3 +171,5 @@ def test_a_trace_score_is_a_probability_that_rises_with_each(heat: float, presen
     assert CALIBRATION.trace_score(heat, presence, high) >= score
     assert CALIBRATION.trace_score(min(heat + 0.1, 1.0), presence, low) >= score
     assert CALIBRATION.trace_score(heat, min(presence + 0.1, 1.0), low) >= score
+    given = CALIBRATION.model_copy(update={"trace_of_generated": True})
+    assert given.trace_score(heat, presence, low) == pytest.approx(low * given.trace_score(heat, presence, 1.0))

@@ -38,7 +38,7 @@ def test_heads_times_and_kinds_are_new_and_the_probability_is_kept(tmp_path: Pat
     assert card["protocol"] == shipped["protocol"]
     assert set(card["marks"]["by_era"]) == {"old", "new"}
     assert [part["clips"] for part in card["marks"]["by_fold"]] == [4, 4]
-    for name in ("texture", "appearance", "bias", "threshold_fpr_5", "threshold_real", "local", "trace_generated"):
+    for name in ("texture", "appearance", "bias", "threshold_fpr_5", "threshold_real", "local", "local_bias"):
         assert card["calibration"][name] == shipped["calibration"][name]
     assert card["calibration"]["extent_marked"] != shipped["calibration"]["extent_marked"]
     with open_video(tmp_path / "old" / "generated" / "0_0.mp4") as video:

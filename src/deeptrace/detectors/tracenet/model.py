@@ -78,6 +78,8 @@ class Calibration(BaseModel):
         heat, presence, trace_bias: a tube's score = sigmoid(heat * its mean heat + presence * its mean presence +
             trace_generated * logit(p_fake) + trace_bias): the chance that an annotator marked a trace there
             (box IoU at least 0.3).
+        trace_of_generated: whether that sigmoid is the chance in a generated clip, so that p_fake is multiplied in;
+            `trace_generated` has no part in it then.
         local, local_edited, local_bias: a presence tube's score = sigmoid(local * logit(its mean presence) +
             local_edited * pooled logit + local_bias): the chance that an edit lies there (box IoU at least 0.3), with
             one edited clip in five.
@@ -106,6 +108,7 @@ class Calibration(BaseModel):
     presence: float
     trace_generated: float
     trace_bias: float
+    trace_of_generated: bool = False
     sharpen: float = Field(gt=0)
     edited: float = 0.0
     edited_bias: float = -60.0
@@ -146,8 +149,10 @@ class Calibration(BaseModel):
 
     def trace_score(self, heat: float, presence: float, p_fake: float) -> float:
         """See the class."""
-        known = self.heat * heat + self.presence * presence + self.trace_generated * log_odds(p_fake)
-        return float(expit(known + self.trace_bias))
+        known = self.heat * heat + self.presence * presence + self.trace_bias
+        if self.trace_of_generated:
+            return p_fake * float(expit(known))
+        return float(expit(known + self.trace_generated * log_odds(p_fake)))
 
 
 class Card(BaseModel):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from deeptrace.detectors.tracenet.model import FLAWS_NAME, Calibration, TraceNetModel, log_odds
+from deeptrace.detectors.tracenet.model import FLAWS_NAME, Calibration, TraceNetModel
 from deeptrace.detectors.tracenet.trace_kinds import KIND_FEATURES, TraceKinds, kind_features
 from deeptrace.detectors.tracenet.tubes import FoundTube, TubeSettings, find_tubes
 from deeptrace.detectors.tracenet.windows import RATE_FPS, Window
@@ -83,19 +84,19 @@ def refit_marks(
         collected(jobs, "fitted", progress)
     by_fold = {part: names for part, names in held_out.items() if part.startswith("fold")}
     scored = _scored(kept, clips, by_fold, config)
-    calibration = _calibrated(kept.card.calibration, scored, config)
+    sharpen = best_sharpening([s for group in scored.values() for s in group])
+    start = kept.card.calibration.model_copy(update={"sharpen": sharpen})
+    lessons = [_lesson(s, variant, start, config) for variant, group in scored.items() for s in group]
+    calibration = _calibrated(start, lessons)
     figures: dict[str, Any] = {"by_era": {}, "by_fold": []}
     for part, names in held_out.items():
-        if part == _ALL:
-            continue
-        others = {variant: [s for s in group if s.clip.name not in names] for variant, group in scored.items()}
-        seen = _calibrated(kept.card.calibration, others, config)
-        judged = _scored(kept, clips, {part: names}, config, variants=(AS_IS,))[AS_IS]
-        found = _figures(judged, seen, config)
-        if part.startswith("era_"):
-            figures["by_era"][part.removeprefix("era_")] = found
-        else:
-            figures["by_fold"].append(found)
+        seen = _calibrated(start, [lesson for lesson in lessons if lesson.clip.name not in names])
+        if part in by_fold:
+            judged = [s for s in scored[AS_IS] if s.clip.name in names]
+            figures["by_fold"].append(_figures(judged, seen, config))
+        elif part != _ALL:
+            judged = _scored(kept, clips, {part: names}, config, variants=(AS_IS,))[AS_IS]
+            figures["by_era"][part.removeprefix("era_")] = _figures(judged, seen, config)
     about = kept.card.model_extra or {}
     rest = {"sha256": kept.card.sha256, "version": kept.card.version, "trained_on": about.get("trained_on")}
     told = {name: about[name] for name in ("protocol", "nets_kept_from") if name in about}
@@ -192,36 +193,54 @@ def _scores(kept: TraceNetModel, places: Places, measured: Measured) -> Scores:
 # -- calibration ------------------------------------------------------------------------------------------------------
 
 
-def _calibrated(kept: Calibration, scored: dict[int, list[ScoredClip]], config: TraceNetConfig) -> Calibration:
-    """The kept calibration with what marks teach learned anew from cross-fitted scores, by variant."""
-    both = [s for group in scored.values() for s in group]
-    sharper = kept.model_copy(update={"sharpen": best_sharpening(both)})
-    extents = [marked_examples(group, variant, config) for variant, group in scored.items()]
-    update = {
-        "extent_marked": fit_temporal_extent(ExtentExamples.joined(extents), moments=True),
-        "kinds_in_box": fit_trace_kinds(*_kind_examples(scored, config)),
-        **_trace_scores(both, sharper),
-    }
-    return sharper.model_copy(update=update)
+@dataclass(frozen=True)
+class _Lesson:
+    """What one variant of one clip teaches.
 
-
-def _trace_scores(scored: list[ScoredClip], calibration: Calibration) -> dict[str, float]:
-    """What heat and presence say of a hit, at the p_fake where a clip is first called generated.
-
-    Without footage among the clips, what p_fake adds cannot be learned: the kept share of it stays, and the bias is
-    such that the chance holds at the threshold of 5 % false alarms.
+    Attributes:
+        clip: that clip.
+        tubes: (K, 2) heat and presence of each tube that is found in it.
+        hits: (K,) bool, whether a marked trace lies there.
+        moments: see `marked_examples`.
+        kinds: features (N, KIND_FEATURES), categories (N, 9) and weights (N,) of its marked traces.
     """
-    rows, hits = [], []
-    for s in scored:
-        boxes = [trace.box for trace in s.clip.traces if trace.box is not None]
-        for tube in _tubes(s, calibration):
-            rows.append([tube.heat, float(s.scores.present[tube.mask].astype(np.float32).mean())])
-            hits.append(any(tube.tube.box.iou(box) >= HIT_IOU for box in boxes))
-    if len(set(hits)) < 2:
-        return {}
-    (heat, presence), bias = logistic(np.array(rows), np.array(hits))
-    there = calibration.trace_generated * float(log_odds(calibration.threshold_fpr_5))
-    return {"heat": float(heat), "presence": float(presence), "trace_bias": bias - there}
+
+    clip: Clip
+    tubes: np.ndarray
+    hits: np.ndarray
+    moments: ExtentExamples
+    kinds: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _lesson(s: ScoredClip, variant: int, calibration: Calibration, config: TraceNetConfig) -> _Lesson:
+    boxes = [trace.box for trace in s.clip.traces if trace.box is not None]
+    found = _tubes(s, calibration)
+    heat = [(tube.heat, float(s.scores.present[tube.mask].astype(np.float32).mean())) for tube in found]
+    hits = [any(tube.tube.box.iou(box) >= HIT_IOU for box in boxes) for tube in found]
+    return _Lesson(
+        s.clip,
+        np.array(heat).reshape(-1, 2),
+        np.array(hits, bool),
+        marked_examples([s], variant, config),
+        _kind_examples(s, variant, config),
+    )
+
+
+def _calibrated(start: Calibration, lessons: Sequence[_Lesson]) -> Calibration:
+    """`start` with what marks teach learned anew."""
+    kinds = (np.concatenate(rows) for rows in zip(*(lesson.kinds for lesson in lessons), strict=True))
+    update: dict[str, Any] = {
+        "extent_marked": fit_temporal_extent(
+            ExtentExamples.joined([lesson.moments for lesson in lessons]), moments=True
+        ),
+        "kinds_in_box": fit_trace_kinds(*kinds),
+    }
+    hits = np.concatenate([lesson.hits for lesson in lessons])
+    if 0 < hits.sum() < len(hits):
+        (heat, presence), bias = logistic(np.concatenate([lesson.tubes for lesson in lessons]), hits)
+        update |= {"heat": float(heat), "presence": float(presence), "trace_bias": bias}
+        update |= {"trace_generated": 0.0, "trace_of_generated": True}  # all of these clips are
+    return start.model_copy(update=update)
 
 
 def _tubes(s: ScoredClip, calibration: Calibration) -> list[FoundTube]:
@@ -233,22 +252,24 @@ def _end_of(times_s: np.ndarray) -> float:
     return float(times_s[-1]) + 1 / RATE_FPS
 
 
-def _kind_examples(scored: dict[int, list[ScoredClip]], config: TraceNetConfig) -> tuple[np.ndarray, ...]:
-    """Features (N, KIND_FEATURES), categories (N, 9) bool and weights (N,) of marked traces."""
-    features, marks, weights = [np.zeros((0, KIND_FEATURES))], [np.zeros((0, len(Category)), bool)], []
-    for variant, group in scored.items():
-        for s in group:
-            known = [t for t in s.clip.traces if t.box is not None and t.interval is not None and t.categories]
-            measured = load_measured(s.clip, variant, config) if known else None
-            for trace in known if measured is not None else ():
-                assert measured is not None
-                assert trace.box is not None
-                assert trace.interval is not None
-                given = (measured.evidence, s.scores.present, trace.box, s.scores.times_s)
-                features.append(kind_features(*given, trace.interval, _end_of(s.scores.times_s))[None])
-                marks.append(np.array([[category in trace.categories for category in Category]]))
-                weights.append(1.0 if trace.score is None else trace.score)
-    return np.concatenate(features), np.concatenate(marks), np.array(weights)
+def _kind_examples(s: ScoredClip, variant: int, config: TraceNetConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    known = [t for t in s.clip.traces if t.box is not None and t.interval is not None and t.categories]
+    measured = load_measured(s.clip, variant, config) if known else None
+    features, marks, weights = [], [], []
+    for trace in known if measured is not None else ():
+        assert measured is not None
+        assert trace.box is not None
+        assert trace.interval is not None
+        given = (measured.evidence, s.scores.present, trace.box, s.scores.times_s)
+        features.append(kind_features(*given, trace.interval, _end_of(s.scores.times_s)))
+        marks.append([category in trace.categories for category in Category])
+        weights.append(1.0 if trace.score is None else trace.score)
+    count = len(Category)
+    return (
+        np.array(features).reshape(-1, KIND_FEATURES),
+        np.array(marks, bool).reshape(-1, count),
+        np.array(weights, float),
+    )
 
 
 def fit_trace_kinds(features: np.ndarray, marks: np.ndarray, weights: np.ndarray) -> TraceKinds | None:
@@ -342,7 +363,7 @@ def _told_fake(s: ScoredClip, calibration: Calibration, config: TraceNetConfig) 
     traces = []
     for tube in _tubes(s, calibration):
         presence = float(present[tube.mask].mean())
-        score = calibration.trace_score(tube.heat, presence, calibration.threshold_fpr_5)
+        score = calibration.trace_score(tube.heat, presence, 1.0)
         lived, named = tube, [Category.OBJECT_DISTORTION]
         if calibration.extent_marked is not None:
             lived = calibration.extent_marked.over_extent(tube, measured.evidence, present, times, end_s)

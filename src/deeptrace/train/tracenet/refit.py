@@ -94,9 +94,10 @@ def refit(
     }
     about = kept.card.model_extra or {}
     nets = {"sha256": kept.card.sha256, "version": kept.card.version, "trained_on": about.get("trained_on")}
+    told = {name: about[name] for name in ("marks", "all_but_marks_kept_from") if name in about}
     export_with_kept_nets(
         kept_folder(config), found["machine", "texture"], found["machine", "appearance"], calibration,
-        card | {"nets_kept_from": nets, "protocol": figures}, config.out / "model", config.encoder(),
+        card | told | {"nets_kept_from": nets, "protocol": figures}, config.out / "model", config.encoder(),
     )  # fmt: skip
     if (flaws := kept_folder(config) / FLAWS_NAME).is_file():  # they are measured from the nets alone
         shutil.copyfile(flaws, config.out / "model" / FLAWS_NAME)

@@ -501,7 +501,7 @@ def test_the_command_reads_a_dataset_and_fails_for_the_rows_it_set_aside(tmp_pat
     )
     assert done.exit_code == 1
     assert "task3_meta.jsonl, row 2, answer: 'Z' names no option of 3" in " ".join(done.output.split())
-    assert "1 video, 2 traces" in done.output
+    assert "1 video, 2 traces" in " ".join(done.output.split())
     (sample,) = read_reward_data(tmp_path / "rows.json")
     assert sample.path == "Task_3/videos/FAIL_000001_youtube_8f0217c5.mp4"
 

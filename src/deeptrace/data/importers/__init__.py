@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from deeptrace.data.importers.artifacts import read_artifact_bench, read_physion_eval, read_vif
 from deeptrace.data.importers.coco import read_coco
@@ -19,8 +18,7 @@ from deeptrace.data.importers.labelled import (
     read_uca,
 )
 from deeptrace.data.importers.masks import read_masks
-from deeptrace.data.importers.shared import Imported, MediaOf
-from deeptrace.schema import Label
+from deeptrace.data.importers.shared import DatasetReader, Imported, MediaOf
 
 __all__ = [
     "DATASETS",
@@ -42,23 +40,6 @@ __all__ = [
     "read_uca",
     "read_vif",
 ]
-
-
-class DatasetReader(Protocol):
-    """A reader of a public dataset's files."""
-
-    def __call__(
-        self,
-        path: str,
-        /,
-        *,
-        media: MediaOf | None = None,
-        folder: str = ...,
-        label: Label | None = None,
-        source: str | None = None,
-    ) -> Imported:
-        """Read what `path` names: see `read_artifact_bench`."""
-        ...
 
 
 DATASETS: Mapping[str, DatasetReader] = {

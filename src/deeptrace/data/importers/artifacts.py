@@ -13,7 +13,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deeptrace.data.frames import Notes
-from deeptrace.data.importers.shared import Annotated, Imported, MediaOf, clip_media, clip_path, read_each, text_of
+from deeptrace.data.importers.shared import (
+    Annotated,
+    DatasetRoot,
+    Rows,
+    dataset_reader,
+    text_of,
+)
 from deeptrace.errors import DataError
 from deeptrace.geometry import Box
 from deeptrace.io.atomic import short_name
@@ -105,14 +111,8 @@ def _kinds_of(name: str, table: Mapping[str, tuple[Category, ...]], where: str, 
 # -- Artifact-Bench ---------------------------------------------------------------------------------------------------
 
 
-def read_artifact_bench(
-    path: str | os.PathLike[str],
-    *,
-    media: MediaOf | None = None,
-    folder: str = "",
-    label: Label | None = None,
-    source: str | None = None,
-) -> Imported:
+@dataset_reader(folder="")
+def read_artifact_bench(path: str, data: DatasetRoot) -> Rows:
     """One of its three task files: `task1_meta.jsonl`, `task2_meta.jsonl`, `task3_meta.jsonl`.
 
     Task 1 labels clips ("yes": made by a generator; a "no" may be animation or a game, which is reported). Task 2 says
@@ -120,13 +120,6 @@ def read_artifact_bench(
     in `artifact_bench`. Task 3 becomes a trace for each right option, without place and time.
 
     Format: FrankYang-17/Artifact-Bench at 43d6871, README and `eval/result_process.py`; Tang et al., arXiv 2605.18984.
-
-    Args:
-        path: the file.
-        media: asked for a clip's size and rate, with its path below the dataset's root; None to leave them out.
-        folder: put before the paths of the file.
-        label: the truth of all clips, instead of the file's.
-        source: generator or origin, when one is true of all.
 
     Raises:
         DataError: no such file, or not one row of it makes sense.
@@ -142,7 +135,7 @@ def read_artifact_bench(
                 where, f"expected task_type 1, 2 or 3 and the paths of its clips but got {task!r}, {clips!r}"
             )
         answer = str(row.get("answer", "")).strip()
-        paths = [clip_path(clip, folder, where) for clip in clips]
+        paths = [data.path(clip, where) for clip in clips]
         about = {"task": task, "sample_id": row.get("sample_id"), "level": row.get("level")}
         if task == 2:
             if answer not in ("<Video A>", "<Video B>"):
@@ -150,7 +143,7 @@ def read_artifact_bench(
             for at, own in enumerate(paths):
                 pair = {"other": paths[1 - at], "more_realistic": (answer == "<Video B>") == bool(at)}
                 extra = {"artifact_bench": about | pair}
-                yield Annotated(where, own, clip_media(own, media), (), "artifact-bench", about={"extra": extra})
+                yield Annotated(where, own, data.media(own), (), "artifact-bench", about={"extra": extra})
             notes.add(where, "says which of two clips looks more real, not whether one is: both have no label")
             return
         truth = Label.FAKE
@@ -169,10 +162,10 @@ def read_artifact_bench(
             )
         extra = {"artifact_bench": about}
         yield Annotated(
-            where, paths[0], clip_media(paths[0], media), traces, "artifact-bench", label=truth, about={"extra": extra}
+            where, paths[0], data.media(paths[0]), traces, "artifact-bench", label=truth, about={"extra": extra}
         )
 
-    return read_each(path, iter_objects(path), read, notes, folder=folder, label=label, source=source)
+    return Rows(iter_objects(path), read, notes)
 
 
 def _right_options(row: Mapping[str, Any], answer: str, where: str) -> list[str]:
@@ -197,14 +190,8 @@ _TAGS = re.compile(r"</?(?:type|t|bbox|think|answer)>")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-def read_vif(
-    path: str | os.PathLike[str],
-    *,
-    media: MediaOf | None = None,
-    folder: str = "videos",
-    label: Label | None = None,
-    source: str | None = None,
-) -> Imported:
+@dataset_reader(folder="videos")
+def read_vif(path: str, data: DatasetRoot) -> Rows:
     """ViF-CoT-4K's conversations, ViF-Bench's `test_index.json`, or results of its `inference.py`.
 
     A conversation (LLaMA-Factory's `messages` or `conversations`, with the clip's frames in `images`) has, in its last
@@ -216,8 +203,6 @@ def read_vif(
     Format: JoeLeelyf/Skyra at 808e10d, README, `eval/utils/ViFBench.py` and `train/verl/.../ladm.py`; data cards of
     JoeLeelyf/ViF-CoT-4K and ViF-Bench; Li et al., arXiv 2512.15693. The rows of ViF-CoT-4K themselves are those of
     LLaMA-Factory (its `data/README.md`), for which the authors' training configuration is written.
-
-    Args and errors: as `read_artifact_bench`.
     """
     notes = Notes()
 
@@ -248,14 +233,12 @@ def read_vif(
     def _vif_clip(clip: Any, truth: str, generator: str, where: str) -> Annotated:
         if truth.lower() not in ("real", "fake"):
             raise DataError(where, f"expected Real or Fake but got {truth!r}")
-        own = clip_path(_last_two(clip), folder, where)
+        own = data.path(_last_two(clip), where)
         real = truth.lower() == "real"
         about = {"source": generator} if generator and not real else {}
-        return Annotated(
-            where, own, clip_media(own, media), (), "vif", label=Label.REAL if real else Label.FAKE, about=about
-        )
+        return Annotated(where, own, data.media(own), (), "vif", label=Label.REAL if real else Label.FAKE, about=about)
 
-    return read_each(path, _vif_rows(path), read, notes, folder=folder, label=label, source=source)
+    return Rows(_vif_rows(path), read, notes)
 
 
 def _vif_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -324,14 +307,8 @@ def _sentence(said: str, match: re.Match[str]) -> str:
 # -- Physion-Eval -----------------------------------------------------------------------------------------------------
 
 
-def read_physion_eval(
-    path: str | os.PathLike[str],
-    *,
-    media: MediaOf | None = None,
-    folder: str = "videos",
-    label: Label | None = None,
-    source: str | None = None,
-) -> Imported:
+@dataset_reader(folder="videos")
+def read_physion_eval(path: str, data: DatasetRoot) -> Rows:
     """`Physion_Eval_20260322.json`: a list of generated clips, with an expert's reasoning where one has a glitch.
 
     Each record has `id`, `filename` (without an ending), `has_glitches` (0 or 1), `reasoning`, `glitch_severity`,
@@ -341,8 +318,6 @@ def read_physion_eval(
 
     Format: the data card of PhysionLabs/Physion-Eval at 1c53fd7a, and public programs that read that file; Zhang et
     al., arXiv 2603.19607.
-
-    Args and errors: as `read_artifact_bench`.
     """
     notes = Notes()
 
@@ -350,7 +325,7 @@ def read_physion_eval(
         glitches = row.get("has_glitches")
         if glitches not in (0, 1):
             raise DataError(f"{where}, has_glitches", f"expected 0 or 1 but got {glitches!r}")
-        own = clip_path(row.get("filename"), folder, where)
+        own = data.path(row.get("filename"), where)
         traces: tuple[Trace, ...] = ()
         if glitches:
             traces = (Trace(explanation=text_of(row.get("reasoning"))),)
@@ -359,7 +334,7 @@ def read_physion_eval(
         about = {"source": text_of(row.get("model")) or None, "prompt": text_of(row.get("caption")) or None}
         extra = {"physion_eval": {name: value for name, value in kept.items() if value is not None}}
         yield Annotated(
-            where, own, clip_media(own, media), traces, "physion-eval", label=Label.FAKE, about=about | {"extra": extra}
+            where, own, data.media(own), traces, "physion-eval", label=Label.FAKE, about=about | {"extra": extra}
         )
 
-    return read_each(path, iter_objects(path), read, notes, folder=folder, label=label, source=source)
+    return Rows(iter_objects(path), read, notes)

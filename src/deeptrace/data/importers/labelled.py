@@ -17,7 +17,15 @@ from typing import Any
 
 from deeptrace.data.frames import Notes, trace_of_boxes
 from deeptrace.data.importers.masks import mask_traces
-from deeptrace.data.importers.shared import Annotated, Imported, MediaOf, clip_media, clip_path, read_each, text_of
+from deeptrace.data.importers.shared import (
+    Annotated,
+    DatasetRoot,
+    Imported,
+    MediaOf,
+    Rows,
+    dataset_reader,
+    text_of,
+)
 from deeptrace.data.media_join import VIDEO_SUFFIXES
 from deeptrace.data.tables import iter_table_rows
 from deeptrace.errors import DataError
@@ -34,14 +42,8 @@ _REAL_ROOT, _FAKE_ROOT = "original_sequences", "manipulated_sequences"
 _SPLITS = ("train", "val", "test")
 
 
-def read_faceforensics(
-    path: str | os.PathLike[str],
-    *,
-    media: MediaOf | None = None,
-    folder: str = "",
-    label: Label | None = None,
-    source: str | None = None,
-) -> Imported:
+@dataset_reader(folder="")
+def read_faceforensics(path: str, data: DatasetRoot) -> Rows:
     """The dataset's folder, as its download script leaves it: `original_sequences`, `manipulated_sequences`.
 
     Below these stand source or method, compression (`raw`, `c0`, `c23`, `c40`) and `videos`. A manipulated name is
@@ -51,13 +53,6 @@ def read_faceforensics(
 
     Format: ondyari/FaceForensics at b952e41, dataset/README.md, dataset/splits, dataset/extract_compressed_videos.py;
     Rössler et al., arXiv 1901.08971.
-
-    Args:
-        path: the folder.
-        media: asked for a clip's size and rate, with its path below `path`; by default the clip itself is asked.
-        folder: put before the clips' paths.
-        label: the truth of all clips, instead of what their folder says.
-        source: instead of the method's name.
 
     Raises:
         DataError: neither of the two folders is there, or not one clip can be read.
@@ -77,7 +72,7 @@ def read_faceforensics(
         clip = Path(row["clip"])
         name, method = clip.stem, clip.parents[2].name
         real = clip.parents[3].name == _REAL_ROOT
-        facts = clip_media(clip.relative_to(base).as_posix(), media) or _own_media(clip)
+        facts = data.media(clip.relative_to(base).as_posix()) or _own_media(clip)
         traces: tuple[Trace, ...] = ()
         mask = clip.parents[2] / "masks" / "videos" / clip.name
         if not real and mask.is_file():
@@ -88,14 +83,14 @@ def read_faceforensics(
         if not real:
             extra |= {"target": target, "identity": rest.split("__")[0]}
         about = {"source": method, "split": splits.get(name), "extra": {"faceforensics": extra}}
-        below = (Path(folder) / clip.relative_to(base)).as_posix()
+        below = (Path(data.folder) / clip.relative_to(base)).as_posix()
         yield Annotated(
             where, below, facts, traces, "faceforensics", video_id=below.rpartition(".")[0],
             label=Label.REAL if real else Label.FAKE, about=about,
         )  # fmt: skip
 
     rows = [(clip.relative_to(base).as_posix(), {"clip": str(clip)}) for clip in clips]
-    return read_each(path, rows, read, notes, folder=folder, label=label, source=source)
+    return Rows(rows, read, notes)
 
 
 def _own_media(clip: Path) -> Any:
@@ -123,14 +118,8 @@ def _face_splits(folder: Path) -> dict[str, str]:
 # -- ForgeryNet -------------------------------------------------------------------------------------------------------
 
 
-def read_forgerynet(
-    path: str | os.PathLike[str],
-    *,
-    media: MediaOf | None = None,
-    folder: str = "videos",
-    label: Label | None = None,
-    source: str | None = None,
-) -> Imported:
+@dataset_reader(folder="videos")
+def read_forgerynet(path: str, data: DatasetRoot) -> Rows:
     """A list of images or videos with labels in two, three and sixteen classes, and forged segments.
 
     An image's line: NAME BINARY TRIPLE CLASS. A video's: N NAME and N times START COUNT fake|real, then BINARY TRIPLE
@@ -138,8 +127,6 @@ def read_forgerynet(
     clip's rate is needed. Class 0 is real in all three; a line whose labels contradict its segments is set aside.
 
     Format: yinanhe/ForgeryNet at 09e9737, label_construction.txt and README; He et al., arXiv 2103.05630.
-
-    Args and errors: as `read_faceforensics`, of a text file.
     """
     notes, name = Notes(), short_name(path)
     with open_text(path) as file:
@@ -153,8 +140,8 @@ def read_forgerynet(
         fake = bool(classes[0])
         if fake != bool(classes[1]) or fake != bool(classes[2]) or (parts and fake != any(one.fake for one in parts)):
             raise DataError(where, f"labels {' '.join(words[-3:])} contradict each other or the segments")
-        clip = clip_path(own, folder, where)
-        facts = clip_media(clip, media) if video else None
+        clip = data.path(own, where)
+        facts = data.media(clip) if video else None
         forged = [one for one in parts if one.fake]
         if forged and (facts is None or facts.fps is None):
             raise DataError(where, "has forged segments in frames, and no rate is known", "Name the videos' folder.")
@@ -169,7 +156,7 @@ def read_forgerynet(
 
     if not lines:
         raise DataError(name, "has no lines")
-    return read_each(path, lines, read, notes, folder=folder, label=label, source=source)
+    return Rows(lines, read, notes)
 
 
 _COUNT = re.compile("[0-9]{1,9}")
@@ -207,22 +194,14 @@ def _forged_line(words: list[str], where: str) -> tuple[str, list[_Part]]:
 # -- GenVideo ---------------------------------------------------------------------------------------------------------
 
 
-def read_genvideo(
-    path: str | os.PathLike[str],
-    *,
-    media: MediaOf | None = None,
-    folder: str = "videos",
-    label: Label | None = None,
-    source: str | None = None,
-) -> Imported:
+@dataset_reader(folder="videos")
+def read_genvideo(path: str, data: DatasetRoot) -> Rows:
     """A table of `Preprocess/folder2csv.py`: `content_path` (a clip's folder of frames) and `label` (1: fake).
 
     The table is of one generator, whose name is the file's. Its paths are those of frames: a clip is looked for under
     the last folder's name.
 
     Format: chenhaoxing/DeMamba at 3daff8e; Chen et al., arXiv 2405.19707.
-
-    Args and errors: as `read_faceforensics`, of a CSV file.
     """
     notes = Notes()
 
@@ -231,13 +210,13 @@ def read_genvideo(
         if said not in ("0", "1"):
             raise DataError(f"{where}, label", f"expected 0 or 1 but got {row.get('label')!r}")
         place = text_of(row.get("content_path")).replace("\\", "/").rstrip("/")
-        own = clip_path(place.rpartition("/")[2] + ".mp4" if place else None, folder, where)
+        own = data.path(place.rpartition("/")[2] + ".mp4" if place else None, where)
         notes.add(where, "names a folder of frames; its clip is taken to have the same name")
         truth = Label.FAKE if said == "1" else Label.REAL
         about = {"source": Path(path).stem, "extra": {"genvideo": {"frames": place}}}
-        yield Annotated(where, own, clip_media(own, media), (), "genvideo", label=truth, about=about)
+        yield Annotated(where, own, data.media(own), (), "genvideo", label=truth, about=about)
 
-    return read_each(path, iter_table_rows(path), read, notes, folder=folder, label=label, source=source)
+    return Rows(iter_table_rows(path), read, notes)
 
 
 # -- UCA --------------------------------------------------------------------------------------------------------------
@@ -245,14 +224,8 @@ def read_genvideo(
 _UCA_LINE = re.compile(r"(?P<name>\S+)\s+(?P<start>[\d:.]+)\s+(?P<end>[\d:.]+)\s*##(?P<text>.*)")
 
 
-def read_uca(
-    path: str | os.PathLike[str],
-    *,
-    media: MediaOf | None = None,
-    folder: str = "videos",
-    label: Label | None = None,
-    source: str | None = None,
-) -> Imported:
+@dataset_reader(folder="videos")
+def read_uca(path: str, data: DatasetRoot) -> Rows:
     """UCA (UCF-Crime Annotation): surveillance footage with sentences and their times; its JSON or its text.
 
     JSON: NAME to `duration`, `timestamps` ([from, to] in seconds) and `sentences`. Text: NAME FROM TO ##SENTENCE, times
@@ -260,15 +233,13 @@ def read_uca(
     (`onset_s`, `offset_s`, `sentence`), the clips are REAL and have no traces.
 
     Format: Xuange923/Surveillance-Video-Understanding at e478cb5, README and `UCF Annotation`; Yuan et al., CVPR 2024.
-
-    Args and errors: as `read_faceforensics`, of the file.
     """
     notes = Notes()
 
     def read(row: Mapping[str, Any], where: str) -> Iterator[Annotated]:
         if "name" not in row:
             raise DataError(where, "expected NAME FROM TO ##SENTENCE, times as MM:SS.s or HH:MM:SS.s")
-        own = clip_path(f"{row['name']}.mp4", folder, where)
+        own = data.path(f"{row['name']}.mp4", where)
         times, sentences = row.get("timestamps"), row.get("sentences")
         if not isinstance(times, list) or not isinstance(sentences, list) or len(times) != len(sentences):
             raise DataError(where, "expected as many timestamps as sentences")
@@ -282,9 +253,9 @@ def read_uca(
         if _is_time(row.get("duration")):
             extra["duration_s"] = float(row["duration"])
         about = {"source": "UCF-Crime", "extra": extra}
-        yield Annotated(where, own, clip_media(own, media), (), "uca", label=Label.REAL, about=about)
+        yield Annotated(where, own, data.media(own), (), "uca", label=Label.REAL, about=about)
 
-    return read_each(path, _uca_rows(path), read, notes, folder=folder, label=label, source=source)
+    return Rows(_uca_rows(path), read, notes)
 
 
 def _is_span(stated: Any) -> bool:

@@ -6,7 +6,6 @@ FaceForensics++ (`manipulated_sequences/METHOD/masks/videos/CLIP.mp4`), ondyari/
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,16 @@ from typing import Any
 import numpy as np
 
 from deeptrace.data.frames import Notes, needed_boxes, trace_of_boxes
-from deeptrace.data.importers.shared import Annotated, Imported, MediaOf, clip_media, clip_path, read_each
+from deeptrace.data.importers.shared import (
+    Annotated,
+    DatasetRoot,
+    Rows,
+    dataset_reader,
+)
 from deeptrace.data.media_join import VIDEO_SUFFIXES
 from deeptrace.errors import DataError
 from deeptrace.geometry import Box, box_iou
-from deeptrace.schema import Label, Media, Trace
+from deeptrace.schema import Media, Trace
 
 __all__ = ["mask_traces", "read_masks"]
 
@@ -31,14 +35,8 @@ _GAP = 3
 """Frames that a spot may be gone for."""
 
 
-def read_masks(
-    path: str | os.PathLike[str],
-    *,
-    media: MediaOf | None = None,
-    folder: str = "videos",
-    label: Label | None = None,
-    source: str | None = None,
-) -> Imported:
+@dataset_reader(folder="videos")
+def read_masks(path: str, data: DatasetRoot) -> Rows:
     """A folder of masks: of each clip a folder of pictures, `CLIP/00000.png` (DAVIS's layout), or a video, `CLIP.mp4`.
 
     In a picture with a palette (DAVIS, YouTube-VOS) each value but 0 and 255 is a mask of its own; everything else is
@@ -47,14 +45,6 @@ def read_masks(
 
     BrokenVideos gives pixel masks with its clips (Lin et al., arXiv 2506.20103); how its files lie was not to be found,
     so bring them into one of these two layouts.
-
-    Args:
-        path: the folder.
-        media: asked for the size and rate of a clip, with its path below the dataset's root; needed for pictures, of
-            which none says its rate.
-        folder: where the clips lie, below the dataset's root.
-        label: the truth of all clips; by default FAKE for those with a spot.
-        source: generator, when one is true of all.
 
     Raises:
         DataError: no such folder, no mask in it, or not one that can be read.
@@ -68,13 +58,13 @@ def read_masks(
 
     def read(row: Mapping[str, Any], where: str) -> Iterator[Annotated]:
         mask = Path(row["mask"])
-        own = clip_path(f"{mask.stem}.mp4" if mask.is_dir() else mask.name, folder, where)
-        traces, facts = mask_traces(mask, clip_media(own, media), where)
+        own = data.path(f"{mask.stem}.mp4" if mask.is_dir() else mask.name, where)
+        traces, facts = mask_traces(mask, data.media(own), where)
         notes.add(where, "of the mask's shape only its box is kept")
         yield Annotated(where, own, facts, traces, "masks")
 
     rows = [(mask.name, {"mask": str(mask)}) for mask in masks]
-    return read_each(path, rows, read, notes, folder=folder, label=label, source=source)
+    return Rows(rows, read, notes)
 
 
 def _is_masks(place: Path) -> bool:

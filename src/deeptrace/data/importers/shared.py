@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from collections import Counter
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 from deeptrace.data.annotators import AnnotationRound
 from deeptrace.data.frames import ROUNDING_PIXELS, Notes
@@ -21,12 +22,16 @@ from deeptrace.schema import Category, Label, Media, Sample, Trace, categories_o
 
 __all__ = [
     "Annotated",
+    "DatasetReader",
+    "DatasetRoot",
     "Imported",
     "MediaOf",
+    "Rows",
     "Words",
     "box_in_frame",
     "clip_media",
     "clip_path",
+    "dataset_reader",
     "names_apart",
     "read_each",
     "rotated_hull",
@@ -252,6 +257,92 @@ def clip_path(name: Any, folder: str, where: str) -> str:
 def text_of(value: Any) -> str:
     """A field's text without blanks around it; "" where it is no text."""
     return value.strip() if isinstance(value, str) else ""
+
+
+class DatasetReader(Protocol):
+    """A reader of a public dataset's files."""
+
+    def __call__(
+        self,
+        path: str | os.PathLike[str],
+        /,
+        *,
+        media: MediaOf | None = None,
+        folder: str = ...,
+        label: Label | None = None,
+        source: str | None = None,
+    ) -> Imported:
+        """Read what `path` names.
+
+        Args:
+            path: the file, or the folder.
+            media: asked for a clip's size and rate, with its path below the dataset's root; None to leave them out.
+            folder: where the clips lie, below the dataset's root: put before the paths of the file.
+            label: the truth of all clips, instead of what the dataset says.
+            source: generator or origin of all clips, instead of what the dataset says.
+
+        Raises:
+            DataError: no such file or folder, or nothing in it makes sense.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class DatasetRoot:
+    """Where a dataset's clips are, as the caller of a reader says.
+
+    Attributes:
+        ask: for a clip's size and rate; None to leave them out.
+        folder: where the clips lie, below the dataset's root.
+    """
+
+    ask: MediaOf | None
+    folder: str
+
+    def path(self, name: Any, where: str) -> str:
+        """A file's name of a clip as a path below the root; see `clip_path`."""
+        return clip_path(name, self.folder, where)
+
+    def media(self, path: str) -> Media | None:
+        """Facts of a clip; see `clip_media`."""
+        return clip_media(path, self.ask)
+
+
+class Rows(NamedTuple):
+    """What a reader makes of a dataset's files, as `read_each` takes it."""
+
+    rows: Iterable[tuple[int | str, Mapping[str, Any]]]
+    read: Callable[[Mapping[str, Any], str], Iterable[Annotated]]
+    notes: Notes
+
+
+def dataset_reader(*, folder: str) -> Callable[[Callable[[str, DatasetRoot], Rows]], DatasetReader]:
+    """Make a reader with the arguments that all have, of a function that knows the rows of one dataset.
+
+    Args:
+        folder: where its clips lie, unless the caller says otherwise.
+    """
+    usual = folder
+
+    def made(rows_of: Callable[[str, DatasetRoot], Rows]) -> DatasetReader:
+        def reader(
+            path: str | os.PathLike[str],
+            /,
+            *,
+            media: MediaOf | None = None,
+            folder: str = usual,
+            label: Label | None = None,
+            source: str | None = None,
+        ) -> Imported:
+            found = rows_of(os.fspath(path), DatasetRoot(media, folder))
+            return read_each(path, *found, folder=folder, label=label, source=source)
+
+        reader.__name__ = reader.__qualname__ = rows_of.__name__
+        reader.__module__ = rows_of.__module__
+        reader.__doc__ = f"{inspect.cleandoc(rows_of.__doc__ or '')}\n\nArgs and errors: as `DatasetReader`."
+        return reader
+
+    return made
 
 
 def read_each(

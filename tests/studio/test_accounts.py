@@ -141,6 +141,13 @@ def test_who_asks_too_often_is_told_when_to_come_again(studio: Start, tmp_path: 
         assert annotator.get("/api/clips").status_code == 200
         assert viewer.get("/static/app.css").status_code == 200
         assert viewer.get("/api/clips/1/media").status_code == 404
+    with client(one, "viewer") as viewer:  # what is refused for another reason counts as well, and each is written down
+        asked = [viewer.post("/api/people", json={}).status_code for _ in range(120)]
+    assert set(asked) <= {403, 429}
+    assert asked.count(403) <= 80
+    assert one.http.get("/api/clips").status_code == 401
+    assert 429 in {one.http.get("/api/clips").status_code for _ in range(120)}
+    assert 429 in {one.http.get("/api/nowhere").status_code for _ in range(120)}
     alone = studio(store=tmp_path / "alone", rate=1)
     assert {alone.http.get("/api/clips").status_code for _ in range(30)} == {200}, "without accounts nobody counts"
     with pytest.raises(SettingsError, match="--rate"):

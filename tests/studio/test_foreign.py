@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -187,6 +188,61 @@ def test_what_is_no_file_of_that_tool_is_one_line(studio: Start, place: Path, tm
     assert one.http.post("/api/import", params={"of": "vott"}, content=b"", headers=OURS).status_code == 422
     assert one.http.get("/api/export/labels/vott.zip").status_code == 422
     assert one.get("/api/export/all_data.json") == []
+
+
+def row_of(name: str, **more: Any) -> dict[str, Any]:
+    video = {"video_id": name, "video_path": f"{name}.mp4", "video_type": "fake_video"}
+    facts = {"video_width": 320, "video_height": 180, "video_frame_rate": 10.0}
+    return video | facts | {"faketrace_first_frame": 0, "faketrace_duration": 1.0} | more
+
+
+def test_a_clip_that_cannot_be_kept_leaves_the_others_in(studio: Start, tmp_path: Path) -> None:
+    place = tmp_path / "videos"
+    for name in ("a", "b", "c"):
+        write_square(place / f"{name}.mp4")
+    one = studio(place=place)
+    one.settle()
+    rows = [row_of("a"), row_of("b", faketrace_explanations="x" * 6000), row_of("a.mp4", video_path=""), row_of("c")]
+    said = one.post("/api/import", rows)
+    assert (said["imported"], said["kept"], len(said["refused"])) == (2, 0, 2)
+    assert said["refused"][0].startswith("b.mp4: explanation: ")
+    assert said["refused"][1] == "a.mp4: is a clip that the file names before"
+    assert [row["video_id"] for row in one.get("/api/export/all_data.json")] == ["a", "c"]
+
+
+def test_rows_that_could_not_be_written_again_do_not_come_in(studio: Start, place: Path) -> None:
+    one = studio(place=place)
+    one.settle()
+    for odd, said in ((r'"\ud800"', "surrogate"), ("NaN", "null"), ("1e999", "null")):
+        body = json.dumps([row_of("square", note="ODD")]).replace('"ODD"', odd)
+        answer = one.http.post("/api/import", content=body, headers=OURS)
+        assert answer.status_code == 422, odd
+        assert answer.json()["detail"].startswith("row 1: ")
+        assert said in answer.json()["detail"]
+    facts = r'"path": "\ud800.mp4", "width": 8, "height": 8, "fps": 8, "frames": 8'
+    task = f'[{{"data": {{{facts}}}, "annotations": [{{"result": []}}]}}]'
+    answer = one.http.post("/api/import", params={"of": "label-studio"}, content=task, headers=OURS)
+    assert answer.status_code == 200
+    assert answer.json()["unmatched"] == ["?.mp4"]
+    assert one.get("/api/export/all_data.json") == []
+
+
+def test_names_of_any_length_and_case_go_out_as_files_of_their_own(studio: Start, tmp_path: Path) -> None:
+    place = tmp_path / "videos"
+    names = ["square", "other", "third", "fourth", "fifth"]
+    for name in names:
+        write_square(place / f"{name}.mp4")
+    one = studio(place=place)
+    one.settle()
+    paths = ["a" * 5000 + ".mp4", "B/A.mp4", "b/a.mp4", "c", "c.xml/d.json"]
+    rows = [row_of(f"{name}.mp4", video_path=path) for name, path in zip(names, paths, strict=True)]
+    assert one.post("/api/import", rows)["imported"] == 5
+    for tool in ("cvat", "fiftyone"):
+        answer = one.http.get(f"/api/export/labels/{tool}.zip")
+        assert answer.status_code == 200, tool
+        found = [name for name in zipfile.ZipFile(io.BytesIO(answer.content)).namelist() if name.count(".")]
+        assert len({name.casefold() for name in found}) == len(found) >= 6, found
+        assert max(map(len, found)) < 250
 
 
 def test_labels_of_other_tools_in_the_page(

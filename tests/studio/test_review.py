@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import random
+import socket
+import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ import pytest
 from tests.benchmark.judge_double import Judge, serve
 from tests.needs import needs, needs_chromium
 from tests.studio.conftest import (
+    OURS,
     PASSWORD,
     SAVED,
     Start,
@@ -30,6 +34,8 @@ from tests.studio.test_in_browser import wrong
 from tests.studio.test_store import add_clip, edit
 
 sa = needs_studio()
+
+import httpx  # noqa: E402
 
 from deeptrace.data import read_reward_data  # noqa: E402
 from deeptrace.errors import SettingsError  # noqa: E402
@@ -304,6 +310,31 @@ def test_a_wording_from_nowhere_is_one_line(studio: Start, squares: Path) -> Non
     assert "\n" not in said
     with pytest.raises(SettingsError, match="no model"):
         studio(place=squares, wording="@http://127.0.0.1:1/v1")
+
+
+def test_who_asks_for_a_wording_behind_many_is_told_so_at_once(studio: Start, squares: Path) -> None:
+    hold = socket.create_server(("127.0.0.1", 0))  # takes connections, and never answers
+    one = studio(place=squares, wording=f"tidy@http://127.0.0.1:{hold.getsockname()[1]}/v1")
+    one.settle()
+    codes: list[int] = []
+
+    def ask() -> None:
+        with httpx.Client(base_url=one.url, headers=OURS, timeout=30, trust_env=False) as http:
+            codes.append(http.post("/api/review/1/wording", json={"explanation": "it melts"}).status_code)
+
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 10
+    while len(codes) < 6 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert codes == [429] * 6
+    for connection in (hold.accept()[0] for _ in range(2)):
+        connection.close()
+    hold.close()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(codes) == [429] * 6 + [502] * 6
 
 
 def test_imported_labels_ask_for_what_an_edit_asks_for(studio: Start, squares: Path, tmp_path: Path) -> None:

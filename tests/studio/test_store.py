@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -249,3 +250,27 @@ def test_of_many_at_once_each_version_is_written_by_one(database: Database) -> N
 def test_objects_that_make_no_sense_are_not_kept(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TraceObject.model_validate(TRACE | wrong)
+
+
+def test_first_edits_of_two_reviewers_at_one_moment_are_a_conflict(database_url: str) -> None:
+    database = Database(database_url)
+    for turn in range(8):
+        clip_id = add_clip(database, f"{turn}.mp4")
+        ready, said = threading.Barrier(4), []
+
+        def begin(who: int, clip_id: int = clip_id, ready: Any = ready, said: list[Any] = said) -> None:
+            change = {"id": f"{clip_id}-{who}", "object": "clip", "after": {"type": "clip", "label": "FAKE"}}
+            body = EditBody.model_validate({"version": 0, "edits": [change]})
+            ready.wait()
+            try:
+                said.append(add_edits(database, clip_id, "=consensus", body)["version"])
+            except (ConflictError, sa.exc.SQLAlchemyError) as error:
+                said.append(type(error).__name__)
+
+        threads = [threading.Thread(target=begin, args=(who,)) for who in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(map(str, said)) == ["1"] + ["ConflictError"] * 3
+    database.close()

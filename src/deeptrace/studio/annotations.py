@@ -231,7 +231,8 @@ def add_edits(
         row = connection.execute(_of(clip_id, author).with_for_update()).first()
         if row is None:
             values = {"clip_id": clip_id, "author": author, "version": 0, "objects": {}, "changed_at": now()}
-            connection.execute(sa.insert(annotated).values(**values))
+            made = database.inserting(annotated).values(**values)  # somebody else may be at it at this moment
+            connection.execute(made.on_conflict_do_nothing(index_elements=["clip_id", "author"]))
             row = connection.execute(_of(clip_id, author).with_for_update()).one()
         sent = {edit.id: edit for edit in body.edits}
         query = sa.select(edits.c.client_id, edits.c.annotation_id).where(edits.c.client_id.in_(sent))

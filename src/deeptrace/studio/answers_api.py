@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deeptrace.errors import DataError, SettingsError
+from deeptrace.net.chat_client import storable
 from deeptrace.schema import Label, Media
 from deeptrace.server.responses import RequestError, one_line
 from deeptrace.studio import labels
@@ -214,6 +215,7 @@ def _brought(database: Database, body: bytes, of: str, author: str, check: label
         rows = json.loads(body)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError("expected a list of objects")
+        _check_storable(rows)
         return labels.import_rows(database, rows, author=author, check=check)
     known = labels.media_by_name(database)
 
@@ -226,7 +228,23 @@ def _brought(database: Database, body: bytes, of: str, author: str, check: label
     found = read_labels(body, tool, media)
     report = labels.import_samples(database, found.samples, author=author, check=check)
     refused = [str(error) for error in found.refused]
-    return report | {"warnings": [*found.warnings, *refused][:50]}
+    said: dict[str, Any] = storable(report | {"warnings": [*found.warnings, *refused][:50]})
+    return said
+
+
+def _check_storable(rows: list[dict[str, Any]]) -> None:
+    """Rows are kept as they came, so that what cannot be written again may not come in.
+
+    Raises:
+        ValueError: a row holds a number that JSON has no word for, or half of a surrogate pair.
+    """
+    for number, row in enumerate(rows, 1):
+        try:
+            json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"row {number}: half of a surrogate pair (\\uD800 to \\uDFFF) is no text") from None
+        except ValueError:
+            raise ValueError(f"row {number}: NaN and Infinity are no JSON: write null, or leave it out") from None
 
 
 def _label_of(decision: str | None, says: str) -> str | None:

@@ -313,6 +313,15 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def inserting(self, table: sa.Table) -> Any:
+        """An INSERT into a table that can say what is to be done where its row is there already."""
+        insert: Any
+        if self.engine.dialect.name == "postgresql":
+            from sqlalchemy.dialects.postgresql import insert
+        else:
+            from sqlalchemy.dialects.sqlite import insert
+        return insert(table)
+
     def alone(self, connection: Connection) -> None:
         """Wait until no other transaction that has called this is left, in this process or another."""
         if self.engine.dialect.name == "postgresql":  # SQLite lets one write at a time anyway

@@ -136,7 +136,7 @@ class Guard:
             await self._app(scope, body, secured)
             return
         rule = None if route is None else ROUTES[route]
-        refused = await self._refused(self._accounts, rule, scope) or await self._too_often(scope)
+        refused = await self._refused(self._accounts, rule, scope)
         if refused is not None:
             await refused(scope, receive, secured)
             return
@@ -149,20 +149,34 @@ class Guard:
 
     async def _refused(self, accounts: Accounts, rule: Rule | None, scope: MutableMapping[str, Any]) -> Any:
         """The answer to somebody who may not ask this; None for everybody else, whom it finds."""
+        person = await self._person(accounts, rule, scope)
+        # Those who are refused count, too: each refusal of somebody's role is written down.
+        if (too_often := await self._too_often(scope)) is not None:
+            return too_often
         if rule is None:
             return refusal(404, "not_found", f"{scope['method']} {scope['path']}: Not Found")
-        if rule.least is None or (scope["path"] == METRICS and self._open_metrics and _is_of_this_machine(scope)):
+        if (least := self._least(rule, scope)) is None:
             return None
-        token = token_of(scope)
-        person = await asyncio.to_thread(accounts.person_of, token) if token else None
         if person is None:
             return refusal(401, "log_in", "log in first: there is no session, or it has ended")
-        scope["state"]["person"] = person
-        if person.role.includes(rule.least):
+        if person.role.includes(least):
             return None
         did = f"was not let to {scope['method']} {scope['path'][:200]}"
         await asyncio.to_thread(accounts.note, person.name, did, address_of(scope))
-        return refusal(403, "forbidden", f"this is for {rule.least.value}s; {person.name} is {person.role.value}")
+        return refusal(403, "forbidden", f"this is for {least.value}s; {person.name} is {person.role.value}")
+
+    def _least(self, rule: Rule, scope: MutableMapping[str, Any]) -> Role | None:
+        """The role that a request needs; None where nobody has to log in for it."""
+        open_ = scope["path"] == METRICS and self._open_metrics and _is_of_this_machine(scope)
+        return None if open_ else rule.least
+
+    async def _person(self, accounts: Accounts, rule: Rule | None, scope: MutableMapping[str, Any]) -> Person | None:
+        """Who is logged in, where a route is for such people; its state knows them from now on."""
+        token = None if rule is None or self._least(rule, scope) is None else token_of(scope)
+        person = await asyncio.to_thread(accounts.person_of, token) if token else None
+        if person is not None:
+            scope["state"]["person"] = person
+        return person
 
     async def _too_often(self, scope: MutableMapping[str, Any]) -> Any:
         """The answer to somebody who asks too often; None for everybody else. Without accounts nobody does."""

@@ -15,18 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 
 from deeptrace.data import rows_of_sample, samples_of_rows
 from deeptrace.data.reward_row import VIDEO_FIELDS, RewardRow
 from deeptrace.geometry import Box, Interval, Keyframe, Tube, hull
 from deeptrace.io.csv_cells import csv_cell
 from deeptrace.schema import ContentCredentials, Label, Media, Sample, Trace
-from deeptrace.server.responses import RequestError
+from deeptrace.server.responses import RequestError, one_line
 from deeptrace.studio.accounts import Person
 from deeptrace.studio.annotations import (
     CLIP,
     CONSENSUS,
     ClipFacts,
+    ConflictError,
     Edit,
     EditBody,
     Key,
@@ -309,24 +311,36 @@ def import_samples(
             known |= {path: clip_id, name: clip_id}
             known.setdefault(Path(name).stem, clip_id)
         busy = set(connection.scalars(sa.select(annotated.c.clip_id).where(annotated.c.author == author)))
+    brought: set[int] = set()
     for sample in samples:
         clip_id = next((known[key] for key in (sample.path, sample.video_id) if key in known), None)
         if clip_id is None:
             report["unmatched"].append(sample.path or sample.video_id)
+        elif clip_id in brought:
+            report["refused"].append(f"{sample.path or sample.video_id}: is a clip that the file names before")
         elif clip_id in busy:
             report["kept"] += 1
         else:
-            bodies = _edits_of(sample)
             try:
+                bodies = _edits_of(sample)
                 for body in bodies if check is not None else ():
                     check(clip_id, body)  # type: ignore[misc]
-            except RequestError as error:
-                report["refused"].append(f"{sample.path or sample.video_id}: {error.line}")
+                _import(database, clip_id, author, sample, bodies)
+            except (RequestError, ValueError, ConflictError) as error:  # the others come in all the same
+                report["refused"].append(f"{sample.path or sample.video_id}: {_why(error)}")
                 continue
-            _import(database, clip_id, author, sample, bodies)
+            brought.add(clip_id)
             report["imported"] += 1
             report["traces"] += len(sample.traces)
     return report
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ConflictError):
+        return "was annotated in the meantime"
+    if isinstance(error, ValidationError):
+        return one_line(error)
+    return error.line if isinstance(error, RequestError) else str(error)
 
 
 def _edits_of(sample: Sample) -> list[EditBody]:

@@ -12,7 +12,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -81,12 +80,7 @@ class Rates:
 
     def _add(self, key: str, window: int, count: int) -> int:
         """Add to what all servers have counted; the sum."""
-        insert: Any
-        if self._database.engine.dialect.name == "postgresql":
-            from sqlalchemy.dialects.postgresql import insert
-        else:
-            from sqlalchemy.dialects.sqlite import insert
-        made = insert(requests).values(whose=key, window=window, count=count)
+        made = self._database.inserting(requests).values(whose=key, window=window, count=count)
         added = {"count": requests.c.count + made.excluded.count}
         made = made.on_conflict_do_update(index_elements=["whose", "window"], set_=added).returning(requests.c.count)
         with self._database.writing() as connection:

@@ -28,6 +28,8 @@ __all__ = ["Wording", "add_wording"]
 
 _MANNERS = Manners(deadline_s=60.0, attempt_s=30.0, attempts=2, concurrency=2, give_up_after=MOST)
 _TOKENS, _MOST_CHARACTERS = 400, 1000
+_ASKED_AT_ONCE = 6
+"""Proposals that are waited for at once: with two in flight, nobody waits for more than three answers."""
 _ASKED = """Rewrite an annotator's note on a flaw of a video, so that all notes read alike.
 One or two plain English sentences in the present tense: what is seen, where, and why it cannot be real.
 Correct spelling and grammar. Add nothing that the note does not say, leave nothing out, and do not judge it.
@@ -47,6 +49,7 @@ class Wording:
 
     def __init__(self, name: str) -> None:
         self.model, base_url = split_name(name)
+        self._free = asyncio.Semaphore(_ASKED_AT_ONCE)
         self._client = ChatClient(open_endpoint(base_url), _MANNERS, feature="standard wordings")
 
     async def proposed(self, note: str, kinds: list[Category]) -> str:
@@ -54,12 +57,17 @@ class Wording:
 
         Raises:
             ServiceError: the server does not answer, or with nothing that can be used; one line says why.
+            RequestError: too many ask at once.
         """
+        if self._free.locked():
+            line = "the model is busy with the wordings of others: try again in a moment"
+            raise RequestError(429, "busy", line, retry_after_s=5)
         named = ", ".join(kind.display_name for kind in kinds) or "none of the nine"
         said = f"Kinds of flaw: {named}\nNote: {note}"
         messages = [{"role": "system", "content": _ASKED}, {"role": "user", "content": said}]
         body = {"model": self.model, "messages": messages, "max_tokens": _TOKENS, "temperature": 0}
-        found = await self._client.complete_without(body, lacks=_lacks)
+        async with self._free:
+            found = await self._client.complete_without(body, lacks=_lacks)
         return " ".join(str(found.choice["message"]["content"]).split())[:_MOST_CHARACTERS]
 
     async def aclose(self) -> None:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from deeptrace.detectors import Analysis
 from deeptrace.errors import DeeptraceError
 from deeptrace.inference import expand_inputs, read_verdicts
-from deeptrace.inference.executors.supervisor import Supervisor, Ticket
+from deeptrace.inference.executors.supervisor import ClosedError, Supervisor, Ticket
 from deeptrace.inference.executors.wire import analysis_of
 from deeptrace.inference.executors.worker import WorkerSpec
 from deeptrace.inference.one_clip import failed_verdict
@@ -68,6 +68,7 @@ class Workshop:
         self._loading, self._starting = threading.Lock(), threading.Lock()
         self._preparing = self._opening()
         self._following: Supervisor[dict[str, Any]] | None = None
+        self._closed = False
 
     def _opening(self) -> Supervisor[dict[str, Any]]:
         """A process that opens clips, and loads no detector."""
@@ -98,7 +99,8 @@ class Workshop:
             runner.close()
         self._runners = []
         self._preparing.close()
-        with self._loading:
+        with self._loading, self._starting:
+            self._closed = True
             for lane in (self._detecting, self._following):
                 if lane is not None:
                     lane.close()
@@ -196,12 +198,24 @@ class Workshop:
         message = {"task": "track", "folder": str(self.folder(clip_id)), **asked}
         ticket: Ticket[dict[str, Any]] = Ticket(row.name, {"work": Work(row.name, row.path).as_json(), **message})
         with self._starting:
+            if self._closed:
+                return {"error": "the studio is closing"}
             if self._following is None:
-                self._following = self._opening()
-                self._following.start()
+                made = self._opening()
+                try:
+                    made.start()
+                except DeeptraceError as error:  # the next request tries again
+                    return {"error": f"boxes cannot be followed just now: {error}"}
+                self._following = made
             following = self._following
-        following.submit([ticket])
-        return ticket.future.result(self.settings.limits.clip_s + 60)
+        try:
+            following.submit([ticket])
+            return ticket.future.result(self.settings.limits.clip_s + 60)
+        except ClosedError:
+            return {"error": "the studio is closing"}
+        except TimeoutError:
+            following.cancel(ticket)
+            return {"error": "others' boxes took too long: try again in a moment"}
 
     def _keep_prepared(self, job: Job, found: dict[str, Any]) -> str | None:
         error: str | None = found.get("error")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from deeptrace.data.exporters.shared import Exported, portable_name, samples_on_frames
+from deeptrace.data.exporters.shared import Exported, PortableNames, samples_on_frames
 from deeptrace.data.frames import ANY_KIND, Notes, TraceFrames, frame_count
 from deeptrace.data.media_join import path_below
 from deeptrace.errors import DataError
@@ -41,6 +41,7 @@ def write_cvat(samples: Iterable[Sample], folder: str | os.PathLike[str]) -> Exp
         DataError: the folder cannot be written.
     """
     base, notes = Path(folder), Notes()
+    names = PortableNames()
     videos = traces = 0
     scored = False
     for sample, media, found in samples_on_frames(samples, notes, holds=("split",), boxes_only=True):
@@ -53,7 +54,7 @@ def write_cvat(samples: Iterable[Sample], folder: str | os.PathLike[str]) -> Exp
         if Path(name).stem != sample.video_id:
             notes.add(where, "its id is not the name of its file and has no place in this format")
         scored = scored or any(item.trace.score is not None for item in found)
-        with atomic_path(base / portable_name(f"{name}.xml")) as scratch:
+        with atomic_path(base / names.of(name, ".xml")) as scratch:
             _document(sample, name, media, found, notes).write(scratch, encoding="utf-8", xml_declaration=True)
         videos, traces = videos + 1, traces + len(found)
     with atomic_path(base / LABELS_NAME) as scratch:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from deeptrace.data.exporters.shared import Exported, kinds_of, portable_name, samples_on_frames
+from deeptrace.data.exporters.shared import Exported, PortableNames, kinds_of, samples_on_frames
 from deeptrace.data.frames import Notes, TraceFrames, frame_count
 from deeptrace.data.media_join import path_below, resolve_path
 from deeptrace.errors import DataError
@@ -47,6 +47,7 @@ def write_fiftyone(
         DataError: the folder cannot be written, or a path leads out of it.
     """
     base, notes = Path(folder), Notes()
+    names = PortableNames()
     index: list[dict[str, str]] = []
     traces = 0
     for sample, media, found in samples_on_frames(samples, notes, exact_times=True):
@@ -54,7 +55,7 @@ def write_fiftyone(
         if name is None:
             raise DataError(f"video {sample.video_id}", "has no path to name its labels by")
         video = f"data/{name}" if root is None else os.path.abspath(resolve_path(sample, root))
-        labels = portable_name(f"labels/{name}.json")
+        labels = f"labels/{names.of(name, '.json')}"
         index.append({"data": video, "labels": labels})
         traces += len(found)
         with atomic_path(base / labels) as scratch:

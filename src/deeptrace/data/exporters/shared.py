@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 from deeptrace.data.frames import ANY_KIND, Notes, TraceFrames, frames_of_trace
 from deeptrace.schema import Category, Label, Media, Sample
 
-__all__ = ["Exported", "kinds_of", "portable_name", "samples_on_frames"]
+__all__ = ["Exported", "PortableNames", "kinds_of", "portable_name", "samples_on_frames"]
 
 _FIELDS = ("label", "source", "split", "prompt")
+_LONGEST, _LONGEST_PART, _KEPT = 800, 200, 16  # bytes of a path and of a part, characters beside a digest
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,32 @@ def portable_name(path: str) -> str:
         return f"{name[:-1]}%{ord(name[-1]):02X}" if name.endswith((".", " ")) else name
 
     return "/".join(part(name) for name in path.split("/"))
+
+
+class PortableNames:
+    """Names of the files of one export: apart for systems that do not tell cases apart, and short enough for all."""
+
+    def __init__(self) -> None:
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def of(self, path: str, suffix: str) -> str:
+        """`portable_name` of a file; a flat name with a digest where that one is taken, or too long for a file.
+
+        >>> names = PortableNames()
+        >>> names.of("b/a.mp4", ".xml"), names.of("B/a.mp4", ".xml")
+        ('b/a.mp4.xml', 'a.mp4-fb2d4b9e3699.xml')
+        """
+        name = portable_name(f"{path}{suffix}")
+        parts = name.casefold().split("/")
+        folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+        taken = name.casefold() in self._files | self._folders or folders & self._files
+        if taken or len(name.encode()) > _LONGEST or max(len(part.encode()) for part in parts) > _LONGEST_PART:
+            digest = hashlib.sha256(path.encode()).hexdigest()[:12]
+            name, folders = portable_name(f"{path.rsplit('/', 1)[-1][:_KEPT]}-{digest}{suffix}"), set()
+        self._files.add(name.casefold())
+        self._folders |= folders
+        return name
 
 
 def kinds_of(item: TraceFrames) -> list[str]:

@@ -227,7 +227,7 @@ class _Pass:
             moving=_rounded(np.mean([share >= MOVING_SHARE for _, _, share, _ in steps]) if steps else 0.0),
             motion=_rounded(np.mean([change for _, change, _, _ in steps]) if steps else 0.0),
             hashes=hashes,
-            appearance=tuple(_rounded(value) for value in shipped_appearance()([*looks, looks[-1]])),
+            appearance=tuple(_rounded(value) for value in shipped_appearance().of_middle([*looks, looks[-1]])),
         )
 
 

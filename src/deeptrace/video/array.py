@@ -55,11 +55,15 @@ class ArrayVideo(Video):
     def stream(self, request: StreamRequest) -> Iterator[Frame]:
         """See `Video.stream`; memory is always fast."""
         pacer, shape = Pacer(request.max_fps, request.start_s), self._shaper(request.size, request.format)
+        closer, number = request.closer, 0
+        larger = None if closer is None else self._shaper(closer.size, request.format)
         for image, time_s in zip(self._images, self._times_s, strict=True):
             if request.end_s is not None and time_s >= request.end_s:
                 return
             if pacer.keep(time_s):
-                yield Frame(time_s, shape(image))
+                wanted = larger if closer is not None and closer.wants(number) else None
+                yield Frame(time_s, shape(image), None if wanted is None else wanted(image))
+                number += 1
 
     def frames_at(self, times_s: Sequence[float], *, size: tuple[int, int] | None = None) -> list[Frame]:
         """See `Video.frames_at`."""

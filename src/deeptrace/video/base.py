@@ -13,7 +13,33 @@ from deeptrace.schema import ContentCredentials, Media
 from deeptrace.video.frame import Frame, Pixels
 from deeptrace.video.sampling import Pacer
 
-__all__ = ["StreamRequest", "Video"]
+__all__ = ["Closer", "StreamRequest", "Video"]
+
+
+@dataclass(frozen=True, slots=True)
+class Closer:
+    """Some frames of a stream carry a second image: how large, and which of them.
+
+    Attributes:
+        size: (width, height) of it.
+        first, every: numbers, in the stream, of the first such frame and from one to the next.
+
+    Raises:
+        SettingsError: one of them makes no sense.
+    """
+
+    size: tuple[int, int]
+    first: int
+    every: int
+
+    def __post_init__(self) -> None:
+        check_size(self.size)
+        if self.first < 0 or self.every < 1:
+            raise SettingsError("closer", f"expected first >= 0 and every >= 1 but got {self.first}, {self.every}")
+
+    def wants(self, number: int) -> bool:
+        """Whether frame `number` of the stream, counted from 0, is one of them."""
+        return number >= self.first and (number - self.first) % self.every == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +56,7 @@ class StreamRequest:
     end_s: float | None = None
     format: Pixels = "rgb"
     fast: bool = False
+    closer: Closer | None = None
 
     def __post_init__(self) -> None:
         Pacer(self.max_fps)  # which checks it
@@ -74,6 +101,7 @@ class Video(ABC):
         end_s: float | None = None,
         format: Pixels = "rgb",
         fast: bool = False,
+        closer: Closer | None = None,
     ) -> Iterator[Frame]:
         """Stream the frames shown first in [start_s, end_s), in order; never two with one time, never one twice.
 
@@ -86,12 +114,13 @@ class Video(ABC):
             fast: leave out frames that no other frame needs, which saves about a fifth more than pacing alone. The
                 frame of a slot may then be a neighbour of the one that exact reading gives; its time is its own true
                 time. Without effect where a clip has too few frames to leave any out.
+            closer: which frames carry a second image of another size.
 
         Raises:
             VideoError: the video cannot be read, or not one frame of it decodes.
             SettingsError: an argument makes no sense.
         """
-        return self.stream(StreamRequest(max_fps, size, start_s, end_s, format, fast))
+        return self.stream(StreamRequest(max_fps, size, start_s, end_s, format, fast, closer))
 
     @abstractmethod
     def stream(self, request: StreamRequest) -> Iterator[Frame]:

@@ -21,7 +21,9 @@ class Frame:
     Attributes:
         time_s: when it is first shown, in seconds after the first shown frame, from the file's own timestamps.
         image: (H, W, 3) uint8 RGB, or (H, W) uint8 full-range luma when gray was asked for. Upright, C-contiguous.
+        closer: the same at another size, where a `Closer` look was asked for.
     """
 
     time_s: float
     image: Picture
+    closer: Picture | None = None

@@ -92,11 +92,13 @@ class FileVideo(Video):
         """See `Video.stream`."""
         size, end_s = request.size, request.end_s
         convert = Upright(self._orientation, size or self._size, request.format, scaled=size is not None)
+        closer = request.closer
+        larger = None if closer is None else Upright(self._orientation, closer.size, request.format, scaled=True)
         pacer = Pacer(request.max_fps, request.start_s)
         decoder, pictures = self._pictures_from(request.start_s)
         decoder.wants = pacer.wants
         decoder.only_references = request.fast and pacer.thins(decoder.step_s)
-        count = 0
+        count = number = 0
         try:
             for time_s, picture in pictures:
                 if end_s is not None and time_s >= end_s:
@@ -105,7 +107,10 @@ class FileVideo(Video):
                     if pacer.misses_slots:
                         # Too few pictures are references here (long runs of B-frames): read exactly from now on.
                         decoder.only_references = False
-                    yield Frame(time_s, self._image(convert, picture))
+                    wanted = larger if closer is not None and closer.wants(number) else None
+                    second = None if wanted is None else self._image(wanted, picture)
+                    yield Frame(time_s, self._image(convert, picture), second)
+                    number += 1
                 count += 1
             self._account(decoder, count if pacer.keeps_all and not request.fast else None)
         finally:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.detectors.tracenet.clips import FPS, panning
 
 from deeptrace.detectors.tracenet import windows
+from deeptrace.detectors.tracenet.appearance import SIDE
 from deeptrace.detectors.tracenet.texture import texture_names
-from deeptrace.detectors.tracenet.windows import LENGTH, SHORT_SIDE, analysis_size, read_windows
+from deeptrace.detectors.tracenet.windows import LENGTH, SHORT_SIDE, analysis_size, closer_size, read_windows
 from deeptrace.schema import MIN_FRAMES, Media
 from deeptrace.video import Frame, Video, video_from_array
 from deeptrace.video.base import StreamRequest
@@ -42,7 +43,7 @@ class Counted(Video):
 def quick_texture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics of texture and appearance have tests of their own; here only who gets them matters."""
 
-    def count(frames: Any) -> Any:
+    def count(frames: Any, *_: Any) -> Any:
         return np.array([len(frames)], np.float32)
 
     monkeypatch.setattr(windows, "texture_statistics", count)
@@ -71,6 +72,45 @@ def test_the_last_window_reaches_back() -> None:
     *_, last = read_windows(video_from_array(panning(LENGTH + 5, 16, 16), fps=FPS))
     assert last.fresh == LENGTH - 5
     np.testing.assert_allclose(last.times_s, np.arange(5, LENGTH + 5) / FPS)
+
+
+@pytest.mark.parametrize("count", [MIN_FRAMES, 11, LENGTH, LENGTH + 7, 2 * LENGTH + 1])
+def test_every_window_has_close_looks_at_the_videos_own_size(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, list[np.ndarray]]] = []
+
+    def noted(frames: Any, close_ups: Any) -> Any:
+        given.append((len(frames), list(close_ups)))
+        return np.zeros(1, np.float32)
+
+    monkeypatch.setattr(windows, "texture_statistics", lambda frames: np.zeros(1, np.float32))
+    monkeypatch.setattr(windows, "shipped_appearance", lambda: noted)
+    pictures = panning(count, 300, 400)
+    list(read_windows(video_from_array(pictures, fps=FPS, as_is=True)))
+    for frames, close_ups in given:
+        assert 1 <= len(close_ups) <= 2
+        assert frames < LENGTH or len(close_ups) == 2 or count < 2 * LENGTH
+        for cut in close_ups:  # cut out of some picture, pixel by pixel, not sized
+            assert any(np.array_equal(view, cut) for picture in pictures for view in _squares(picture, cut))
+
+
+def _squares(picture: np.ndarray, cut: np.ndarray) -> Iterator[np.ndarray]:
+    """Those squares of a picture that begin with the first pixel of `cut`."""
+    for top, left in np.argwhere((picture[: -SIDE + 1, : -SIDE + 1] == cut[0, 0]).all(axis=-1)):
+        yield picture[top : top + SIDE, left : left + SIDE]
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"),
+    [
+        ((1280, 720), (1280, 720)),
+        ((720, 1281), (720, 1281)),
+        ((3840, 2160), (1920, 1080)),
+        ((160, 120), (342, 256)),
+        ((4000, 300), (1200, 300)),
+    ],
+)
+def test_the_size_of_close_looks(size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    assert closer_size(Media(width=size[0], height=size[1], duration_s=1.0, fps=8.0)) == wanted
 
 
 @pytest.mark.usefixtures("quick_texture")

@@ -9,7 +9,7 @@ from tests.needs import needs
 torch = needs("torch")
 needs("onnxscript")
 
-from deeptrace.detectors.tracenet.appearance import DIMENSIONS  # noqa: E402
+from deeptrace.detectors.tracenet.appearance import DIMENSIONS, VIEWS  # noqa: E402
 from deeptrace.detectors.tracenet.evidence import CHANNELS, GRID  # noqa: E402
 from deeptrace.detectors.tracenet.model import Calibration, TraceNetModel  # noqa: E402
 from deeptrace.detectors.tracenet.texture import texture_names  # noqa: E402
@@ -36,20 +36,20 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     net = TraceNet(2).train()
     net(torch.randn(2, 4, len(CHANNELS), GRID, GRID))
     rng = np.random.default_rng(1)
-    texture, appearance = (random_machine(rng, size) for size in (len(texture_names()), DIMENSIONS))
+    texture, appearance = random_machine(rng, len(texture_names()), 1), random_machine(rng, DIMENSIONS, VIEWS)
     folder = tmp_path_factory.mktemp("export") / "model"
     export_model(net, texture, appearance, CALIBRATION, {"version": "7", "seed": 3}, folder)
     return net.eval(), texture, appearance, folder
 
 
-def random_machine(rng: np.random.Generator, size: int) -> KernelMachine:
+def random_machine(rng: np.random.Generator, size: int, views: int) -> KernelMachine:
     return KernelMachine(
         center=rng.random(size),
         scale=1 + rng.random(size),
-        projection=rng.normal(0, size**-0.5, (size, 12)),
-        **in_bytes(rng.normal(0, 1, (9, 12))),
+        projection=rng.normal(0, (size / views) ** -0.5, (views, size // views, 12)),
+        **in_bytes(rng.normal(0, 1, (9, views, 12))),
         weights=rng.normal(0, 1, 9),
-        gamma=0.1,
+        gamma=rng.uniform(0.05, 0.2, views),
         bias=0.3,
     )
 
@@ -92,7 +92,7 @@ def test_nothing_is_left_lying_about(exported: Exported) -> None:
 def test_nets_are_kept_to_the_bit_beside_new_machines(exported: Exported, tmp_path: Path) -> None:
     _, _, _, kept = exported
     rng = np.random.default_rng(5)
-    texture, appearance = (random_machine(rng, size) for size in (len(texture_names()), DIMENSIONS))
+    texture, appearance = random_machine(rng, len(texture_names()), 1), random_machine(rng, DIMENSIONS, VIEWS)
     export_with_kept_nets(kept, texture, appearance, CALIBRATION, {"version": "8"}, tmp_path / "model")
     window = Window(
         np.arange(24) / 8,

@@ -8,10 +8,17 @@ from tests.needs import needs
 
 needs("sklearn")
 
+from deeptrace.detectors.tracenet.appearance import VIEWS  # noqa: E402
 from deeptrace.errors import DataError  # noqa: E402
 from deeptrace.train.tracenet.clips import Clip, Kind  # noqa: E402
 from deeptrace.train.tracenet.config import TraceNetConfig  # noqa: E402
-from deeptrace.train.tracenet.kernel_machine import KernelMachine, Statistics, Trait, fit_kernel_machine  # noqa: E402
+from deeptrace.train.tracenet.kernel_machine import (  # noqa: E402
+    CLIP,
+    KernelMachine,
+    Statistics,
+    Trait,
+    fit_kernel_machine,
+)
 
 SIZE = 30
 
@@ -66,6 +73,30 @@ def test_a_model_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
     rows = np.random.default_rng(2).normal(0, 1, (3, SIZE))
     assert KernelMachine.load(tmp_path / "model.npz").score(rows) == pytest.approx(model.score(rows))
     assert model.score(rows[:0]) == 0.0
+
+
+def test_the_likeness_of_two_views_is_the_mean_of_theirs(tmp_path: Path) -> None:
+    clips, config = measured_clips(tmp_path, 0)
+    model = fit(clips, config, "appearance")
+    assert (len(model.projection), model.support.shape[1], len(model.gamma)) == (VIEWS, VIEWS, VIEWS)
+    row = np.random.default_rng(2).normal(0, 1, SIZE)
+    standard = np.clip((row - model.center) * model.scale, -CLIP, CLIP).reshape(VIEWS, -1)
+    expected = model.bias
+    for weight, support in zip(model.weights, model.support, strict=True):
+        far = [np.sum((standard[v] @ model.projection[v] - support[v] * model.step[v]) ** 2) for v in range(VIEWS)]
+        expected += weight * np.mean(np.exp(-model.gamma * far))
+    assert model.score(row[None]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_windows_of_a_variant_are_one_row_of_appearance(tmp_path: Path) -> None:
+    clips, config = measured_clips(tmp_path, 0, each=1)
+    one = Statistics.read(clips, config, "appearance")
+    twice = Statistics(
+        clips, np.concatenate([one.rows, one.rows + 2]), np.tile(one.owner, 2), np.tile(one.variant, 2)
+    ).by_variant()
+    np.testing.assert_allclose(twice.rows, one.rows + 1, rtol=1e-5)
+    assert (twice.owner == one.owner).all()
+    assert (twice.variant == one.variant).all()
 
 
 def test_one_class_alone_is_refused(tmp_path: Path) -> None:

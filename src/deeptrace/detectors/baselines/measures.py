@@ -173,7 +173,7 @@ def recoded_embeddings(footage: Footage, encoder: Encoder | None = None) -> np.n
 
 def _embedded(frames: np.ndarray) -> np.ndarray:
     encoder = shipped_appearance()  # takes two pictures and says their mean, so each is given twice
-    return np.stack([encoder([frame, frame]) for frame in frames])
+    return np.stack([encoder.of_middle([frame, frame]) for frame in frames])
 
 
 # -- motion -----------------------------------------------------------------------------------------------------------

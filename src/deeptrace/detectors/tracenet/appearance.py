@@ -1,11 +1,12 @@
-"""What the middle of the picture looks like to a net that learned to see on photographs, and was not trained further.
+"""What a picture and its middle look like to a net that learned to see on photographs, and was not trained further.
 
 A camera's clips and a generator's differ in more than texture: in shading, in outlines, in how parts belong together.
 The clips at hand are too few to learn to see such things from, so they are read off a net that was trained on a million
 photographs: the shipped one (EfficientNet-Lite0; see `weights/NOTICE`) gives the mean of each channel of its last four
 stages; any other image encoder in the ONNX format can take its place, and TraceNet is then fitted anew on what it says.
 
-It looks at the same central square as `texture`, in two moments of a window.
+It looks at two moments of a window: at the same central square as `texture`; at the whole picture, whose sides are made
+equal, so that hands, feet and edges count too; and, at the size that the file has, at the place where most moves.
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ from deeptrace.io.fingerprint import sha256_of
 
 __all__ = [
     "BACKBONE_NAME",
+    "CHANNELS",
     "DIMENSIONS",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "SIDE",
+    "VIEWS",
     "AppearanceNet",
     "EncoderFacts",
+    "close_up",
     "open_session",
     "shipped_appearance",
     "shipped_folder",
@@ -75,7 +79,11 @@ def open_session(path: Path, weights: bytes) -> onnxruntime.InferenceSession:
 
 
 BACKBONE_NAME = "appearance.onnx"
-DIMENSIONS = 704
+CHANNELS = 704
+"""What the shipped net says of a picture."""
+VIEWS = 3
+"""The middle of a picture; the whole; and a close look at what moves."""
+DIMENSIONS = VIEWS * CHANNELS
 SIDE = 216
 _MOMENTS = (0.2, 0.8)
 _USUAL_SIDE = 224
@@ -135,24 +143,34 @@ class AppearanceNet:
 
     @cached_property
     def dimensions(self) -> int:
-        """D.
+        """How many statistics it gives a segment.
 
         Raises:
             ModelError: the net cannot be run on pictures.
         """
         return len(self([np.zeros((SIDE, SIDE, 3), np.uint8)] * 2))
 
-    def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray:
-        """The statistics (D,) float32 of one segment of video.
+    def __call__(self, frames: Sequence[np.ndarray], close_ups: Sequence[np.ndarray] = ()) -> np.ndarray:
+        """The statistics (VIEWS * D,) float32 of one segment of video.
 
         Args:
             frames: at least two neighbouring sampled frames, RGB uint8 (H, W, 3), short side 256.
+            close_ups: what `close_up` cut out, (SIDE, SIDE, 3) each; the first two count, and without any the middle.
 
         Raises:
             ModelError: the net cannot be run on them, or what it says is no number.
         """
-        moments = [round((len(frames) - 2) * share) for share in _MOMENTS]
-        pictures = self._prepared([central_square(frames[moment]) for moment in moments])
+        middle = self.of_middle(frames)
+        close = self._of([*close_ups, *close_ups][:2]) if close_ups else middle
+        return np.concatenate([middle, self._of(_chosen(frames)), close])
+
+    def of_middle(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        """The statistics (D,) float32 of the middle alone; arguments and errors as of a call."""
+        return self._of([central_square(frame) for frame in _chosen(frames)])
+
+    def _of(self, views: list[np.ndarray]) -> np.ndarray:
+        """What the net says of two pictures (H, W, 3), whose sides are made equal: (D,)."""
+        pictures = self._prepared(views)
         batches = [pictures] if self._input.together else [picture[None] for picture in pictures]
         try:
             said = [self._session.run(None, {self._input.name: batch})[0] for batch in batches]
@@ -163,17 +181,41 @@ class AppearanceNet:
             raise ModelError(str(self.path), "says something of a picture that is no number")
         return np.asarray(found, np.float32)
 
-    def _prepared(self, squares: list[np.ndarray]) -> np.ndarray:
+    def _prepared(self, views: list[np.ndarray]) -> np.ndarray:
         """Pictures (2, S, S, 3) uint8 or (2, 3, S, S) float32."""
-        side = self._input.side
-        way = cv2.INTER_AREA if side < squares[0].shape[0] else cv2.INTER_CUBIC
-        sized = np.stack([s if len(s) == side else cv2.resize(s, (side, side), interpolation=way) for s in squares])
+        size = (self._input.side, self._input.side)
+        way = cv2.INTER_AREA if self._input.side < len(views[0]) else cv2.INTER_CUBIC
+        sized = np.stack([v if v.shape[:2] == size else cv2.resize(v, size, interpolation=way) for v in views])
         if not self._input.floats:
             return sized
         colours = (sized.astype(np.float32) / 255 - np.array(self.facts.mean, np.float32)) / np.array(
             self.facts.std, np.float32
         )
         return np.ascontiguousarray(colours.transpose(0, 3, 1, 2))
+
+
+def close_up(picture: np.ndarray, small: np.ndarray, following: np.ndarray) -> np.ndarray:
+    """The square (SIDE, SIDE, 3) of a picture in which most changes until the next; the middle of a still one.
+
+    Args:
+        picture: RGB uint8 (H, W, 3), no side below SIDE.
+        small: the same picture (h, w, 3), of any size.
+        following: the next sampled picture, of the same size as `small`.
+    """
+    height, width = picture.shape[:2]
+    rows, columns = small.shape[:2]
+    change = cv2.absdiff(*(np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY)) for one in (small, following)))
+    tall, wide = (max(round(SIDE * few / many), 1) for few, many in ((rows, height), (columns, width)))
+    sums = cv2.integral(change)
+    inside = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
+    at = np.unravel_index(int(inside.argmax()), inside.shape) if change.any() else [side // 2 for side in inside.shape]
+    top = min(round(int(at[0]) * height / rows), height - SIDE)
+    left = min(round(int(at[1]) * width / columns), width - SIDE)
+    return np.ascontiguousarray(picture[top : top + SIDE, left : left + SIDE])
+
+
+def _chosen(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [frames[round((len(frames) - 2) * share)] for share in _MOMENTS]
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,21 @@ from itertools import islice
 
 import numpy as np
 
-from deeptrace.detectors.tracenet.appearance import AppearanceNet, shipped_appearance
+from deeptrace.detectors.tracenet.appearance import AppearanceNet, close_up, shipped_appearance
 from deeptrace.detectors.tracenet.evidence import EvidenceExtractor
 from deeptrace.detectors.tracenet.texture import texture_statistics
 from deeptrace.schema import MIN_FRAMES, Media
 from deeptrace.video import Frame, Video
+from deeptrace.video.base import Closer
 
-__all__ = ["LENGTH", "RATE_FPS", "SHORT_SIDE", "Window", "analysis_size", "read_windows"]
+__all__ = ["LENGTH", "RATE_FPS", "SHORT_SIDE", "Window", "analysis_size", "closer_size", "read_windows"]
 
 RATE_FPS = 8.0
 SHORT_SIDE = 256
 LENGTH = 24
 _WIDEST = 4.0
+_TALLEST = 1080  # short side, in pixels, beyond which a picture is shrunk before a part of it is looked at
+_CLOSE_FIRST, _CLOSE_EVERY = 2, 12  # two close looks a window, and one in a window of MIN_FRAMES
 _AHEAD = 8  # frames decoded before they are measured: decoder and measurements need the processor's caches in turn
 
 
@@ -49,10 +52,31 @@ class Window:
 
 def analysis_size(media: Media) -> tuple[int, int]:
     """(width, height) that frames are read at: short side SHORT_SIDE, aspect kept up to 4:1."""
+    return _sized(media, SHORT_SIDE)
+
+
+def closer_size(media: Media) -> tuple[int, int]:
+    """(width, height) that close looks are taken at: the video's own, short side SHORT_SIDE to 1080."""
+    short, long = sorted((media.width, media.height))
+    if SHORT_SIDE <= short <= _TALLEST and long <= _WIDEST * short:
+        return media.width, media.height
+    return _sized(media, min(max(short, SHORT_SIDE), _TALLEST))
+
+
+def _sized(media: Media, short: int) -> tuple[int, int]:
     aspect = min(max(media.width / media.height, 1 / _WIDEST), _WIDEST)
     if aspect >= 1:
-        return (round(SHORT_SIDE * aspect / 2) * 2, SHORT_SIDE)
-    return (SHORT_SIDE, round(SHORT_SIDE / aspect / 2) * 2)
+        return (round(short * aspect / 2) * 2, short)
+    return (short, round(short / aspect / 2) * 2)
+
+
+@dataclass
+class _Held:
+    """One sampled frame of a window: its image, its maps, and a close look at it once the next has come."""
+
+    frame: Frame
+    maps: np.ndarray
+    close: np.ndarray | None = None
 
 
 def read_windows(
@@ -71,11 +95,15 @@ def read_windows(
         ModelError: the encoder cannot be run.
     """
     extractor = EvidenceExtractor()
-    held: deque[tuple[Frame, np.ndarray]] = deque(maxlen=LENGTH)
+    held: deque[_Held] = deque(maxlen=LENGTH)
     fresh = 0
-    sampled = video.frames(max_fps=RATE_FPS, size=analysis_size(video.media), fast=fast)
+    closer = Closer(closer_size(video.media), _CLOSE_FIRST, _CLOSE_EVERY)
+    sampled = video.frames(max_fps=RATE_FPS, size=analysis_size(video.media), fast=fast, closer=closer)
     for seen, frame in enumerate(_read_ahead(sampled), start=1):
-        held.append((frame, extractor.feed(frame).maps))
+        if held and (before := held[-1].frame).closer is not None:
+            held[-1].close = close_up(before.closer, before.image, frame.image)
+            held[-1].frame = Frame(before.time_s, before.image)  # the large picture has done its work
+        held.append(_Held(frame, extractor.feed(frame).maps))
         fresh += 1
         if len(held) == LENGTH and (seen - LENGTH) % stride == 0:
             yield _window(held, fresh, encoder)
@@ -89,13 +117,14 @@ def _read_ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
         yield from batch
 
 
-def _window(held: deque[tuple[Frame, np.ndarray]], fresh: int, encoder: AppearanceNet | None) -> Window:
-    frames = [frame.image for frame, _ in held]
+def _window(held: deque[_Held], fresh: int, encoder: AppearanceNet | None) -> Window:
+    frames = [one.frame.image for one in held]
+    close_ups = [one.close for one in held if one.close is not None]
     enough = len(frames) >= MIN_FRAMES
     return Window(
-        times_s=np.array([frame.time_s for frame, _ in held]),
-        evidence=np.stack([maps for _, maps in held]),
+        times_s=np.array([one.frame.time_s for one in held]),
+        evidence=np.stack([one.maps for one in held]),
         texture=texture_statistics(frames) if enough else None,
-        appearance=(encoder or shipped_appearance())(frames) if enough else None,
+        appearance=(encoder or shipped_appearance())(frames, close_ups) if enough else None,
         fresh=max(len(held) - fresh, 0),
     )

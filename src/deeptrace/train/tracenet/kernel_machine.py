@@ -18,6 +18,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from deeptrace.detectors.tracenet.appearance import VIEWS
 from deeptrace.errors import DataError, MissingExtraError
 from deeptrace.train.tracenet.clips import Clip, Kind
 from deeptrace.train.tracenet.config import TraceNetConfig
@@ -33,17 +34,19 @@ CLIP = 2.5
 
 @dataclass(frozen=True)
 class KernelMachine(KeptArrays):
-    """score(x) = sum over k of weights[k] * exp(-gamma * |z - support[k] * step|^2) + bias.
+    """score(x) = sum over k of weights[k] * likeness(x, k) + bias.
 
-    Here z = clip((x - center) * scale) @ projection.
+    Statistics are those of V views of a picture, one after another. Their likeness to support k is the mean over views
+    v of exp(-gamma[v] * |z[v] - support[k, v] * step[v]|^2), with z[v] = clip((x - center) * scale)[v] @ projection[v].
 
     Attributes:
         center, scale: (D,).
-        projection: (D, d) whitening and main directions.
-        support: (K, d) int8: most of the file.
-        step: (d,) what one of `support` stands for, along each direction.
+        projection: (V, D / V, d) whitening and main directions.
+        support: (K, V, d) int8: most of the file.
+        step: (V, d) what one of `support` stands for, along each direction.
         weights: (K,).
-        gamma, bias: numbers.
+        gamma: (V,).
+        bias: a number.
     """
 
     center: np.ndarray
@@ -52,7 +55,7 @@ class KernelMachine(KeptArrays):
     support: np.ndarray
     step: np.ndarray
     weights: np.ndarray
-    gamma: float
+    gamma: np.ndarray
     bias: float
 
     def score(self, rows: np.ndarray) -> float:
@@ -69,9 +72,21 @@ class KernelMachine(KeptArrays):
 
     def _likeness(self, rows: np.ndarray) -> np.ndarray:
         """(W, K): the kernel of each window with each support."""
-        z, support = _standard(rows, self.center, self.scale) @ self.projection, self.support * self.step
-        distance = (z**2).sum(axis=1)[:, None] - 2 * z @ support.T + (support**2).sum(axis=1)
-        return np.asarray(np.exp(-self.gamma * np.maximum(distance, 0.0)))
+        standard = np.split(_standard(rows, self.center, self.scale), len(self.projection), axis=1)
+        return _mean_kernel(
+            [z @ projection for z, projection in zip(standard, self.projection, strict=True)],
+            [self.support[:, view] * step for view, step in enumerate(self.step)],
+            self.gamma,
+        )
+
+
+def _mean_kernel(rows: list[np.ndarray], others: list[np.ndarray], gamma: np.ndarray) -> np.ndarray:
+    """(N, M): the mean over views of how like each row (N, d) is to each other (M, d)."""
+    total = np.zeros((len(rows[0]), len(others[0])))
+    for mine, theirs, sharpness in zip(rows, others, gamma, strict=True):
+        distance = (mine**2).sum(axis=1)[:, None] - 2 * mine @ theirs.T + (theirs**2).sum(axis=1)
+        total += np.exp(-sharpness * np.maximum(distance, 0.0))
+    return total / len(rows)
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,15 @@ class Statistics:
         clips = [clip for clip, wanted in zip(self.clips, chosen, strict=True) if wanted]
         return type(self)(clips, self.rows[kept], number[self.owner[kept]], self.variant[kept])
 
+    def by_variant(self) -> Self:
+        """One row for each variant of each clip: the mean over its windows, which differ little but in texture."""
+        pairs, place, count = np.unique(
+            np.stack([self.owner, self.variant]), axis=1, return_inverse=True, return_counts=True
+        )
+        rows = np.zeros((len(count), self.rows.shape[1]))
+        np.add.at(rows, place.reshape(-1), self.rows)
+        return type(self)(self.clips, (rows / count[:, None]).astype(np.float32), pairs[0], pairs[1])
+
     def scores(self, machine: KernelMachine, variant: int) -> np.ndarray:
         """What a machine says of one variant of each clip (clips,): the mean over its windows; NaN without any."""
         return self._by_clip(machine.window_scores, variant)
@@ -137,6 +161,9 @@ class Statistics:
 def fit_kernel_machine(statistics: Statistics, config: TraceNetConfig, trait: Trait) -> KernelMachine:
     """Fit on one trait of every variant of clips, edited versions counting as generated.
 
+    Each view has a kernel of its own, and their mean is the machine's: views weigh alike however many directions they
+    vary in (multiple kernel learning with fixed weights; Gehler and Nowozin 2009 found them hard to beat).
+
     Raises:
         DataError: no clip of one of the classes has statistics.
         MissingExtraError: scikit-learn is not installed.
@@ -145,35 +172,52 @@ def fit_kernel_machine(statistics: Statistics, config: TraceNetConfig, trait: Tr
         from sklearn.svm import SVC
     except ImportError:
         raise MissingExtraError("train tracenet", "train") from None
-    rows, owner, clips = statistics.rows.astype(np.float64), statistics.owner, statistics.clips
-    nuisance, dimensions = {
-        "texture": (config.texture_nuisance, config.texture_dimensions),
-        "appearance": (config.appearance_nuisance, config.appearance_dimensions),
+    kind = {
+        "texture": _Kind(1, config.texture_nuisance, config.texture_dimensions),
+        "appearance": _Kind(VIEWS, config.appearance_nuisance, config.appearance_dimensions),
     }[trait]
+    if trait == "appearance":
+        statistics = statistics.by_variant()
+    rows, owner, clips = statistics.rows.astype(np.float64), statistics.owner, statistics.clips
     generated = np.array([clip.kind is not Kind.REAL for clip in clips])[owner]
     if generated.all() or not generated.any():
         raise DataError(clips[0].name, f"{trait} needs both real and generated clips of at least 4 frames")
     center, scale = rows.mean(axis=0), 1.0 / (rows.std(axis=0) + 1e-6)
-    standard = _standard(rows, center, scale)
-    projection = _whitening(standard, owner, nuisance)
-    projection = projection @ _main_directions(standard @ projection, dimensions)
-    z = standard @ projection
-    gamma = config.kernel_sharpness / float(z.var(axis=0).sum())
-    model: Any = SVC(C=config.kernel_penalty, gamma=gamma, class_weight="balanced", cache_size=500)
-    model.fit(z, generated, sample_weight=_balanced(_share_of_clip(statistics), owner, generated, clips))
+    standard = np.split(_standard(rows, center, scale), kind.views, axis=1)
+    projections = [_directions(view, owner, kind) for view in standard]
+    z = [view @ projection for view, projection in zip(standard, projections, strict=True)]
+    gamma = np.array([config.kernel_sharpness / float(view.var(axis=0).sum()) for view in z])
+    model: Any = SVC(C=config.kernel_penalty, kernel="precomputed", class_weight="balanced", cache_size=500)
+    weights = _balanced(_share_of_clip(statistics), owner, generated, clips)
+    model.fit(_mean_kernel(z, z, gamma), generated, sample_weight=weights)
     return KernelMachine(
         center=center.astype(np.float32),
         scale=scale.astype(np.float32),
-        projection=projection.astype(np.float32),
-        **in_bytes(model.support_vectors_),
+        projection=np.stack(projections).astype(np.float32),
+        **in_bytes(np.stack([view[model.support_] for view in z], axis=1)),
         weights=model.dual_coef_[0].astype(np.float32),
         gamma=gamma,
         bias=float(model.intercept_[0]),
     )
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """How a trait is treated: number of views, strength of whitening, number of directions kept of a view."""
+
+    views: int
+    nuisance: float
+    dimensions: int
+
+
+def _directions(standard: np.ndarray, owner: np.ndarray, kind: _Kind) -> np.ndarray:
+    """(D / V, d) whitening and main directions of one view."""
+    projection = _whitening(standard, owner, kind.nuisance)
+    return projection @ _main_directions(standard @ projection, kind.dimensions)
+
+
 def in_bytes(support: np.ndarray) -> dict[str, np.ndarray]:
-    """Supports (K, d) as the `support` and `step` of a `KernelMachine`."""
+    """Supports (K, V, d) as the `support` and `step` of a `KernelMachine`."""
     step = np.maximum(np.abs(support).max(axis=0), 1e-12) / 127
     return {"support": np.round(support / step).astype(np.int8), "step": step.astype(np.float32)}
 

@@ -219,18 +219,20 @@ class Kernel(nn.Module):
     support: Tensor
     step: Tensor
     weights: Tensor
+    gamma: Tensor
 
     def __init__(self, machine: KernelMachine) -> None:
         super().__init__()
-        self.gamma, self.bias = machine.gamma, machine.bias
-        for name in ("center", "scale", "projection", "step", "weights"):
+        self.bias = machine.bias
+        for name in ("center", "scale", "projection", "step", "weights", "gamma"):
             self.register_buffer(name, torch.from_numpy(getattr(machine, name).astype("float32")))
         self.register_buffer("support", torch.from_numpy(machine.support))
 
     def forward(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
-        z = ((statistics - self.center) * self.scale).clamp(-CLIP, CLIP) @ self.projection
-        likeness = (-self.gamma * (self.support.float() * self.step - z).square().sum(1)).exp()
+        views = ((statistics - self.center) * self.scale).clamp(-CLIP, CLIP).reshape(len(self.projection), 1, -1)
+        z = (views @ self.projection)[:, 0]
+        likeness = (-self.gamma * (self.support.float() * self.step - z).square().sum(2)).exp().mean(1)
         return (likeness * self.weights).sum() + self.bias, likeness.amax(0)
 
     def example(self) -> Tensor:

@@ -30,9 +30,9 @@ from deeptrace.detectors import load_detector
 from deeptrace.detectors.tracenet.appearance import shipped_appearance
 from deeptrace.detectors.tracenet.evidence import evidence_of
 from deeptrace.detectors.tracenet.model import SegmentKeeper, TraceNetModel
-from deeptrace.detectors.tracenet.texture import texture_statistics
+from deeptrace.detectors.tracenet.texture import central_square, texture_statistics
 from deeptrace.detectors.tracenet.tubes import TubeSettings, find_tubes
-from deeptrace.detectors.tracenet.windows import RATE_FPS, analysis_size, read_windows
+from deeptrace.detectors.tracenet.windows import RATE_FPS, analysis_size, close_looks, read_windows
 from deeptrace.video import open_video
 from video_decode import SECONDS, make_clip
 
@@ -106,16 +106,17 @@ def breakdown(path: Path, name: str, detector: str, rounds: int) -> None:
     """Print the processor time of each part of TraceNet, run one after the other on what the part before gave."""
     model = TraceNetModel.load(detector.partition(":")[2] or None)
     with open_video(path) as video:
-        size = analysis_size(video.media)
+        size, closer = analysis_size(video.media), close_looks(video.media)
         windows = list(read_windows(video))
 
     def decode() -> list:
         with open_video(path) as video:
-            return list(video.frames(max_fps=RATE_FPS, size=size, fast=True))
+            return list(video.frames(max_fps=RATE_FPS, size=size, fast=True, closer=closer))
 
     frames = decode()
     pictures = {frame.time_s: frame.image for frame in frames}
     scores = [model.score(window) for window in windows]
+    see, close_ups = shipped_appearance(), [central_square(frame.image) for frame in frames[:2]]
 
     def tubes() -> None:
         keeper = SegmentKeeper()
@@ -128,7 +129,7 @@ def breakdown(path: Path, name: str, detector: str, rounds: int) -> None:
         "decode and shrink": decode,
         "evidence maps": lambda: list(evidence_of(frames)),
         "texture statistics": lambda: [texture_statistics([pictures[t] for t in w.times_s]) for w in windows],
-        "appearance statistics": lambda: [shipped_appearance()([pictures[t] for t in w.times_s]) for w in windows],
+        "appearance statistics": lambda: [see([pictures[t] for t in w.times_s], close_ups) for w in windows],
         "nets": lambda: [model.score(window) for window in windows],
         "tubes": tubes,
     }

@@ -12,7 +12,7 @@ from tests.detectors.tracenet.clips import FPS, panning
 from deeptrace.detectors.tracenet import windows
 from deeptrace.detectors.tracenet.appearance import SIDE
 from deeptrace.detectors.tracenet.texture import texture_names
-from deeptrace.detectors.tracenet.windows import LENGTH, SHORT_SIDE, analysis_size, closer_size, read_windows
+from deeptrace.detectors.tracenet.windows import LENGTH, SHORT_SIDE, analysis_size, close_looks, read_windows
 from deeptrace.schema import MIN_FRAMES, Media
 from deeptrace.video import Frame, Video, video_from_array
 from deeptrace.video.base import StreamRequest
@@ -110,7 +110,7 @@ def _squares(picture: np.ndarray, cut: np.ndarray) -> Iterator[np.ndarray]:
     ],
 )
 def test_the_size_of_close_looks(size: tuple[int, int], wanted: tuple[int, int]) -> None:
-    assert closer_size(Media(width=size[0], height=size[1], duration_s=1.0, fps=8.0)) == wanted
+    assert close_looks(Media(width=size[0], height=size[1], duration_s=1.0, fps=8.0)).size == wanted
 
 
 @pytest.mark.usefixtures("quick_texture")

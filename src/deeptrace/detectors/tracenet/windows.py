@@ -20,7 +20,7 @@ from deeptrace.schema import MIN_FRAMES, Media
 from deeptrace.video import Frame, Video
 from deeptrace.video.base import Closer
 
-__all__ = ["LENGTH", "RATE_FPS", "SHORT_SIDE", "Window", "analysis_size", "closer_size", "read_windows"]
+__all__ = ["LENGTH", "RATE_FPS", "SHORT_SIDE", "Window", "analysis_size", "close_looks", "read_windows"]
 
 RATE_FPS = 8.0
 SHORT_SIDE = 256
@@ -55,12 +55,12 @@ def analysis_size(media: Media) -> tuple[int, int]:
     return _sized(media, SHORT_SIDE)
 
 
-def closer_size(media: Media) -> tuple[int, int]:
-    """(width, height) that close looks are taken at: the video's own, short side SHORT_SIDE to 1080."""
+def close_looks(media: Media) -> Closer:
+    """Which frames are looked at closely, and at what size: the video's own, short side SHORT_SIDE to 1080."""
     short, long = sorted((media.width, media.height))
-    if SHORT_SIDE <= short <= _TALLEST and long <= _WIDEST * short:
-        return media.width, media.height
-    return _sized(media, min(max(short, SHORT_SIDE), _TALLEST))
+    own = SHORT_SIDE <= short <= _TALLEST and long <= _WIDEST * short
+    size = (media.width, media.height) if own else _sized(media, min(max(short, SHORT_SIDE), _TALLEST))
+    return Closer(size, _CLOSE_FIRST, _CLOSE_EVERY)
 
 
 def _sized(media: Media, short: int) -> tuple[int, int]:
@@ -97,8 +97,8 @@ def read_windows(
     extractor = EvidenceExtractor()
     held: deque[_Held] = deque(maxlen=LENGTH)
     fresh = 0
-    closer = Closer(closer_size(video.media), _CLOSE_FIRST, _CLOSE_EVERY)
-    sampled = video.frames(max_fps=RATE_FPS, size=analysis_size(video.media), fast=fast, closer=closer)
+    size, closer = analysis_size(video.media), close_looks(video.media)
+    sampled = video.frames(max_fps=RATE_FPS, size=size, fast=fast, closer=closer)
     for seen, frame in enumerate(_read_ahead(sampled), start=1):
         if held and (before := held[-1].frame).closer is not None:
             held[-1].close = close_up(before.closer, before.image, frame.image)

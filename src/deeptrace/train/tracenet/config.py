@@ -52,7 +52,7 @@ class TraceNetConfig(FileConfig):
         texture_nuisance: how strongly the kernel machine of texture forgets what re-encoding changes.
         appearance_nuisance: the same for appearance.
         texture_dimensions: main directions that texture keeps.
-        appearance_dimensions: main directions that appearance keeps.
+        appearance_dimensions: main directions that each view of appearance keeps.
         kernel_sharpness: of both kernels: gamma times the total variance.
         kernel_penalty: of their errors (scikit-learn's C).
         flaw_clips: camera clips that get ladders of synthetic traces for the flaw ranker (see `flaws`); 0 for no

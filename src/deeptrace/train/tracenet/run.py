@@ -47,7 +47,7 @@ from deeptrace.train.tracenet.refit import kept_folder, refit
 
 __all__ = ["VERSION", "train_tracenet"]
 
-VERSION = "3.1"
+VERSION = "3.2"
 _ALL = -1
 _SCORED_VARIANTS = (AS_IS, ONE_ENCODING)
 

@@ -213,7 +213,7 @@ class _Kind:
 def _directions(standard: np.ndarray, owner: np.ndarray, kind: _Kind) -> np.ndarray:
     """(D / V, d) whitening and main directions of one view."""
     projection = _whitening(standard, owner, kind.nuisance)
-    return projection @ _main_directions(standard @ projection, kind.dimensions)
+    return np.asarray(projection @ _main_directions(standard @ projection, kind.dimensions))
 
 
 def in_bytes(support: np.ndarray) -> dict[str, np.ndarray]:

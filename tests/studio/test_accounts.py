@@ -536,6 +536,49 @@ def logged_in(visit: Callable[..., Any]) -> Callable[..., Any]:
     return open_page
 
 
+def test_who_asks_too_often_loses_neither_marks_nor_answers(
+    studio: Start, squares: Path, tmp_path: Path, logged_in: Callable[..., Any]
+) -> None:
+    one = studio(place=squares, **team(tmp_path), rate=100)
+    one.settle()
+    rates = one.api.asgi._rates
+
+    def spend(http: Any, left_s: float) -> None:
+        """Ask until there is nothing left, of a minute that is over in a few seconds."""
+        now = time.time()
+        shift = 60 - left_s - now % 60 + 60 * (1 + int(rates._clock() // 60) - int(now // 60))
+        rates._clock = lambda: time.time() + shift
+        while http.get("/api/clips").status_code != 429:
+            pass
+
+    with client(one, "annotator") as http:
+        number = http.get("/api/clips").json()["clips"][0]["id"]
+        page = logged_in(one, "annotator", f"/annotate/{number}", allowed="429")
+        until(page, f"{SAVED} && document.querySelector('.editor') !== null")
+        spend(http, 4)
+        page.keyboard.press("t")
+        page.keyboard.press("3")
+        until(page, "document.querySelector('.saved').textContent.includes('3 changes kept in this browser')")
+        assert "too many requests within a minute: try again in" in page.locator(".saved").text_content()
+        until(page, f"{SAVED} && Number(document.querySelector('.saved').dataset.version) >= 3")
+        assert len(http.get(f"/api/clips/{number}/annotation").json()["objects"]) >= 1
+        page.get_by_role("link", name="Clips").click()
+        page.get_by_role("button", name="Agree", exact=False).first.wait_for()
+        spend(http, 4)
+        page.keyboard.press("d")
+        deadline = time.monotonic() + 20
+        said: set[str | None] = set()
+        while "disagree" not in said and time.monotonic() < deadline:
+            page.wait_for_timeout(300)
+            answer = http.get("/api/clips")
+            said = {clip["says"] for clip in answer.json()["clips"]} if answer.status_code == 200 else set()
+        assert "disagree" in said, "it was kept, and sent when it could be"
+        spend(http, 4)
+        page.reload()
+        page.get_by_role("alert").get_by_text("too many requests within a minute").wait_for()
+        page.get_by_role("button", name="Disagree").first.wait_for()
+
+
 def test_a_session_that_ends_in_the_middle_of_work_loses_nothing(
     studio: Start, squares: Path, tmp_path: Path, logged_in: Callable[..., Any]
 ) -> None:

@@ -272,7 +272,7 @@ const WORDS = { loading: "loading…", saving: "saving…", offline: "not connec
 
 export function Saved({ sheet }) {
   const kept = sheet.kept ? `, ${sheet.kept} change${sheet.kept === 1 ? "" : "s"} kept in this browser` : "";
-  const word = sheet.state === "saved" ? (sheet.version ? `saved, version ${sheet.version}` : "nothing marked yet") : `${WORDS[sheet.state]}${sheet.state === "offline" ? kept : ""}`;
+  const word = sheet.state === "saved" ? (sheet.version ? `saved, version ${sheet.version}` : "nothing marked yet") : sheet.state === "offline" ? `${sheet.trouble || WORDS.offline}${kept}` : WORDS[sheet.state];
   return html`<span class=${`saved ${sheet.state}`} role="status" data-version=${sheet.version} data-state=${sheet.state}>${word}
     ${sheet.state === "refused" && html` (${sheet.trouble}) <button type="button" onClick=${() => sheet.takeTheirs()}>Drop it</button>`}</span>`;
 }

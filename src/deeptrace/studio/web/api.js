@@ -2,12 +2,17 @@
 
 /** An error that the server stated in one line. */
 export class ServerError extends Error {
-  constructor(status, body) {
+  constructor(status, body, wait) {
     super(body.detail || `HTTP ${status}`);
     this.status = status;
     this.body = body;
+    this.wait_s = Number(wait) || 0; // when it wants to be asked again
   }
 }
+/** Whether the same request can be taken later: the server was not reached, or has too much to do just now. */
+export const passes = (error) => !error.status || error.status >= 500 || error.status === 429 || error.status === 408;
+/** Milliseconds until it is sent again: as long as the server says, or else as usual. */
+export const pause = (error, usual) => Math.max(usual, 1000 * Math.min(error.wait_s || 0, 120));
 
 /** Who asks. Without accounts that is everybody, who may do everything; `ended` says that a session is over. */
 export const session = { accounts: false, person: null, ended: false };
@@ -34,7 +39,7 @@ export async function ask(path, { method = "GET", body, signal } = {}) {
   const response = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
   const said = await response.json().catch(() => ({}));
   if (response.status === 401 && path !== SESSION) sessionOver();
-  if (!response.ok) throw new ServerError(response.status, said);
+  if (!response.ok) throw new ServerError(response.status, said, response.headers.get("Retry-After"));
   return said;
 }
 

@@ -27,7 +27,7 @@ function App() {
 }
 
 function Pages() {
-  const address = useAddress(), studio = useStudio();
+  const address = useAddress(), [studio, trouble] = useStudio();
   const [sheet, setSheet] = useState("");
   const { over, said } = useDropping();
   if (studio) learnKinds(studio.kinds);
@@ -45,6 +45,7 @@ function Pages() {
   return html`
     <a class="skip" href="#main">Skip to the clip</a>
     <${Bar} studio=${studio} page=${page || "triage"} onAdd=${() => setSheet("add")} onHelp=${() => setSheet("help")} onAccount=${() => setSheet("account")} />
+    ${!studio && trouble && !session.ended && html`<p class="trouble waiting" role="alert">${trouble}</p>`}
     ${page === "people" && (may("admin") ? html`<${People} />` : html`<${NotFor} role="admin" />`)}
     ${page === "leaderboard" && html`<${Leaderboard} />`}
     ${page === "work" && html`<${Work} />`}

@@ -1,6 +1,6 @@
 // One clip: the picture, what the detector says of it, and what a person says of that.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { ask, may, mine, newId, post, session } from "./api.js";
+import { ask, may, mine, newId, passes, pause, post, session } from "./api.js";
 import { confirm, keep, pending } from "./outbox.js";
 import { drawn, meaningOf, paintOf } from "./kinds.js";
 import { Player } from "./player.js";
@@ -74,7 +74,7 @@ export async function answer(clip, says, note) {
 }
 let sending = null;
 export function sendAnswers() {
-  sending = sending || sendAll().catch(() => setTimeout(sendAnswers, 3000)).finally(() => { sending = null; dispatchEvent(new Event("answers-sent")); });
+  sending = sending || sendAll().catch((error) => setTimeout(sendAnswers, pause(error, 3000))).finally(() => { sending = null; dispatchEvent(new Event("answers-sent")); });
   return sending;
 }
 async function sendAll() {
@@ -84,7 +84,7 @@ async function sendAll() {
       try {
         await post(record.path, record.body);
       } catch (error) {
-        if (!error.status || error.status >= 500) throw error; // not reached: it stays for the next try
+        if (passes(error)) throw error; // it stays for the next try
         if (error.status === 401) return; // until somebody has logged in
       }
       await confirm([record.number]);

@@ -1,6 +1,6 @@
 // Long lists: pages from the server when they come into view, and only the rows in view are made.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { ask } from "./api.js";
+import { ask, passes, pause } from "./api.js";
 
 const PAGE = 100;
 const NO_PAGES = { query: null, total: null, rows: new Map() };
@@ -23,7 +23,10 @@ export function useList(path, field, filter) {
           said[field].forEach((item, number) => rows.set(page * PAGE + number, item));
           return { query, total: said.total, rows };
         });
-      }).catch(() => asked.current.delete(page));
+      }).catch((error) => {
+        asked.current.delete(page);
+        if (passes(error)) setTimeout(() => query === latest.current && want(page * PAGE, page * PAGE), pause(error, 2000));
+      });
     }
   };
   const latest = useRef(query);
@@ -32,6 +35,7 @@ export function useList(path, field, filter) {
     asked.current = new Set();
     setPages(NO_PAGES);
     want(0, 0);
+    return () => { latest.current = null; }; // nothing is asked for any more once the list is gone
   }, [query]);
   // Rows of another query are not this list's, not even for the moment until the new ones are there.
   return { ...(pages.query === query ? pages : NO_PAGES), want, query };

@@ -2,7 +2,7 @@
 //
 // An edit is in the browser's database before it is sent, and stays there until the server confirms it. It says which
 // version it was made on; when the server has moved on, both versions are shown and a person decides.
-import { ask, mine, newId, post } from "./api.js";
+import { ask, mine, newId, passes, pause, post } from "./api.js";
 import { confirm, keep, pending, rewrite } from "./outbox.js";
 
 const BATCH = 200;
@@ -188,13 +188,14 @@ export class Sheet {
     if (error.status === 409) {
       this.state = "conflict";
       this.conflict = error.body;
-    } else if (error.status && error.status < 500 && error.status !== 401) {
+    } else if (passes(error) || error.status === 401) {
+      this.state = "offline";
+      this.trouble = error.status === 429 ? error.message : "";
+      clearTimeout(this._timer);
+      this._timer = setTimeout(() => this._flush(), pause(error, 1500));
+    } else {
       this.state = "refused";
       this.trouble = error.message;
-    } else {
-      this.state = "offline";
-      clearTimeout(this._timer);
-      this._timer = setTimeout(() => this._flush(), 1500);
     }
     this._tell();
   }

@@ -31,13 +31,13 @@ export function Link({ href, children, onFollow, ...rest }) {
   return html`<a href=${href} onClick=${follow} ...${rest}>${children}</a>`;
 }
 
-/** What the studio is, asked for again while work goes on. */
+/** What the studio is, asked for again while work goes on, and why it is not known yet. */
 export function useStudio() {
-  const [studio, setStudio] = useState(null);
+  const [studio, setStudio] = useState(null), [trouble, setTrouble] = useState("");
   useEffect(() => {
     let timer = 0, alive = true;
     const load = async () => {
-      const said = await ask("/api/studio").catch(() => null);
+      const said = await ask("/api/studio").catch((error) => { setTrouble(error.message); return null; });
       if (!alive) return;
       if (said) setStudio(said);
       const working = said && (said.jobs.queued || said.jobs.running);
@@ -49,7 +49,7 @@ export function useStudio() {
     for (const name of names) addEventListener(name, heard);
     return () => { alive = false; clearTimeout(timer); for (const name of names) removeEventListener(name, heard); };
   }, []);
-  return studio;
+  return [studio, trouble];
 }
 
 const stored = () => { try { return localStorage.getItem("theme"); } catch { return null; } };

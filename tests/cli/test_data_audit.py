@@ -86,11 +86,13 @@ def test_export(data: Path, tmp_path: Path, to: str, name: str, rows: int) -> No
 def test_import_from_both_tools(tmp_path: Path) -> None:
     export = write_ndjson(tmp_path / "export.ndjson", labelbox_row())
     run("data", "import", export, "--from", "labelbox", "--out", tmp_path / "l.json", "--rounds", tmp_path / "p.jsonl")
-    assert len(read_reward_data(tmp_path / "l.json")[0].traces) == 3
+    traces = read_reward_data(tmp_path / "l.json")[0].traces
+    assert [len(trace.gaps) for trace in traces] == [1, 0]  # what was marked twice, with a gap, is one trace
     assert (tmp_path / "p.jsonl").is_file()
     (tmp_path / "annotations.xml").write_text(CVAT, encoding="utf-8")
     run("data", "import", tmp_path / "annotations.xml", "--from", "cvat", "--fps", 24, "--out", tmp_path / "c.json")
-    assert len(read_reward_data(tmp_path / "c.json")[0].traces) == 2
+    (trace,) = read_reward_data(tmp_path / "c.json")[0].traces
+    assert len(trace.gaps) == 1
 
 
 def test_download_from_a_mirror(tmp_path: Path) -> None:

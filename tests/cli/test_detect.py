@@ -44,7 +44,7 @@ def test_json_is_one_verdict_a_line_and_nothing_else(run, clip: Path, tmp_path: 
     assert [verdict.video for verdict in verdicts] == [str(clip), "b.mp4"]
     contract = (
         "video outcome label p_fake traces reward media detector elapsed_s warnings error raw usage flaws "
-        "unfamiliar content_credentials decision"
+        "unfamiliar content_credentials segment_scores decision"
     )
     assert list(json.loads(result.stdout.splitlines()[0])) == contract.split()
 

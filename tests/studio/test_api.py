@@ -249,7 +249,7 @@ def test_annotations_go_out_and_come_back_the_same(studio: Start, tmp_path: Path
     other = studio(place=place, store=tmp_path / "second")
     other.settle()
     said = other.post("/api/import", json.loads(sent))
-    assert said == {"imported": 2, "traces": 3, "unmatched": [], "kept": 0}
+    assert said == {"imported": 2, "traces": 3, "unmatched": [], "kept": 0, "refused": []}
     assert other.http.get("/api/export/all_data.json").text == sent
     assert other.post("/api/import", json.loads(sent))["kept"] == 2
     assert "row 1, faketrace_bbox" in other.post("/api/import", [{"video_id": "x", "faketrace_bbox": 3}], 422)["detail"]

@@ -11,7 +11,7 @@ needs("onnxscript")
 
 import onnxruntime  # noqa: E402
 
-from deeptrace.detectors.tracenet.appearance import DIMENSIONS, SIDE  # noqa: E402
+from deeptrace.detectors.tracenet.appearance import CHANNELS, SIDE  # noqa: E402
 from deeptrace.errors import ModelError  # noqa: E402
 from deeptrace.train.tracenet.backbone import Backbone, main, write_backbone  # noqa: E402
 
@@ -50,7 +50,7 @@ def test_the_packed_file_says_nearly_what_torch_says(tmp_path: Path) -> None:
     assert 2 * 2**20 < path.stat().st_size < 4 * 2**20
     assert b'File "' not in path.read_bytes()
     (got,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"pictures": pictures(2)})
-    assert got.shape == (DIMENSIONS,)
+    assert got.shape == (CHANNELS,)
     assert np.abs(got - wanted).mean() < 0.05 * np.abs(wanted - wanted.mean()).mean()
 
 

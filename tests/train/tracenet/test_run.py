@@ -16,7 +16,7 @@ from tests.train.tracenet.made import make_data, write_clip
 needs("torch", "onnxscript", "sklearn")
 
 from deeptrace.detectors import load_detector  # noqa: E402
-from deeptrace.detectors.tracenet.appearance import shipped_folder  # noqa: E402
+from deeptrace.detectors.tracenet.appearance import VIEWS, shipped_folder  # noqa: E402
 from deeptrace.errors import DataError, ModelError, SettingsError  # noqa: E402
 from deeptrace.io.run_store import hold_folder  # noqa: E402
 from deeptrace.schema import Outcome  # noqa: E402
@@ -118,7 +118,7 @@ def test_another_encoder_takes_the_place_of_the_shipped_one(tmp_path: Path) -> N
     folder = train_tracenet(config, lambda *_: None)
     assert (folder / "appearance.onnx").read_bytes() == encoder.read_bytes()
     card = json.loads((folder / "tracenet.json").read_text())
-    assert card["appearance_statistics"] == 3
+    assert card["appearance_statistics"] == 3 * VIEWS
     assert card["encoder"] == {
         "sha256": hashlib.sha256(encoder.read_bytes()).hexdigest(),
         "mean": [0.485, 0.456, 0.406],

@@ -154,5 +154,6 @@ def test_pauses_are_no_work(studio: Start, tmp_path: Path, visit: Callable[..., 
     reviewer = enter(one, visit, "reviewer", "/review")
     reviewer.get_by_role("button", name="Time and agreement with and without the detector's traces in Timed").click()
     row = reviewer.get_by_role("region", name="Pre-filling of Timed").locator("tr", has_text="Seconds of work")
+    row.wait_for()  # reading texts waits for nothing
     assert row.locator("td").all_text_contents() == ["–", f"{sum(spent):.1f}", "–"]
     assert wrong(axe, reviewer, "pre-filling") == {}

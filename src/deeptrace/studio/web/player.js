@@ -50,6 +50,12 @@ export class Player {
         video.requestVideoFrameCallback(onFrame);
       };
       video.requestVideoFrameCallback(onFrame);
+      // The first frame may be painted before anybody asked to be told, and a clip that stands still paints no other.
+      const late = () => {
+        if (this.ready || this.video !== video) return;
+        if (video.readyState >= 2 && !video.seeking) { this.ready = true; this._shown(video.currentTime); } else setTimeout(late, 1500);
+      };
+      setTimeout(late, 1500);
       // A frame that is painted between one call and the next request is never told of, and while the clip stands still
       // no other one follows. Every seek aims inside a frame's own span, so that its time says which frame it is.
       on("seeked", () => requestAnimationFrame(() => requestAnimationFrame(() => {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deeptrace.cli.console import LiveLine, Whole, interrupted, note, printable
-from deeptrace.cli.options import JsonObject
+from deeptrace.cli.options import Backbone, JsonObject
 from deeptrace.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -42,13 +42,7 @@ def compare_detectors(
     degraded_clips: Annotated[int, typer.Option(min=0, help="Clips under each degradation; 0 for none.")] = 120,
     seed: Annotated[int, typer.Option(min=0, help="Draws folds and degraded clips.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that measure.")] = 1,
-    backbone: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Encoder of yours for baselines that have one: X-CLIP, VideoMAE, CLIP, DINOv2.",
-        ),
-    ] = None,
+    backbone: Backbone = None,
     json_output: JsonObject = False,
 ) -> None:
     """Set detectors side by side on clips that they did not learn from: the same clips, folds and eras for all.

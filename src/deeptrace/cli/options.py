@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_OUT",
+    "Backbone",
     "DetectorName",
     "DetectorSettings",
     "Inputs",
@@ -83,6 +84,10 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with what an earlier run has left in --out; nothing is done twice.")
 ]
 JsonLines = Annotated[bool, typer.Option("--json", help="One JSON line a clip on stdout, and nothing else.")]
+Backbone = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Encoder of yours for baselines that have one: X-CLIP, VideoMAE, CLIP, DINOv2."),
+]
 JsonObject = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")]
 Ray = Annotated[
     str | None,

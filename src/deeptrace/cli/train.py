@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deeptrace.cli.console import LiveLine, Whole, interrupted, note, printable
+from deeptrace.cli.options import Backbone
 from deeptrace.errors import MissingExtraError, SettingsError
 from deeptrace.plural import plural
 
@@ -93,13 +94,7 @@ def baseline(
     ] = "matched",
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that measure.")] = 1,
-    backbone: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Encoder of yours for baselines that have one: X-CLIP, VideoMAE, CLIP, DINOv2.",
-        ),
-    ] = None,
+    backbone: Backbone = None,
 ) -> None:
     """Train baselines of the field on the same clips as TraceNet: each small, after its paper.
 

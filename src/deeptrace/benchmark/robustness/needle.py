@@ -38,7 +38,10 @@ __all__ = [
     "Needle",
     "Piece",
     "ask_long",
+    "asked_of",
+    "begins_in",
     "draw_hay",
+    "failed_of",
     "find_needles",
     "limits_of",
     "mean_of",
@@ -127,13 +130,31 @@ class Said:
     @property
     def trace_begins_in_it(self) -> bool:
         """Whether the trace that it is surest of begins in the needle, or up to half a second before it."""
-        first = next((trace for trace in self.verdict.traces if trace.onset_s is not None), None)
-        if first is None or first.onset_s is None or self.needle is None:
-            return False
-        return self.needle[0] - _EARLY_S <= first.onset_s < self.needle[1]
+        return self.needle is not None and begins_in(self.verdict, self.needle)
 
 
 _EARLY_S = 0.5
+
+
+def begins_in(verdict: Verdict, span: tuple[float, float]) -> bool:
+    """Whether the surest trace that names a time begins between these seconds, or up to half a second before."""
+    onset_s = next((trace.onset_s for trace in verdict.traces if trace.onset_s is not None), None)
+    return onset_s is not None and span[0] - _EARLY_S <= onset_s < span[1]
+
+
+def asked_of(verdicts: Sequence[tuple[Verdict, Verdict]]) -> list[Asked]:
+    """Pairs of verdicts, of a long video with nothing generated in it and of the one with, as those of two clips."""
+    asked = []
+    for number, pair in enumerate(verdicts):
+        for verdict, label in zip(pair, (Label.REAL, Label.FAKE), strict=True):
+            sample = Sample(video_id=f"{number} {label}", path="", label=label, source=f"hay {number}")
+            asked.append(Asked(Subject(sample, ""), verdict, verdict, changed=False))
+    return asked
+
+
+def failed_of(verdicts: Sequence[tuple[Verdict, Verdict]]) -> list[str]:
+    """A line for each long video without an answer."""
+    return [f"{one.video}: {one.error}" for pair in verdicts for one in pair if one.label is None]
 
 
 @dataclass(frozen=True)
@@ -174,13 +195,9 @@ def find_needles(
 
 def needle_figures(told: Sequence[tuple[Said, Said]], hay: Hay, *, resamples: int = 1000, seed: int = 0) -> Needle:
     """The figures of what was said of each long video without its needle, and with it."""
-    asked = []
-    for number, pair in enumerate(told):
-        for said, label in zip(pair, (Label.REAL, Label.FAKE), strict=True):
-            sample = Sample(video_id=f"{number} {label}", path="", label=label, source=f"hay {number}")
-            asked.append(Asked(Subject(sample, ""), said.verdict, said.verdict, changed=False))
+    verdicts = [(without.verdict, with_it.verdict) for without, with_it in told]
     meaning = f"{hay.seconds:g} s of real clips, without and with {NEEDLE_S:g} s generated"
-    row = row_of("needle", "needle", meaning, asked, reference=True, resamples=resamples, seed=seed)
+    row = row_of("needle", "needle", meaning, asked_of(verdicts), reference=True, resamples=resamples, seed=seed)
     whole = [pair for pair in told if all(said.verdict.label is not None for said in pair)]
     known: dict[str, Any] = {}
     if whole:
@@ -197,10 +214,9 @@ def needle_figures(told: Sequence[tuple[Said, Said]], hay: Hay, *, resamples: in
             known["peak"] = Figure(value=round(float(auroc(labels, peaks)), 4), interval=limits)
         if any(trace.onset_s is not None for pair in whole for said in pair for trace in said.verdict.traces):
             known["trace_hit"] = mean_of(np.array([float(said.trace_begins_in_it) for _, said in whole]), weights)
-    failed = [
-        f"{said.verdict.video}: {said.verdict.error}" for pair in told for said in pair if said.verdict.label is None
-    ]
-    return Needle(videos=len(told), seconds=hay.seconds, needle_s=NEEDLE_S, row=row, failed=failed, **known)
+    return Needle(
+        videos=len(told), seconds=hay.seconds, needle_s=NEEDLE_S, row=row, failed=failed_of(verdicts), **known
+    )
 
 
 def limits_of(resampled: np.ndarray, weights: np.ndarray) -> tuple[float, float] | None:

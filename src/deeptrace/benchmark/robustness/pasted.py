@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from deeptrace.benchmark.robustness.clips import Form, Subject
-from deeptrace.benchmark.robustness.figures import Asked, Figure, Row, row_of
+from deeptrace.benchmark.robustness.figures import Figure, Row, row_of
 from deeptrace.benchmark.robustness.needle import (
     HEIGHT,
     NEEDLE_S,
@@ -26,7 +26,10 @@ from deeptrace.benchmark.robustness.needle import (
     Hay,
     Piece,
     ask_long,
+    asked_of,
+    begins_in,
     draw_hay,
+    failed_of,
     mean_of,
     read_piece,
 )
@@ -36,7 +39,7 @@ from deeptrace.inference.executor import Executor
 from deeptrace.inference.results import HOLDS, digest
 from deeptrace.io.run_store import RunStore, key_of
 from deeptrace.metrics.intervals import bootstrap_weights
-from deeptrace.schema import Label, Sample, Trace, Verdict
+from deeptrace.schema import Trace, Verdict
 from deeptrace.video import Frame
 
 __all__ = ["Pasted", "find_pasted", "pasted_figures"]
@@ -47,7 +50,6 @@ EDGE = 12
 """Pixels of WIDTH x HEIGHT over which the region fades in; its true box is where half of it shows."""
 SHORTEST_S = 2.0
 """Of a piece that a region is pasted into, if there is one so long."""
-_EARLY_S = 0.5
 _DRAWS = 400
 
 
@@ -103,8 +105,7 @@ class SaidOfRegion:
     @property
     def trace_begins_in_it(self) -> bool:
         """Whether the trace that it is surest of begins while the region is there, or up to half a second before."""
-        first = next((one for one in self.verdict.traces if one.onset_s is not None), None)
-        return first is not None and self.span[0] - _EARLY_S <= (first.onset_s or 0.0) < self.span[1]
+        return begins_in(self.verdict, self.span)
 
 
 def _shares_time(trace: Trace, span: tuple[float, float]) -> bool:
@@ -144,13 +145,9 @@ def pasted_figures(
     told: Sequence[tuple[SaidOfRegion, SaidOfRegion]], hay: Hay, *, resamples: int = 1000, seed: int = 0
 ) -> Pasted:
     """The figures of what was said of each long video with a camera's region, and with a generated one."""
-    asked = []
-    for number, pair in enumerate(told):
-        for said, label in zip(pair, (Label.REAL, Label.FAKE), strict=True):
-            sample = Sample(video_id=f"{number} {label}", path="", label=label, source=f"hay {number}")
-            asked.append(Asked(Subject(sample, ""), said.verdict, said.verdict, changed=False))
+    verdicts = [(without.verdict, with_it.verdict) for without, with_it in told]
     meaning = f"{hay.seconds:g} s of real clips, with a region of a camera clip and of a generated one"
-    row = row_of("pasted", "pasted", meaning, asked, reference=True, resamples=resamples, seed=seed)
+    row = row_of("pasted", "pasted", meaning, asked_of(verdicts), reference=True, resamples=resamples, seed=seed)
     whole = [pair for pair in told if all(said.verdict.label is not None for said in pair)]
     known: dict[str, Any] = {}
     if whole:
@@ -164,10 +161,9 @@ def pasted_figures(
             known["box_by_chance"] = round(float(chance), 4)
         if any(trace.onset_s is not None for trace in traces):
             known["trace_hit"] = mean_of(np.array([float(said.trace_begins_in_it) for _, said in whole]), weights)
-    failed = [
-        f"{said.verdict.video}: {said.verdict.error}" for pair in told for said in pair if said.verdict.label is None
-    ]
-    return Pasted(videos=len(told), seconds=hay.seconds, needle_s=NEEDLE_S, row=row, failed=failed, **known)
+    return Pasted(
+        videos=len(told), seconds=hay.seconds, needle_s=NEEDLE_S, row=row, failed=failed_of(verdicts), **known
+    )
 
 
 def _by_chance(box: Box, number: int) -> float:

@@ -421,7 +421,7 @@ def gaps_between(gaps: Iterable[Interval], start_s: float, end_s: float) -> tupl
 
 
 def check_gaps(gaps: Sequence[Interval]) -> None:
-    """Nothing.
+    """Refuse gaps that make no sense.
 
     Raises:
         ValueError: a gap has no length, or two are out of order or overlap.

@@ -1,12 +1,14 @@
 """What the shipped detector is worth on labelled clips that it has not learned from: a new set, or your own.
 
     python benchmarks/detect_unseen.py FOLDER [--headers-of ../shared/corpus ../shared/corpus2] [--out out/unseen]
+        [--degraded CLIPS]
 
 FOLDER is RewardData (`all_data.json`, where `kind` says which real clips are no plain camera footage), or holds the
 folders `generated/` and `real/`, in each of them a folder a generator or source. Clips that the card lists as learned
 from are left out. Each clip is judged as it is and in the one encoding of detect_quality.py, through the same `detect`
-that users run: about 1.5 s of one core a clip for both. Verdicts are kept in --out, so that a second run only prints,
-and so are the figures.
+that users run: about 1.5 s of one core a clip for both. With --degraded, so many clips drawn at random, of generators
+and sources whose names the model has not learned from, are put into that one encoding, degraded and judged as well.
+Verdicts are kept in --out, so that a second run only prints, and so are the figures.
 """
 
 from __future__ import annotations
@@ -21,15 +23,18 @@ from typing import Any
 
 import numpy as np
 
-from deeptrace.detectors import load_detector
+from deeptrace.detectors import Detector, load_detector
 from deeptrace.detectors.tracenet.model import CARD_NAME, HASH_DIGITS, WEIGHTS_DIGITS, Card, shipped_folder
 from deeptrace.errors import DataError, DeeptraceError
 from deeptrace.inference.inputs import expand_inputs
 from deeptrace.io.fingerprint import sha256_of
+from deeptrace.metrics import auroc
+from deeptrace.metrics.intervals import clustered_weights, percentile_interval
 from deeptrace.schema import Decision, Verdict
 from deeptrace.train.tracenet.clips import CAMERA, Clip, Kind, read_clips
 from deeptrace.train.tracenet.feature_cache import AS_IS, ONE_ENCODING
 from deeptrace.train.tracenet.protocol import Figures, Judged, figures_of_judged
+from deeptrace.video.transforms.presets import DEGRADED
 from detect_quality import judge, of_metadata
 
 FOLDERS = {"generated": Kind.GENERATED, "real": Kind.REAL}
@@ -53,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="DATA",
         help="data folders from which headers are learned, for a row of what they alone say",
     )
+    parser.add_argument("--degraded", type=int, default=0, metavar="CLIPS", help="clips under each degradation")
     parser.add_argument("--out", type=Path, default=Path("out/unseen"))
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -64,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     seen = {clip.name for clip in clips if sha256_of(clip.path)[:HASH_DIGITS] in card.learned_from}
     clips = [clip for clip in clips if clip.name not in seen]
-    if {clip.kind for clip in clips if clip.footage == CAMERA} != {Kind.REAL, Kind.GENERATED}:
+    if not both_classes(clips):
         print(f"{asked.folder}: needs generated clips and camera footage that the model has not learned from; "
               f"it has learned from {len(seen)} of the clips there", file=sys.stderr)  # fmt: skip
         return 2
@@ -76,6 +82,10 @@ def main(arguments: list[str] | None = None) -> int:
     }
     headers = of_metadata(before, clips) if before else None
     figures = table(clips, verdicts, card, headers, len(seen))
+    if asked.degraded:
+        figures["degraded"] = degraded(
+            clips, verdicts["in one encoding"], card, detector, asked.out / stem, asked.degraded
+        )
     (asked.out / f"{stem}.json").write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
@@ -109,9 +119,8 @@ def table(
     """Print what the verdicts by encoding are worth, the hardest first; return it."""
     limits = card.calibration
     rows = {title: worth(clips, chances_of(clips, found), card) for title, found in verdicts.items()}
-    known = known_names(card)
-    new = [clip for clip in clips if clip.group.partition("/")[0] not in known]
-    if len(new) < len(clips) and {clip.kind for clip in new if clip.footage == CAMERA} == {Kind.REAL, Kind.GENERATED}:
+    new = of_new_names(clips, card)
+    if len(new) < len(clips) and both_classes(new):
         rows |= {f"{t}, new names": worth(new, chances_of(new, found), card) for t, found in verdicts.items()}
     if headers is not None:
         rows["headers alone, as they are"] = worth(clips, headers, card)
@@ -149,6 +158,64 @@ def chances_of(clips: list[Clip], verdicts: dict[str, Verdict]) -> np.ndarray:
     """(N,) p_fake of each, NaN where there is none."""
     found = [verdicts[clip.name].p_fake for clip in clips]
     return np.array([np.nan if p is None else p for p in found])
+
+
+def degraded(
+    clips: list[Clip], before: dict[str, Verdict], card: Card, detector: Detector, stem: Path, number: int
+) -> dict[str, dict[str, Any]]:
+    """Judge `number` clips of new names under each degradation, print and return what that costs.
+
+    Args:
+        clips, before: the clips, and their verdicts in one encoding, by name.
+        card, detector: of the model.
+        stem: what the files of verdicts begin with.
+        number: of clips, drawn at random from plain camera footage and generated clips.
+    """
+    drawn = [c for c in of_new_names(clips, card) if c.kind is Kind.GENERATED or c.footage == CAMERA]
+    drawn = [drawn[i] for i in np.random.default_rng(0).permutation(len(drawn))[:number]]
+    files = {name: stem.with_name(f"{stem.name}.{name}.jsonl") for name in DEGRADED}
+    under = {"none": before} | {n: judge(drawn, detector, file, ONE_ENCODING, n) for n, file in files.items()}
+    chances = {name: chances_of(drawn, verdicts) for name, verdicts in under.items()}
+    known = ~np.isnan(np.stack(list(chances.values()))).any(axis=0)  # the same clips for all
+    used = [clip for clip, wanted in zip(drawn, known, strict=True) if wanted]
+    if not both_classes(used):
+        print("\nUnder degradations: too few clips of new names; both generated ones and camera footage are needed")
+        return {}
+    return table_degraded(used, {name: values[known] for name, values in chances.items()}, card)
+
+
+def table_degraded(clips: list[Clip], chances: dict[str, np.ndarray], card: Card) -> dict[str, dict[str, Any]]:
+    """Print and return what chances (N,) by degradation are worth, and how far from those of "none"."""
+    fake = np.array([clip.kind is Kind.GENERATED for clip in clips])
+    weights = clustered_weights(fake, [clip.group.partition("/")[0] for clip in clips])
+    drawn = {name: auroc(fake, values, weights=weights) for name, values in chances.items()}
+    limit = card.calibration.threshold_fpr_5
+    sides = f"{fake.sum()} generated and {(~fake).sum()} camera clips"
+    print(f"\nUnder degradations, {sides} of new names, in one encoding before")
+    heads = f"{'AUROC':>6}{'95 %':>12}{'change':>8}{'95 %':>15}{'found':>8}{'alarms':>8}"
+    print(f"{'':15}{heads}   at {limit:.2f}, fpr_5")
+    rows: dict[str, dict[str, Any]] = {}
+    for name, values in chances.items():
+        area, change = float(auroc(fake, values)), float(auroc(fake, values) - auroc(fake, chances["none"]))
+        own, less = percentile_interval(drawn[name]), percentile_interval(drawn[name] - drawn["none"])
+        found, alarms = (float((values[side] >= limit).mean()) for side in (fake, ~fake))
+        rows[name] = {"auroc": area, "interval": own, "change": change, "change_interval": less, "found": found,
+                      "false_alarms": alarms}  # fmt: skip
+        low, high = own or (float("nan"),) * 2
+        down, up = less or (float("nan"),) * 2
+        print(f"{name:15}{area:6.3f}{low:7.2f}-{high:.2f}{change:+8.3f}{down:+8.3f}{up:+7.3f}{found:8.2f}{alarms:8.3f}")
+    return rows
+
+
+def of_new_names(clips: list[Clip], card: Card) -> list[Clip]:
+    """Those whose generator or source the model has not learned from."""
+    known = known_names(card)
+    return [clip for clip in clips if clip.group.partition("/")[0] not in known]
+
+
+def both_classes(clips: list[Clip]) -> bool:
+    """Whether there are generated clips and camera footage."""
+    return {clip.kind for clip in clips if clip.footage == CAMERA} == {Kind.REAL, Kind.GENERATED}
 
 
 def known_names(card: Card) -> set[str]:

@@ -18,6 +18,7 @@ from tests.train.tracenet.made import row, write_clip  # noqa: E402
 from deeptrace.detectors.tracenet.model import CARD_NAME, HASH_DIGITS, shipped_folder  # noqa: E402
 from deeptrace.errors import DataError  # noqa: E402
 from deeptrace.io.fingerprint import sha256_of  # noqa: E402
+from deeptrace.video.transforms.presets import DEGRADED  # noqa: E402
 from detect_unseen import clips_of, main  # noqa: E402
 
 NAMES = ("generated/New/a", "generated/New/b", "generated/Known/c", "generated/alone", "real/cam/d", "real/cam/e",
@@ -46,7 +47,7 @@ def test_figures_are_those_of_the_verdicts_without_clips_learned_from(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = model_that_knows(tmp_path / "model", folder / "generated/New/b.mp4")
-    asked = [str(folder), "--model", str(model), "--out", str(tmp_path / "out")]
+    asked = [str(folder), "--model", str(model), "--out", str(tmp_path / "out"), "--degraded", "9"]
     assert main(asked) == 0
     printed = capsys.readouterr().out
     (figures_path,) = (tmp_path / "out").glob("*.json")
@@ -72,6 +73,14 @@ def test_figures_are_those_of_the_verdicts_without_clips_learned_from(
         for shares in told.values():
             assert sum(shares.values()) - shares["clips"] == pytest.approx(1, abs=1e-3)
         assert f"{title:31}{found['auroc']:6.3f}" in printed
+    for name in DEGRADED:
+        (journal,) = (tmp_path / "out").glob(f"*.{name}.jsonl")
+        p = {verdict["video"]: verdict["p_fake"] for verdict in map(json.loads, journal.read_text().splitlines())}
+        assert not any("Known" in clip or "New__b" in clip for clip in p)
+        fake, found = np.array([clip.startswith("generated") for clip in p]), figures["degraded"][name]
+        assert found["auroc"] == pytest.approx(roc_auc_score(fake, list(p.values())), abs=1e-9)
+        assert found["change"] == pytest.approx(found["auroc"] - figures["degraded"]["none"]["auroc"], abs=1e-9)
+        assert len(p) == 5
     main(asked)  # judges nothing again
     assert capsys.readouterr().out == printed
 

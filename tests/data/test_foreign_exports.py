@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deeptrace.data.exporters import write_fiftyone
-from deeptrace.data.importers import read_coco, read_fiftyone, read_label_studio
+from deeptrace.data.exporters import write_cvat, write_fiftyone
+from deeptrace.data.importers import read_coco, read_cvat, read_fiftyone, read_label_studio
 from deeptrace.errors import DataError, VideoNotFoundError
 from deeptrace.geometry import Box
 from deeptrace.schema import Category, Label, Media, Sample, Trace
@@ -188,3 +188,46 @@ def test_fiftyone_as_it_exports_itself(tmp_path: Path) -> None:
     assert len(result.refused) == 2
     with pytest.raises(DataError, match="labels, manifest"):
         read_fiftyone(tmp_path / "labels")
+
+
+def test_switches_are_read_as_scripts_write_them_and_nothing_else_is_one(tmp_path: Path) -> None:
+    said = [region("a", key(1, enabled=True), key(13, enabled=value)) for value in (False, "false", 0, "0")]  # type: ignore[arg-type]
+    (sample,) = read_label_studio(written(tmp_path / "export.json", task(*said[:1]))).samples
+    for other in said[1:]:
+        (as_text,) = read_label_studio(written(tmp_path / "export.json", task(other))).samples
+        assert as_text.traces == sample.traces
+        assert as_text.traces[0].offset_s == 13 / 24
+    odd = written(tmp_path / "export.json", task(region("a", key(7, enabled="off"))))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="frame 7, enabled: expected true or false but got 'off'"):
+        read_label_studio(odd)
+
+
+def test_a_box_that_is_outside_in_words_is_outside(tmp_path: Path) -> None:
+    media = Media(width=1280, height=720, duration_s=5.0, fps=24.0, frames=120)
+    trace = Trace(onset_s=0.5, offset_s=1.5, box=Box(x0=0.1, y0=0.1, x1=0.2, y1=0.2))
+    sample = Sample(video_id="a", path="videos/a.mp4", label=Label.FAKE, media=media, traces=(trace,))
+    write_cvat([sample], tmp_path)
+    (before,) = read_cvat(tmp_path, fps=24.0).samples
+    (file,) = tmp_path.rglob("*.xml")
+    written_by_us = file.read_text()
+    assert 'outside="1"' in written_by_us
+    file.write_text(written_by_us.replace('outside="1"', 'outside="true"').replace('outside="0"', 'outside="False"'))
+    assert read_cvat(tmp_path, fps=24.0).samples == [before]
+    file.write_text(written_by_us.replace('outside="1"', 'outside="gone"'))
+    with pytest.raises(DataError, match=r"frame 36, outside: expected true or false but got 'gone'"):
+        read_cvat(tmp_path, fps=24.0)
+
+
+def test_a_video_that_fiftyone_cannot_name_does_not_keep_the_others_back(tmp_path: Path) -> None:
+    media = Media(width=64, height=64, duration_s=1.0, fps=8.0, frames=8)
+    samples = [
+        Sample(video_id=name, path=path, label=Label.REAL, media=media)
+        for name, path in (("a", "videos/a.mp4"), ("b", "../secret/b.mp4"), ("c", "videos/c.mp4"))
+    ]
+    done = write_fiftyone(samples, tmp_path, root=tmp_path / "root")
+    assert (done.videos, done.notes) == (
+        2,
+        ("video b: the path '../secret/b.mp4' leads out of the dataset's folder and was left out",),
+    )
+    index = json.loads((tmp_path / "manifest.json").read_text())["index"]
+    assert [Path(entry["data"]).name for entry in index] == ["a.mp4", "c.mp4"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,11 +18,25 @@ from typing import Any
 import httpx
 import pytest
 from tests.needs import needs_chromium
-from tests.studio.conftest import OURS, PASSWORD, SAVED, Start, Studio, cheap_hasher, client, needs_studio, team, until
+from tests.studio.conftest import (
+    OURS,
+    PASSWORD,
+    SAVED,
+    Start,
+    Studio,
+    cheap_hasher,
+    client,
+    needs_studio,
+    team,
+    until,
+    write_rows,
+)
 
 sa = needs_studio()
 
-from deeptrace.errors import SettingsError  # noqa: E402
+from deeptrace.errors import DeeptraceError, SettingsError  # noqa: E402
+from deeptrace.geometry import Box  # noqa: E402
+from deeptrace.schema import Label, Media, Sample, Trace  # noqa: E402
 from deeptrace.studio import StudioSettings  # noqa: E402
 from deeptrace.studio.accounts import (  # noqa: E402
     IDLE_S,
@@ -34,6 +49,7 @@ from deeptrace.studio.accounts import (  # noqa: E402
 from deeptrace.studio.database import Database, annotated, clips, guesses, now, people, requests, sessions  # noqa: E402
 from deeptrace.studio.permissions import ROUTES  # noqa: E402
 from deeptrace.studio.rates import Rates  # noqa: E402
+from deeptrace.studio.run import run_studio  # noqa: E402
 
 HERE = "127.0.0.1"
 
@@ -516,6 +532,30 @@ def test_an_admin_is_made_at_the_command_line_and_a_proxy_is_believed(tmp_path: 
         process.wait(30)
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"detector": "nope"}, "'nope': no detector has that name. Did you mean"),
+        ({"detector": "baseline:nope"}, "'baseline:nope': no detector has that name. Did you mean: baseline:"),
+        ({"detector_settings": {"foo": 1}}, "tracenet: does not take these settings: foo. It takes: threshold"),
+        ({"answer_space": "furlongs"}, "--answer-space: says what the boxes of --predictions mean"),
+        ({"answer_space": "furlongs", "predictions": (Path("a.json"),)}, "coordinate space: there is none named 'furlongs'. Known: "),
+        ({"hosts": ("http://x/y",)}, "host http://x/y: is no host that a URL could have. Give the host alone"),
+        ({"hosts": ("x:99999",)}, "host x:99999: is no host"),
+        ({"hosts": ("a*.org",)}, "host a*.org: is no host"),
+        ({"database": "mysql://me:secret@x"}, "database mysql://x: is of a kind that the studio cannot use (mysql)"),
+        ({"database": "nonsense"}, "database nonsense: is not the URL of a database"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_no_studio_can_be_started_with_is_refused_at_once(
+    tmp_path: Path, options: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(DeeptraceError) as refused:
+        run_studio(StudioSettings(store=tmp_path, **options), port=0, on_ready=pytest.fail)
+    assert str(refused.value).startswith(why)
+
+
 # -- in a browser ------------------------------------------------------------------------------------------------------
 
 
@@ -536,26 +576,52 @@ def logged_in(visit: Callable[..., Any]) -> Callable[..., Any]:
     return open_page
 
 
+def spend(one: Studio, http: Any, left_s: float) -> None:
+    """Ask until there is nothing left, of a minute that is over in a few seconds."""
+    rates, now = one.api.asgi._rates, time.time()
+    shift = 60 - left_s - now % 60 + 60 * (1 + int(rates._clock() // 60) - int(now // 60))
+    rates._clock = lambda: time.time() + shift
+    while http.get("/api/clips").status_code != 429:
+        pass
+
+
+def test_files_that_come_too_early_are_sent_again_by_themselves(
+    studio: Start, squares: Path, tmp_path: Path, logged_in: Callable[..., Any]
+) -> None:
+    one = studio(place=squares, **team(tmp_path), rate=100)
+    one.settle()
+    new, labels = tmp_path / "new.mp4", tmp_path / "all_data.json"
+    shutil.copy(squares.parent / "constant.mp4", new)
+    media = Media(width=320, height=180, duration_s=3.0, fps=10.0)
+    trace = Trace(onset_s=0.5, offset_s=1.5, box=Box(x0=0.1, y0=0.1, x1=0.5, y1=0.5), explanation="it bends")
+    sample = Sample(video_id="constant", path="constant.mp4", label=Label.FAKE, media=media, traces=(trace,))
+    write_rows(labels, [sample])
+    with client(one, "reviewer") as http:
+        page = logged_in(one, "reviewer", "/triage", allowed="429")
+        page.get_by_role("button", name="Add clips").click()
+        spend(one, http, 4)
+        page.locator("dialog input[type=file]").set_input_files(new)
+        page.get_by_role("status").get_by_text("waiting with new.mp4: too many requests within a minute").wait_for()
+        page.wait_for_url("**/clip/*")
+        assert "new.mp4" in {clip["name"] for clip in http.get("/api/clips").json()["clips"]}
+        page.get_by_role("link", name="Clips").click()
+        page.get_by_role("button", name="Other tools").click()
+        spend(one, http, 4)
+        page.locator("dialog input[type=file]").set_input_files(labels)
+        page.get_by_role("status").get_by_text("waiting with all_data.json: too many requests").wait_for()
+        page.get_by_text("1 clip with 1 trace brought in").wait_for()
+
+
 def test_who_asks_too_often_loses_neither_marks_nor_answers(
     studio: Start, squares: Path, tmp_path: Path, logged_in: Callable[..., Any]
 ) -> None:
     one = studio(place=squares, **team(tmp_path), rate=100)
     one.settle()
-    rates = one.api.asgi._rates
-
-    def spend(http: Any, left_s: float) -> None:
-        """Ask until there is nothing left, of a minute that is over in a few seconds."""
-        now = time.time()
-        shift = 60 - left_s - now % 60 + 60 * (1 + int(rates._clock() // 60) - int(now // 60))
-        rates._clock = lambda: time.time() + shift
-        while http.get("/api/clips").status_code != 429:
-            pass
-
     with client(one, "annotator") as http:
         number = http.get("/api/clips").json()["clips"][0]["id"]
         page = logged_in(one, "annotator", f"/annotate/{number}", allowed="429")
         until(page, f"{SAVED} && document.querySelector('.editor') !== null")
-        spend(http, 4)
+        spend(one, http, 4)
         page.keyboard.press("t")
         page.keyboard.press("3")
         until(page, "document.querySelector('.saved').textContent.includes('3 changes kept in this browser')")
@@ -564,7 +630,7 @@ def test_who_asks_too_often_loses_neither_marks_nor_answers(
         assert len(http.get(f"/api/clips/{number}/annotation").json()["objects"]) >= 1
         page.get_by_role("link", name="Clips").click()
         page.get_by_role("button", name="Agree", exact=False).first.wait_for()
-        spend(http, 4)
+        spend(one, http, 4)
         page.keyboard.press("d")
         deadline = time.monotonic() + 20
         said: set[str | None] = set()
@@ -573,7 +639,7 @@ def test_who_asks_too_often_loses_neither_marks_nor_answers(
             answer = http.get("/api/clips")
             said = {clip["says"] for clip in answer.json()["clips"]} if answer.status_code == 200 else set()
         assert "disagree" in said, "it was kept, and sent when it could be"
-        spend(http, 4)
+        spend(one, http, 4)
         page.reload()
         page.get_by_role("alert").get_by_text("too many requests within a minute").wait_for()
         page.get_by_role("button", name="Disagree").first.wait_for()

@@ -203,6 +203,27 @@ def test_a_box_follows_what_is_in_it(studio: Start, tmp_path: Path, visit) -> No
     assert one.post(f"/api/clips/{number}/track", many)["until_s"] == times[-1]
 
 
+def test_a_following_process_that_is_killed_costs_nobody_an_answer(studio: Start, squares: Path) -> None:
+    one = studio(place=squares)
+    one.settle()
+    clip = next(clip["id"] for clip in one.get("/api/clips")["clips"] if "constant" in clip["name"])
+    asked = {"key": {"time_s": 0, "box": [0.1, 0.1, 0.5, 0.5]}, "until_s": 2}
+    before = one.post(f"/api/clips/{clip}/track", asked)
+    following = one.workshop._following
+    (pid,) = following.pids
+    os.kill(pid, signal.SIGSTOP)  # in the middle of its work, however quick it is
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(one.post, f"/api/clips/{clip}/track", asked)
+        deadline = time.monotonic() + 30
+        while not following.busy:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(pid, signal.SIGKILL)
+        assert answer.result(60) == before, "another process took it up"
+    assert pid not in following.pids
+    assert one.get(f"/api/clips/{clip}/annotation")["version"] == 0, "what is followed is not kept by itself"
+
+
 def test_a_box_is_off_for_a_while(studio: Start, place: Path, visit) -> None:
     """One trace: marked, off from one frame to another, undone and done again, followed up to where it is off."""
     one = studio(place=place)

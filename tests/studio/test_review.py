@@ -303,13 +303,31 @@ def test_a_standard_wording_stands_beside_the_annotators_words(
         again.post("/api/review/1/wording", note, status=404)
 
 
+def test_half_a_wording_is_none(studio: Start, squares: Path) -> None:
+    choice = {"message": {"content": "The hand loses its"}, "finish_reason": "length"}
+    long = {"message": {"content": "word " * 300}, "finish_reason": "stop"}
+    answers = [(200, json.dumps({"choices": [one]})) for one in (choice, long)]
+    with language_model(*answers, "Whole.") as model:
+        one = studio(place=squares, wording=f"tidy@{model.url}")
+        for _ in answers:
+            said = one.post("/api/review/1/wording", {"explanation": "it melts"}, status=502)["detail"]
+            assert said == "tidy gave no wording: it was cut off before its end (at most 400 tokens)"
+        assert one.post("/api/review/1/wording", {"explanation": "it melts"})["standard"] == "Whole."
+
+
 def test_a_wording_from_nowhere_is_one_line(studio: Start, squares: Path) -> None:
     one = studio(place=squares, wording="tidy@http://127.0.0.1:1/v1")
     said = one.post("/api/review/1/wording", {"explanation": "it melts"}, status=502)["detail"]
     assert said.startswith("tidy gave no wording: ")
     assert "\n" not in said
-    with pytest.raises(SettingsError, match="no model"):
-        studio(place=squares, wording="@http://127.0.0.1:1/v1")
+    for name, why in (
+        ("@http://127.0.0.1:1/v1", "--wording: no model is named. Use --wording MODEL@http"),
+        ("nonsense", "--wording: no address is named. Use --wording MODEL@http"),
+        ("tidy@http://me:secret@127.0.0.1/v1", "--wording: the address carries credentials"),
+    ):
+        with pytest.raises(SettingsError) as refused:
+            studio(place=squares, wording=name)
+        assert str(refused.value).startswith(why)
 
 
 def test_who_asks_for_a_wording_behind_many_is_told_so_at_once(studio: Start, squares: Path) -> None:

@@ -15,7 +15,14 @@ from deeptrace.detectors.base import (
     Planner,
     Prepared,
 )
-from deeptrace.detectors.registry import DEFAULT_DETECTOR, Family, families, load_detector, load_planner
+from deeptrace.detectors.registry import (
+    DEFAULT_DETECTOR,
+    Family,
+    check_detector,
+    families,
+    load_detector,
+    load_planner,
+)
 
 __all__ = [
     "DEFAULT_DETECTOR",
@@ -31,6 +38,7 @@ __all__ = [
     "HeatMap",
     "Planner",
     "Prepared",
+    "check_detector",
     "families",
     "load_detector",
     "load_planner",

@@ -31,6 +31,7 @@ __all__ = [
     "DEFAULT_DETECTOR",
     "ENTRY_POINT_GROUP",
     "Family",
+    "check_detector",
     "families",
     "family_of",
     "load_detector",
@@ -214,6 +215,22 @@ def load_detector(name: str = DEFAULT_DETECTOR, **settings: Any) -> Detector:
     return detector
 
 
+def check_detector(name: str, settings: Mapping[str, Any]) -> None:
+    """That there is a detector called `name` which takes `settings`; what it needs to be loaded is not looked at.
+
+    Raises:
+        UnknownDetectorError: no detector has that name; the message suggests near ones.
+        SettingsError: the detector does not take these settings.
+        MissingExtraError: an optional dependency of the detector is not installed.
+        ModelError: its module does not import.
+    """
+    family, rest = _family_and_rest(name)
+    named = [full for full in family.names if ":" in full]
+    if named and name.strip() not in family.names:  # all that there are
+        raise unknown(name)
+    check_settings(name, family.factory(), (rest,) if family.takes_rest else (), settings)
+
+
 def load_planner(name: str, **settings: Any) -> Planner:
     """What says beforehand what the detector called `name` will take for a clip; no model is loaded.
 
@@ -227,10 +244,7 @@ def load_planner(name: str, **settings: Any) -> Planner:
 
 def _made(name: str, factory_of: Callable[[Family], Callable[..., Any]], settings: dict[str, Any]) -> Any:
     """What the family's factory makes of the rest of `name` and the settings."""
-    _, colon, rest = name.strip().partition(":")
-    family = family_of(name)
-    if family is None or (colon and not family.takes_rest):
-        raise unknown(name)
+    family, rest = _family_and_rest(name)
     factory = factory_of(family)
     args = (rest,) if family.takes_rest else ()
     check_settings(name, factory, args, settings)
@@ -242,6 +256,15 @@ def _made(name: str, factory_of: Callable[[Family], Callable[..., Any]], setting
         raise
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(name, f"could not be loaded: {error}") from error
+
+
+def _family_and_rest(name: str) -> tuple[Family, str]:
+    """The family of a detector, and what follows the colon."""
+    _, colon, rest = name.strip().partition(":")
+    family = family_of(name)
+    if family is None or (colon and not family.takes_rest):
+        raise unknown(name)
+    return family, rest
 
 
 def unknown(name: str) -> UnknownDetectorError:

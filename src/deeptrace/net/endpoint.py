@@ -27,6 +27,8 @@ _KEYS_OF_HOST = {
     "api.openai.com": ("OPENAI_API_KEY",),
     "generativelanguage.googleapis.com": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
 }
+_DETECTOR = "openai:"
+_FORM = "MODEL@http://HOST:PORT/v1"
 _KEY_CHARS = frozenset(string.ascii_letters + string.digits + string.punctuation)
 
 
@@ -53,25 +55,36 @@ class Endpoint:
         return text.replace(self.key, "***") if self.key and len(self.key) >= 8 else text
 
 
-def split_name(rest: str) -> tuple[str, str]:
+def split_name(rest: str, *, before: str = _DETECTOR, usual: bool = True) -> tuple[str, str]:
     """Model and address of `MODEL` or `MODEL@http(s)://...`.
 
     Without an address: OPENAI_BASE_URL, else Gemini's endpoint for a model called `gemini-...`, else OpenAI's.
+
+    Args:
+        rest: the name.
+        before: what the user wrote before it, for messages: "openai:" or an option.
+        usual: whether the address may be left out.
 
     Raises:
         SettingsError: no model, or no usable address.
     """
     model, at, address = rest.partition("@http")
-    if not model:
-        raise SettingsError("openai:", "no model is named", "Use openai:MODEL or openai:MODEL@http://HOST:PORT/v1.")
+    if not model or not (at or usual):
+        lacks = "no model is named" if not model else "no address is named"
+        form = f"{before}MODEL or " if usual else ""
+        raise SettingsError(before.strip(), lacks, f"Use {form}{before}{_FORM}.")
     if at:
-        return model, checked_url(f"http{address}")
-    usual = GEMINI_URL if model.startswith("gemini-") else OPENAI_URL
-    return model, checked_url(os.environ.get("OPENAI_BASE_URL") or usual)
+        return model, checked_url(f"http{address}", before=before)
+    url = GEMINI_URL if model.startswith("gemini-") else OPENAI_URL
+    return model, checked_url(os.environ.get("OPENAI_BASE_URL") or url, before=before)
 
 
-def checked_url(url: str) -> str:
+def checked_url(url: str, *, before: str = _DETECTOR) -> str:
     """`url` without a slash at its end.
+
+    Args:
+        url: an address.
+        before: see `split_name`.
 
     Raises:
         SettingsError: it is no http(s) address, or carries credentials; the message does not repeat it.
@@ -82,16 +95,21 @@ def checked_url(url: str) -> str:
     except ValueError:
         fits = False
     if not fits:
-        raise SettingsError("openai:", "the address is not an http(s) address", "Use openai:MODEL@http://HOST:PORT/v1.")
+        raise SettingsError(before.strip(), "the address is not an http(s) address", f"Use {before}{_FORM}.")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise SettingsError(
-            "openai:", "the address carries credentials or a query", "Put the key into the environment instead."
+            before.strip(), "the address carries credentials or a query", "Put the key into the environment instead."
         )
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
-def open_endpoint(base_url: str, *, key_env: str | None = None) -> Endpoint:
+def open_endpoint(base_url: str, *, key_env: str | None = None, before: str = _DETECTOR) -> Endpoint:
     """The endpoint at `base_url` with its key.
+
+    Args:
+        base_url: see `Endpoint`.
+        key_env: variable of the environment that has the key; None for the usual ones.
+        before: see `split_name`.
 
     Raises:
         SettingsError: a key is needed and not set, or is no key; the message names the variable alone.
@@ -105,7 +123,7 @@ def open_endpoint(base_url: str, *, key_env: str | None = None) -> Endpoint:
     names = _KEYS_OF_HOST.get(host, ("OPENAI_API_KEY",) if base_url == usual else ())
     key = next((found for name in ("DEEPTRACE_API_KEY", *names) if (found := key_from(name))), None)
     if key is None and host in _KEYS_OF_HOST:
-        raise SettingsError("openai:", f"{host} needs a key", f"Set {names[0]} in the environment.")
+        raise SettingsError(before.strip(), f"{host} needs a key", f"Set {names[0]} in the environment.")
     return Endpoint(base_url, key)
 
 

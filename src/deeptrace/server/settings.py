@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -100,9 +101,29 @@ class ServeSettings:
             raise SettingsError("fps", f"expected a positive number but got {self.frames_fps}")
         if self.failed is not None and not math.isfinite(self.failed):
             raise SettingsError("failed", f"expected a finite number but got {self.failed}")
+        for host in self.hosts:
+            check_host(host)
         for root in self.roots:
             if not os.path.isdir(root):
                 raise SettingsError(f"root {root}", "is not a folder")
+
+
+_HOST = re.compile(r"(\*\.)?[^\s*/@?#:\[\]]+(:\d{1,5})?|\[[0-9a-f:.%]+\](:\d{1,5})?", re.IGNORECASE)
+
+
+def check_host(host: str) -> None:
+    """That an entry of `ServeSettings.hosts` can match the host of a URL.
+
+    Raises:
+        SettingsError: it never does.
+
+    >>> check_host("*.example.org"), check_host("example.org:8080"), check_host("[::1]:8080")
+    (None, None, None)
+    """
+    port = host.rpartition(":")[2]
+    if not _HOST.fullmatch(host) or (port != host and port.isdigit() and not 0 < int(port) <= 65535):
+        mend = "Give the host alone, as in a URL between // and the next /: HOST, HOST:PORT or *.DOMAIN."
+        raise SettingsError(f"host {host}", "is no host that a URL could have", mend)
 
 
 def is_loopback(host: str) -> bool:

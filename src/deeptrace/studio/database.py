@@ -266,6 +266,25 @@ def now() -> float:
     return time.time()
 
 
+_KINDS = ("sqlite", "postgresql")
+
+
+def check_kind(url: str) -> None:
+    """That a database is of a kind that the studio knows.
+
+    Raises:
+        SettingsError: it is not, or `url` is no URL of a database.
+    """
+    try:
+        kind = sa.make_url(url).get_backend_name()
+    except (sa.exc.ArgumentError, ValueError):
+        kind = ""
+    if kind not in _KINDS:
+        problem = f"is of a kind that the studio cannot use ({kind})" if kind else "is not the URL of a database"
+        mend = "Give postgresql+psycopg://USER@HOST/NAME, or leave it out for SQLite."
+        raise SettingsError(f"database {public_url(url)}", problem, mend)
+
+
 class Database:
     """Connections to the tables; used from any thread.
 
@@ -273,12 +292,13 @@ class Database:
         url: SQLAlchemy's; `sqlite:///PATH` or `postgresql+psycopg://USER@HOST/NAME`.
 
     Raises:
-        SettingsError: there is no such database, or it was made by a newer deeptrace.
+        SettingsError: there is no such database, it is of another kind, or it was made by a newer deeptrace.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._here = threading.local()
+        check_kind(url)
         try:
             self.engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
             if self.engine.dialect.name == "sqlite":

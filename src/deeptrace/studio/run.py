@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deeptrace.detectors import check_detector
 from deeptrace.errors import MissingExtraError, SettingsError
 from deeptrace.server.settings import is_loopback
 from deeptrace.studio.settings import StudioSettings
@@ -62,9 +63,12 @@ def run_studio(
         on_ready: called with the studio's URL once it answers.
 
     Raises:
-        SettingsError: the address cannot be listened at, passwords would go over the net in plain text, there is no
-            account of an admin though there have to be accounts, or the store cannot be used.
+        UnknownDetectorError, MissingExtraError, ModelError: as `check_detector`.
+        SettingsError: the detector does not take its settings, the address cannot be listened at, passwords would go
+            over the net in plain text, there is no account of an admin though there have to be accounts, or the store
+            cannot be used.
     """
+    check_detector(settings.detector, settings.detector_settings)
     if not is_loopback(host):
         if not (reach.certificate or reach.proxies or reach.plain):
             mend = (

@@ -12,6 +12,7 @@ from deeptrace.benchmark.folder import EVALUATION
 from deeptrace.detectors import DEFAULT_DETECTOR
 from deeptrace.errors import SettingsError
 from deeptrace.inference.results import VERDICTS
+from deeptrace.prompts import coordinate_space
 from deeptrace.server import Limits, ServeSettings
 
 __all__ = ["SECRET_VARIABLE", "STORE", "OidcSettings", "StudioSettings", "read_secret", "studio_limits"]
@@ -154,6 +155,10 @@ class StudioSettings:
             raise SettingsError("workers", f"expected at least 1 but got {self.workers}")
         if self.rate < 0:
             raise SettingsError("--rate", f"expected 0 or more but got {self.rate}")
+        if self.answer_space is not None and not self.predictions:
+            raise SettingsError("--answer-space", "says what the boxes of --predictions mean", "Name those, too.")
+        if self.answer_space is not None:
+            coordinate_space(self.answer_space)
 
     @property
     def home(self) -> Path:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from deeptrace.errors import DeeptraceError
+from deeptrace.errors import DeeptraceError, ServiceError
 from deeptrace.net.chat_client import ChatClient, Manners
 from deeptrace.net.endpoint import open_endpoint, split_name
 from deeptrace.schema import Category
@@ -27,6 +27,7 @@ from deeptrace.studio.workshop import Workshop
 __all__ = ["Wording", "add_wording"]
 
 _MANNERS = Manners(deadline_s=60.0, attempt_s=30.0, attempts=2, concurrency=2, give_up_after=MOST)
+_OPTION = "--wording "
 _TOKENS, _MOST_CHARACTERS = 400, 1000
 _ASKED_AT_ONCE = 6
 """Proposals that are waited for at once: with two in flight, nobody waits for more than three answers."""
@@ -40,23 +41,24 @@ class Wording:
     """A served language model that words explanations alike.
 
     Args:
-        name: `MODEL@URL`, as detectors name it; its key is in the environment.
+        name: `MODEL@URL`: no note leaves for an address that nobody has named; its key is in the environment.
 
     Raises:
-        SettingsError: the address makes no sense, or needs a key that is not there.
+        SettingsError: there is no address, it makes no sense, or it needs a key that is not there.
         MissingExtraError: httpx is not installed.
     """
 
     def __init__(self, name: str) -> None:
-        self.model, base_url = split_name(name)
+        self.model, base_url = split_name(name, before=_OPTION, usual=False)
         self._free = asyncio.Semaphore(_ASKED_AT_ONCE)
-        self._client = ChatClient(open_endpoint(base_url), _MANNERS, feature="standard wordings")
+        self._client = ChatClient(open_endpoint(base_url, before=_OPTION), _MANNERS, feature="standard wordings")
 
     async def proposed(self, note: str, kinds: list[Category]) -> str:
         """A standard wording of a note.
 
         Raises:
-            ServiceError: the server does not answer, or with nothing that can be used; one line says why.
+            ServiceError: the server does not answer, or with nothing that can be used, half a wording among that; one
+                line says why.
             RequestError: too many ask at once.
         """
         if self._free.locked():
@@ -68,7 +70,10 @@ class Wording:
         body = {"model": self.model, "messages": messages, "max_tokens": _TOKENS, "temperature": 0}
         async with self._free:
             found = await self._client.complete_without(body, lacks=_lacks)
-        return " ".join(str(found.choice["message"]["content"]).split())[:_MOST_CHARACTERS]
+        said = " ".join(str(found.choice["message"]["content"]).split())
+        if found.choice.get("finish_reason") == "length" or len(said) > _MOST_CHARACTERS:
+            raise ServiceError("", f"it was cut off before its end (at most {_TOKENS} tokens)")
+        return said
 
     async def aclose(self) -> None:
         """End the connections."""

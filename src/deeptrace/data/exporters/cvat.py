@@ -20,7 +20,6 @@ from xml.etree import ElementTree
 from deeptrace.data.exporters.shared import Exported, PortableNames, samples_on_frames
 from deeptrace.data.frames import ANY_KIND, Notes, TraceFrames, frame_count
 from deeptrace.data.media_join import path_below
-from deeptrace.errors import DataError
 from deeptrace.geometry import Box
 from deeptrace.io.atomic import atomic_path
 from deeptrace.schema import Category, Media, Sample
@@ -48,7 +47,8 @@ def write_cvat(samples: Iterable[Sample], folder: str | os.PathLike[str]) -> Exp
         where = f"video {sample.video_id}"
         name = path_below(sample.path or sample.video_id, "")
         if name is None:
-            raise DataError(where, "has no path to name its task by")
+            notes.add(where, "has no path to name its task by and was left out")
+            continue
         if name != sample.path:
             notes.add(where, "its path cannot be kept as it stands")
         if Path(name).stem != sample.video_id:

@@ -44,7 +44,7 @@ def write_fiftyone(
         root: the dataset's folder, where FiftyOne is to find the videos; None for `folder/data`.
 
     Raises:
-        DataError: the folder cannot be written, or a path leads out of it.
+        DataError: the folder cannot be written.
     """
     base, notes = Path(folder), Notes()
     names = PortableNames()
@@ -52,9 +52,14 @@ def write_fiftyone(
     traces = 0
     for sample, media, found in samples_on_frames(samples, notes, exact_times=True):
         name = path_below(sample.path or sample.video_id, "")
+        try:
+            video = f"data/{name}" if root is None else os.path.abspath(resolve_path(sample, root))
+        except DataError as error:  # the others are written all the same
+            notes.add(f"video {sample.video_id}", f"{error.problem} and was left out")
+            continue
         if name is None:
-            raise DataError(f"video {sample.video_id}", "has no path to name its labels by")
-        video = f"data/{name}" if root is None else os.path.abspath(resolve_path(sample, root))
+            notes.add(f"video {sample.video_id}", "has no path to name its labels by and was left out")
+            continue
         labels = f"labels/{names.of(name, '.json')}"
         index.append({"data": video, "labels": labels})
         traces += len(found)

@@ -29,6 +29,7 @@ from deeptrace.data.importers.shared import (
     rotated_hull,
     samples_of,
     set_aside,
+    switched,
 )
 from deeptrace.data.media_join import path_below
 from deeptrace.errors import DataError, DeeptraceError, SettingsError
@@ -321,9 +322,10 @@ def _track(track: ElementTree.Element, task: _Task, where: str, notes: Notes) ->
     for index, element in _by_frame(track, task, where, notes):
         # What is not said again holds on: CVAT keeps an attribute until the next keyframe that changes it.
         said |= {item.get("name", ""): (item.text or "").strip() for item in element.findall("attribute")}
-        outside = element.get("outside") == "1"
+        spot = f"{where}, frame {index}"
+        outside = switched(element.get("outside"), False, f"{spot}, outside")
         # Where an outside box lies says how the track moves towards it; it may lie anywhere.
-        box = _box(element, task.media, f"{where}, frame {index}", Notes() if outside else notes)
+        box = _box(element, task.media, spot, Notes() if outside else notes)
         if outside or box == "off frame":
             if open_ is not None and isinstance(box, Box):
                 off[index] = box
@@ -333,7 +335,7 @@ def _track(track: ElementTree.Element, task: _Task, where: str, notes: Notes) ->
                 open_ = _Segment(Words(), {}, set(), set())
                 open_.words.add_tag(label)
             open_.boxes[index] = box
-            if element.get("keyframe") == "1":
+            if switched(element.get("keyframe"), False, f"{spot}, keyframe"):
                 open_.keys.add(index)
             if element.get("rotation"):  # the upright box around one that turns does not move along a line
                 open_.turned.add(index)

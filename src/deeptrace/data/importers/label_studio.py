@@ -31,6 +31,7 @@ from deeptrace.data.importers.shared import (
     rotated_hull,
     samples_of,
     set_aside,
+    switched,
 )
 from deeptrace.data.media_join import path_below
 from deeptrace.errors import DataError, DeeptraceError
@@ -251,7 +252,7 @@ class _Look:
             box = self._box(key, f"{where}, frame {frame + 1}")
             if isinstance(box, Box):
                 boxes[frame] = box
-            if not key.get("enabled", True):
+            if not switched(key.get("enabled"), True, f"{where}, frame {frame + 1}, enabled"):
                 yield from self._segment(boxes, frame + 1, where)
                 boxes = {}
         if boxes:

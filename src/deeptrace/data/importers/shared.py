@@ -37,6 +37,7 @@ __all__ = [
     "rotated_hull",
     "samples_of",
     "set_aside",
+    "switched",
     "text_of",
     "with_exact_times",
 ]
@@ -187,6 +188,28 @@ def box_in_frame(
     except ValueError:  # too thin for a float once it is clipped
         notes.add(where, "the box has no area and was left out")
         return "no area"
+
+
+def switched(value: Any, usual: bool, where: str) -> bool:
+    """A switch as tools and people's scripts write it: true, 1, "1" or "true", and what says the opposite.
+
+    Args:
+        value: as it stands in the file; None where it does not.
+        usual: what holds where nothing stands.
+        where: file, row and field, for messages.
+
+    Raises:
+        DataError: it is neither.
+
+    >>> switched("False", True, "a.json"), switched(1, False, "a.json"), switched(None, True, "a.json")
+    (False, True, True)
+    """
+    if value is None:
+        return usual
+    said = str(value).strip().lower() if isinstance(value, (bool, int, str)) else ""
+    if said not in ("true", "1", "false", "0"):
+        raise DataError(where, f"expected true or false but got {value!r}")
+    return said in ("true", "1")
 
 
 def rotated_hull(

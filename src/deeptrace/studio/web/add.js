@@ -1,6 +1,6 @@
 // Bringing clips in: dropped, picked, by a path on this machine, or by a URL.
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { post, upload } from "./api.js";
+import { patiently, post, upload } from "./api.js";
 import { go } from "./shell.js";
 
 /** Send files one after another; `tell` gets what is going on. */
@@ -10,7 +10,8 @@ export async function sendFiles(files, tell) {
     const where = files.length > 1 ? `${number + 1} of ${files.length}: ${file.name}` : file.name;
     tell(`sending ${where}`, 0);
     try {
-      ids.push(await upload(file, (share) => tell(`sending ${where}`, share)));
+      const sent = () => upload(file, (share) => tell(`sending ${where}`, share));
+      ids.push(await patiently(sent, (why) => tell(`waiting with ${where}: ${why}`, 0)));
     } catch (error) {
       troubles.push(`${file.name}: ${error.message}`);
     }
@@ -30,7 +31,7 @@ export function AddForm({ studio, onDone }) {
   const name = async (body) => {
     tell("opening", 0);
     try {
-      const { id } = await post("/api/clips", body);
+      const { id } = await patiently(() => post("/api/clips", body), (why) => tell(`waiting: ${why}`, 0));
       dispatchEvent(new Event("clips-added"));
       if (onDone) onDone();
       go(`/clip/${id}`);

@@ -14,6 +14,19 @@ export const passes = (error) => !error.status || error.status >= 500 || error.s
 /** Milliseconds until it is sent again: as long as the server says, or else as usual. */
 export const pause = (error, usual) => Math.max(usual, 1000 * Math.min(error.wait_s || 0, 120));
 
+/** Send what the outbox does not keep, and again while the server only asks for time; `waiting` is told so. */
+export async function patiently(send, waiting) {
+  for (;;) {
+    try {
+      return await send();
+    } catch (error) {
+      if (error.status !== 429) throw error;
+      waiting(error.message);
+      await new Promise((done) => setTimeout(done, pause(error, 2000)));
+    }
+  }
+}
+
 /** Who asks. Without accounts that is everybody, who may do everything; `ended` says that a session is over. */
 export const session = { accounts: false, person: null, ended: false };
 export const ROLES = ["viewer", "annotator", "reviewer", "admin"];
@@ -70,7 +83,7 @@ export function upload(file, onProgress) {
       if (request.status === 201) resolve(said.id);
       else {
         if (request.status === 401) sessionOver();
-        reject(new ServerError(request.status, said));
+        reject(new ServerError(request.status, said, request.getResponseHeader("Retry-After")));
       }
     });
     request.addEventListener("error", () => reject(new Error("the connection to the studio was lost")));
@@ -83,7 +96,7 @@ export async function sendLabels(tool, file) {
   const response = await fetch(`/api/import?of=${tool}`, { method: "POST", headers: { "X-Deeptrace-Studio": "1" }, body: file });
   const said = await response.json().catch(() => ({}));
   if (response.status === 401) sessionOver();
-  if (!response.ok) throw new ServerError(response.status, said);
+  if (!response.ok) throw new ServerError(response.status, said, response.headers.get("Retry-After"));
   return said;
 }
 

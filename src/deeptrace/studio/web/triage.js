@@ -1,6 +1,6 @@
 // The queue: clips by p, with pictures; J and K walk through it, an answer moves on. Only the rows in view are made.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { may, sendLabels } from "./api.js";
+import { may, patiently, sendLabels } from "./api.js";
 import { allKinds } from "./kinds.js";
 import { Badge, ClipView } from "./clip.js";
 import { Rows, useList } from "./list.js";
@@ -50,7 +50,7 @@ function OtherTools({ onClose }) {
     if (!file) return;
     setSaid({ text: `reading ${file.name}`, good: true });
     try {
-      const found = await sendLabels(tool, file);
+      const found = await patiently(() => sendLabels(tool, file), (why) => setSaid({ text: `waiting with ${file.name}: ${why}`, good: true }));
       const rest = [found.kept && `${found.kept} already annotated by you and left alone`, found.unmatched.length && `${found.unmatched.length} not here`, found.refused.length && `not brought in: ${found.refused.slice(0, 5).join("; ")}${found.refused.length > 5 ? ` and ${found.refused.length - 5} more` : ""}`, ...(found.warnings || [])].filter(Boolean);
       setSaid({ text: [`${found.imported} clip${found.imported === 1 ? "" : "s"} with ${found.traces} trace${found.traces === 1 ? "" : "s"} brought in`, ...rest].join("; "), good: true });
       dispatchEvent(new Event("answers-sent"));

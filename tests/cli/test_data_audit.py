@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -207,6 +208,20 @@ def test_an_import_of_which_one_video_fails_is_written_and_leaves_with_one(tmp_p
         said.stderr.split()
     )
     assert len(read_reward_data(tmp_path / "a.json")) == 1
+
+
+@pytest.mark.parametrize("tool", ["labelbox", "label-studio", "coco", "fiftyone", "artifact-bench"])
+def test_an_import_of_nothing_is_an_error_and_writes_nothing(tmp_path: Path, tool: str) -> None:
+    empty = {"coco": '{"videos": [], "images": [], "annotations": [], "categories": []}', "labelbox": "\n"}
+    fiftyone = {"type": "eta.core.datasets.LabeledVideoDataset", "index": []}
+    file = tmp_path / ("manifest.json" if tool == "fiftyone" else "labels.json")
+    file.write_text(json.dumps(fiftyone) if tool == "fiftyone" else empty.get(tool, "[]"))
+    out = tmp_path / "rows.json"
+    path = tmp_path if tool == "fiftyone" else file
+    said = CliRunner().invoke(app, ["data", "import", str(path), "--from", tool, "--out", str(out)])
+    assert isinstance(said.exception, DataError)
+    assert re.match("holds no video with annotations|has no rows|has no videos", said.exception.problem)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(("to", "file"), [("vlmevalkit", "set.tsv"), ("lmms-eval", "task/deeptrace.yaml")])

@@ -153,6 +153,11 @@ def test_the_command_sets_scores_beside_marks_and_ours(samples: list[Sample], tm
     assert "1.00 [1.00, 1.00]" in text
     assert max(map(len, text.split("\n"))) <= 80
     assert "rewards: reward: 1 row without a score" in " ".join(done.output.split())
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(json.dumps(line) + "\n" for line in lines[:1]))
+    nothing = CliRunner().invoke(app, ["compare-rewards", str(few), "--data", str(tmp_path)])
+    assert (nothing.exit_code, nothing.stdout) == (1, "")
+    assert "too few to order" in " ".join(nothing.stderr.split())
     whole = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
     first = whole["agreements"][0]
     assert (first["score"], first["other"], first["clips"]) == ("rewards: reward", "number of traces", 17)

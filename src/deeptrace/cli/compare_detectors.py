@@ -54,11 +54,13 @@ def compare_detectors(
     """
     if importlib.util.find_spec("sklearn") is None:
         raise MissingExtraError("compare-detectors", "train")
+    from deeptrace.train.baselines.comparison import compare_detectors as compared
+    from deeptrace.train.baselines.run import recipe_names
+
+    recipe_names(names or [], backbone)
     try:
         with LiveLine() as line:
             line("reading data")
-            from deeptrace.train.baselines.comparison import compare_detectors as compared
-
             found = compared(
                 names or [], data, out, line, tracenet=tracenet, edited=edited, degraded_clips=degraded_clips,
                 seed=seed, workers=workers, backbone=backbone,
@@ -94,10 +96,11 @@ def _lines(found: Comparison) -> Iterator[str]:
             if era in row.eras:
                 yield _folds_line(row.name, *_cells(row.eras[era]))
     yield ""
-    yield "One generator taught, AUROC on all others; seconds to fit, and a clip"
-    yield f"{'':{_NAME}}{'mean':>7}{'worst':>7}{'best':>7}{'fit s':>9}{'clip s':>9}"
+    yield "One generator taught, AUROC on all others; of single frames (folds); seconds"
+    yield f"{'':{_NAME}}{'mean':>7}{'worst':>7}{'best':>7}{'frames':>9}{'fit s':>9}{'clip s':>9}"
     for row in found.rows:
-        yield f"{row.name:{_NAME}}{_single(row)}{_number(row.train_s, 9, 1)}{_number(row.clip_s, 9, 2)}"
+        frames = _number(row.frames[0] if row.frames else None, 9, 3)
+        yield f"{row.name:{_NAME}}{_single(row)}{frames}{_number(row.train_s, 9, 1)}{_number(row.clip_s, 9, 2)}"
     changes = next((list(row.degraded) for row in found.rows if row.degraded), [])
     if changes:
         yield ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deeptrace.cli.console import Whole, note, printable
+from deeptrace.cli.console import EXIT_FAILED_INPUTS, Whole, note, printable
 from deeptrace.cli.options import JsonObject
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def compare_rewards(
 
     Rank correlation (Kendall's tau-b, Spearman's rho) within each generator's clips, and over all: 1 is the same
     order, 0 is chance. Beside marks, it is positive where clips with fewer marks score higher. Intervals draw
-    generators.
+    generators. Exit code 1 where nothing can be set beside anything.
     """
     from deeptrace.data import read_reward_data
     from deeptrace.reward.other_models import compare_scores, read_scores
@@ -55,7 +55,10 @@ def compare_rewards(
         rows = {"agreements": [one.as_json() for one in found], "notes": remarks}
         typer.echo(json.dumps(rows, ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo("\n".join(printable(line) for line in _lines(found)))
+        for line in _lines(found):
+            typer.echo(printable(line))
+    if not found:
+        raise typer.Exit(EXIT_FAILED_INPUTS)
 
 
 _NAME, _CELL = 34, 22

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deeptrace.cli.console import EXIT_FAILED_INPUTS, interrupted, note, parts_of, printable, stage_bars
-from deeptrace.errors import SettingsError
+from deeptrace.errors import DataError, SettingsError
 from deeptrace.plural import plural
 
 if TYPE_CHECKING:
@@ -334,6 +334,8 @@ def import_command(
         note(f"warning: {warning}")
     for error in found.refused:
         note("left out: ", *parts_of(error))
+    if not found.samples:
+        raise DataError(str(path), "holds no video with annotations", "Is it of the tool or dataset that --from names?")
     write_reward_data(found.samples, out)
     if rounds is not None:
         write_rounds(found.rounds, rounds)

@@ -11,12 +11,14 @@ from tests.needs import needs
 
 needs("sklearn")
 
+from sklearn.metrics import roc_auc_score  # noqa: E402
+
 from deeptrace.detectors.baselines.models import Likelihood, Linear, unit_steps  # noqa: E402
 from deeptrace.detectors.baselines.recipes import RECIPES, SKIPS  # noqa: E402
 from deeptrace.metrics import auroc  # noqa: E402
 from deeptrace.train.baselines.fits import FITS, Examples, fit, scores_of, weights_of  # noqa: E402
 from deeptrace.train.baselines.measured import Kept  # noqa: E402
-from deeptrace.train.baselines.protocol import by_era, by_fold, calibrated, one_generator  # noqa: E402
+from deeptrace.train.baselines.protocol import by_era, by_fold, calibrated, frame_auroc, one_generator  # noqa: E402
 from deeptrace.train.tracenet.clips import Clip, Kind  # noqa: E402
 
 WIDTH, FRAMES = 24, 10
@@ -245,10 +247,26 @@ def test_folds_never_see_the_group_that_they_judge() -> None:
         kept = Kept(kept.clips, marked)
         labels = np.array([clip.kind is Kind.GENERATED for clip in kept.clips], int)
         assert auroc(labels, scores_of("probe", fit("probe", kept), kept)) > 0.99
-        judged = by_fold("probe", kept)[""]
+        judged = by_fold("probe", kept).judged[""]
         told = np.array([clip.kind is Kind.GENERATED for clip in judged.clips], int)
         held_out.append(float(auroc(told, judged.as_they_are)))
     assert np.mean(held_out) < 0.7
+
+
+def test_single_frames_are_judged_by_models_that_saw_none_of_their_group() -> None:
+    kept = made(0, apart=1.0)
+    found = by_fold("probe", kept)
+    clips = found.judged[""].clips
+    of_name = {clip.name: measured["embeddings"] for clip, measured in zip(kept.clips, kept.measured, strict=True)}
+    assert [len(one) for one in found.frames] == [len(of_name[clip.name]) for clip in clips]
+    labels = np.concatenate([[c.kind is Kind.GENERATED] * len(f) for c, f in zip(clips, found.frames, strict=True)])
+    area, interval = frame_auroc(found) or (0.0, None)
+    assert area == pytest.approx(roc_auc_score(labels, np.concatenate(found.frames)), abs=1e-4)
+    assert interval is not None
+    assert interval[0] < area < interval[1]
+    clip_area = auroc(np.array([c.kind is Kind.GENERATED for c in clips], int), found.judged[""].as_they_are)
+    assert area < clip_area, "a frame says less than all of its clip"
+    assert frame_auroc(by_fold("d3", kept)) is None, "motion has no frame"
 
 
 def test_an_era_is_judged_by_the_others_and_a_generator_teaches_alone() -> None:

@@ -158,17 +158,29 @@ def test_too_few_groups_are_refused(tmp_path: Path) -> None:
 
 def test_the_comparison_holds_out_and_resumes(data: list[Path], tmp_path: Path) -> None:
     """NPR sees what was planted, in both eras; D3, which looks at motion, cannot see it in equal pans."""
-    found = compare_detectors(["npr", "d3"], data, tmp_path, quiet, degraded_clips=2)
+    found = compare_detectors(["npr", "d3", "fakelocator"], data, tmp_path, quiet, degraded_clips=2)
     rows = {row.name: row for row in found.rows}
     assert rows["baseline:npr"].folds.auroc > 0.95
     assert all(figures.auroc > 0.95 for figures in rows["baseline:npr"].eras.values())
     assert set(rows["baseline:npr"].eras) == {"old", "new"}
     assert "blur" in rows["baseline:npr"].degraded
+    assert rows["baseline:fakelocator"].frames is not None
+    assert rows["baseline:fakelocator"].frames[0] > 0.9
+    assert rows["baseline:npr"].frames is rows["baseline:d3"].frames is None, "neither sees a frame by itself"
     assert any("held out on" in line for line in found.notes)  # TraceNet's card is of other clips: no row, and said so
     assert "tracenet" not in rows
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "rows").iterdir()}
-    assert compare_detectors(["npr", "d3"], data, tmp_path, quiet, degraded_clips=2) == found
+    assert compare_detectors(["npr", "d3", "fakelocator"], data, tmp_path, quiet, degraded_clips=2) == found
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "rows").iterdir()}
+
+
+def test_what_cannot_be_compared_is_said_before_anything_is_read(tmp_path: Path) -> None:
+    nowhere = [tmp_path / "nowhere"]
+    with pytest.raises(SettingsError, match="nprr: is no baseline that learns"):
+        compare_detectors(["nprr"], nowhere, tmp_path / "out", quiet)
+    with pytest.raises(DataError, match="is no card of a TraceNet"):
+        compare_detectors(["npr"], nowhere, tmp_path / "out", quiet, tracenet=tmp_path)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_commands(data: list[Path], tmp_path: Path) -> None:

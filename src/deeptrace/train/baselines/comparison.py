@@ -26,7 +26,7 @@ from deeptrace.errors import DataError, DeeptraceError
 from deeptrace.io.jsonl import write_json
 from deeptrace.io.run_store import hold_folder
 from deeptrace.train.baselines.measured import Kept, measure_clips
-from deeptrace.train.baselines.protocol import by_era, by_fold, calibrated, one_generator
+from deeptrace.train.baselines.protocol import by_era, by_fold, calibrated, frame_auroc, one_generator
 from deeptrace.train.baselines.run import MEASURED, check_clips, measures_of, recipe_names
 from deeptrace.train.tracenet.clips import CAMERA, Clip, Kind, read_clips
 from deeptrace.train.tracenet.protocol import Figures, eras_of, figures_of_judged
@@ -36,7 +36,7 @@ from deeptrace.video.transforms.presets import DEGRADED
 __all__ = ["Comparison", "Row", "compare_detectors"]
 
 _TIMED = 12
-_VERSION = "1"
+_VERSION = "2"
 
 Progress = Callable[[str, int, int], None]
 
@@ -49,6 +49,7 @@ class Row(BaseModel):
         folds: every clip judged without its generator or source.
         eras: each data folder judged by what the others teach.
         one_generator: AUROC on all other generators, by the one that taught, with its number of clips.
+        frames: AUROC of single frames by the folds' models, and its interval; None where no frame has a score.
         degraded: AUROC and its interval, by what happened to the clips; "" for the same clips as they are.
         train_s: seconds of a processor to fit on everything, without measuring.
         clip_s: seconds of a processor a clip, decoding included: mean over a dozen.
@@ -61,6 +62,7 @@ class Row(BaseModel):
     folds: Figures
     eras: dict[str, Figures]
     one_generator: dict[str, tuple[float, int]] = {}
+    frames: tuple[float, tuple[float, float] | None] | None = None
     degraded: dict[str, tuple[float, tuple[float, float] | None]] = {}
     train_s: float | None = None
     clip_s: float | None = None
@@ -113,9 +115,11 @@ def compare_detectors(
         backbone: folder of the user's encoder, for baselines that see through one.
 
     Raises:
-        SettingsError, DataError, ModelError, MissingExtraError: as `train_baselines`.
+        SettingsError, DataError, ModelError, MissingExtraError: as `train_baselines`; and where `tracenet` has no card.
     """
     chosen, encoder = recipe_names(names, backbone), None if backbone is None else str(backbone)
+    if tracenet is not None:
+        _held_out(tracenet)  # rather now than after an hour of measuring
     clips = read_clips(list(data), edited)
     check_clips(clips)
     with hold_folder(out):
@@ -206,12 +210,13 @@ def _row(
     started = time.process_time()
     model = calibrated(name, kept, seed=seed)
     fitted = time.process_time() - started
-    figures = {what: figures_of_judged(one, one.as_they_are) for what, one in judged.items()}
+    figures = {what: figures_of_judged(one, one.as_they_are) for what, one in judged.judged.items()}
     row = Row(
         name=f"baseline:{name}",
         folds=figures.pop(""),
         eras={era: figures_of_judged(one, one.as_they_are) for era, one in eras.items()},
         one_generator=single,
+        frames=frame_auroc(judged),
         degraded={what: (one.auroc, one.interval) for what, one in figures.items()},
         train_s=round(fitted, 2),
         clip_s=_seconds_a_clip(model.detector({}, encoder), kept.clips),
@@ -231,14 +236,7 @@ def _tracenet_row(folder: Path | None, kept: Kept) -> Row:
     Raises:
         DataError: the card knows no protocol, or one on other clips.
     """
-    path = (folder or shipped_folder()) / CARD_NAME
-    try:
-        card = Card.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        raise DataError(str(path), "is no card of a TraceNet") from None
-    held_out = (card.model_extra or {}).get("protocol")
-    if not held_out:
-        raise DataError(str(path), "says nothing of clips held out", "Train TraceNet with its nets kept.")
+    path, held_out = _held_out(folder)
     folds = _in_one_encoding(held_out["by_fold"][0])
     eras = {era: _in_one_encoding(both) for era, both in held_out["by_era"].items()}
     mine = _counted(kept.clips)
@@ -251,6 +249,23 @@ def _tracenet_row(folder: Path | None, kept: Kept) -> Row:
         )
     detector = load_detector(f"tracenet:{folder}" if folder else "tracenet")
     return Row(name="tracenet", folds=folds, eras=eras, clip_s=_seconds_a_clip(detector, kept.clips))
+
+
+def _held_out(folder: Path | None) -> tuple[Path, dict[str, Any]]:
+    """The card of a TraceNet, and what it says of clips held out.
+
+    Raises:
+        DataError: there is none, or it says nothing of them.
+    """
+    path = (folder or shipped_folder()) / CARD_NAME
+    try:
+        card = Card.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        raise DataError(str(path), "is no card of a TraceNet") from None
+    held_out = (card.model_extra or {}).get("protocol")
+    if not held_out:
+        raise DataError(str(path), "says nothing of clips held out", "Train TraceNet with its nets kept.")
+    return path, held_out
 
 
 def _counted(clips: Sequence[Clip]) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 By *fold*, every clip is judged without its generator or its source. By *era*, one data folder is judged by what the
 others teach. *One generator* is the hardest for what a generator alone leaves: the clips of all others are judged by
 what a single one taught (DF40's and GenVideo's one-to-many). *Degraded* are the clips of the folds after what happens
-to files, judged by the same models.
+to files, judged by the same models. By *frame*, each frame is judged alone by the folds' models, where a baseline has a
+score for one (DeepfakeBench's frame-level figure).
 """
 
 from __future__ import annotations
@@ -18,18 +19,20 @@ from deeptrace.detectors.baselines.models import Model, chances
 from deeptrace.detectors.baselines.recipes import RECIPES
 from deeptrace.detectors.baselines.trained import BaselineCard, TrainedBaseline
 from deeptrace.metrics import auroc
+from deeptrace.metrics.intervals import clustered_weights, percentile_interval
 from deeptrace.train.baselines.fits import fit, scores_of, weights_of
 from deeptrace.train.baselines.measured import Kept
 from deeptrace.train.tracenet.clip_probability import logistic, thresholds
 from deeptrace.train.tracenet.clips import CAMERA, Kind, fold_numbers
 from deeptrace.train.tracenet.protocol import Judged, teachers
 
-__all__ = ["Calibrated", "by_era", "by_fold", "calibrated", "one_generator"]
+__all__ = ["ByFold", "Calibrated", "by_era", "by_fold", "calibrated", "frame_auroc", "one_generator"]
 
 _INNER = 3
 FOLDS = 4
 LARGE = 12
 """Clips that a generator must have to teach alone."""
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ class Calibrated:
         scores, nearness = np.full((len(p), 2), np.nan), np.full(len(p), np.nan)  # TraceNet's own
         return Judged(list(kept.clips), p, p, scores, scores, nearness, nearness, *limits)
 
+    def frames(self, kept: Kept) -> list[np.ndarray]:
+        """(frames,) of each clip, the chance by each frame alone; empty where the baseline sees no frame alone."""
+        frames = RECIPES[self.name].frames
+        if frames is None:
+            return [np.zeros(0)] * len(kept.clips)
+        return [
+            chances([self.model.score(one) for one in frames(measured)], self.slope, self.bias)
+            for measured in kept.measured
+        ]
+
     def detector(self, trained_on: dict[str, object], backbone: str | None = None) -> TrainedBaseline:
         """Ready to be saved; `backbone` is the folder of the encoder that it learned with, where it is the user's."""
         card = BaselineCard(
@@ -61,6 +74,19 @@ class Calibrated:
             backbone="" if backbone is None else backbone_digest(backbone),
         )
         return TrainedBaseline(RECIPES[self.name], self.model, card, backbone=backbone)
+
+
+@dataclass(frozen=True)
+class ByFold:
+    """What the folds' models say.
+
+    Attributes:
+        judged: by name of what was asked, and "" for the clips as they are.
+        frames: of each clip of `judged[""]`, see `Calibrated.frames`.
+    """
+
+    judged: dict[str, Judged]
+    frames: list[np.ndarray]
 
 
 def calibrated(name: str, kept: Kept, *, seed: int = 0) -> Calibrated:
@@ -86,7 +112,7 @@ def calibrated(name: str, kept: Kept, *, seed: int = 0) -> Calibrated:
     return Calibrated(name, fit(name, kept, seed=seed), float(slope / spread), float(bias), named)
 
 
-def by_fold(name: str, kept: Kept, asked: dict[str, Kept] | None = None, *, seed: int = 0) -> dict[str, Judged]:
+def by_fold(name: str, kept: Kept, asked: dict[str, Kept] | None = None, *, seed: int = 0) -> ByFold:
     """Every clip, judged without its generator or source.
 
     Args:
@@ -94,13 +120,11 @@ def by_fold(name: str, kept: Kept, asked: dict[str, Kept] | None = None, *, seed
         kept: all clips as they are, to learn from.
         asked: what else is judged by the same models, by its name: degraded versions of some of the clips.
         seed: draws the folds; the same as for TraceNet give the same.
-
-    Returns:
-        By name of what was asked, and "" for the clips as they are.
     """
     every = {"": kept, **(asked or {})}
     fold_of = dict(zip((c.name for c in kept.clips), fold_numbers(list(kept.clips), FOLDS, seed), strict=True))
     parts: dict[str, list[Judged]] = {what: [] for what in every}
+    frames: list[np.ndarray] = []
     for fold in range(FOLDS):
         numbers = np.array([fold_of[clip.name] for clip in kept.clips])
         model = calibrated(name, kept.of(numbers != fold), seed=seed)
@@ -108,7 +132,29 @@ def by_fold(name: str, kept: Kept, asked: dict[str, Kept] | None = None, *, seed
             mine = np.array([fold_of.get(clip.name) == fold for clip in clips.clips], bool)
             if mine.any():
                 parts[what].append(model.judged(clips.of(mine)))
-    return {what: Judged.joined(found) for what, found in parts.items() if found}
+            if not what:
+                frames += model.frames(clips.of(mine))
+    return ByFold({what: Judged.joined(found) for what, found in parts.items() if found}, frames)
+
+
+def frame_auroc(found: ByFold) -> tuple[float, tuple[float, float] | None] | None:
+    """AUROC of single frames of generated clips against those of camera footage, and its 95 % interval.
+
+    The interval draws whole generators and sources, as those of clips do.
+
+    Returns:
+        None where the baseline has no score for a frame.
+    """
+    clips = found.judged[""].clips
+    used = [i for i, c in enumerate(clips) if c.kind is Kind.GENERATED or (c.kind is Kind.REAL and c.footage == CAMERA)]
+    labels = np.array([clips[i].kind is Kind.GENERATED for i in used], int)
+    counts = [len(found.frames[i]) for i in used]
+    if not sum(counts):
+        return None
+    clip, score = np.repeat(np.arange(len(used)), counts), np.concatenate([found.frames[i] for i in used])
+    weights = clustered_weights(labels, [clips[i].group for i in used], resamples=_RESAMPLES)
+    drawn = np.concatenate([auroc(labels[clip], score, weights=some[:, clip]) for some in np.array_split(weights, 20)])
+    return round(float(auroc(labels[clip], score)), 4), percentile_interval(drawn)
 
 
 def by_era(name: str, kept: Kept, era: str, *, seed: int = 0) -> Judged:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.studio.conftest import OURS, Start, client, needs_studio, team, write_square
+from tests.studio.conftest import OURS, Start, client, needs_studio, team, usual_database, write_square
 from typer.testing import CliRunner
 
 from deeptrace.errors import DataError, SettingsError
@@ -101,22 +101,29 @@ def test_a_backup_during_writes_has_all_that_was_confirmed_before_it(
         restore(StudioSettings(**there | {"store": tmp_path / "third"}), tmp_path / "copy.tar")
 
 
+def place_of(store: Path) -> list[str]:
+    """The options of the command for a studio of the tests: its store, and its database where that is elsewhere."""
+    database = usual_database(store)
+    return ["--store", str(store), *(["--database", database] if database else [])]
+
+
 def test_the_command_copies_and_restores_and_old_sessions_end(studio: Start, tmp_path: Path) -> None:
     one = studio(**team(tmp_path))
     runner = CliRunner()
     with client(one, "annotator") as http:
         (token,) = http.cookies.values()
-    store, target = ["--store", str(tmp_path / "store")], str(tmp_path / "copy.tar")
+    store, target = place_of(tmp_path / "store"), str(tmp_path / "copy.tar")
     made = runner.invoke(app, ["studio", *store, "--backup", target])
     assert made.exit_code == 0, made.output
     again = runner.invoke(app, ["studio", *store, "--backup", target])
     assert isinstance(again.exception, SettingsError)
     assert "is there already" in str(again.exception)
-    elsewhere = ["--store", str(tmp_path / "elsewhere")]
+    elsewhere = place_of(tmp_path / "elsewhere")
     said = runner.invoke(app, ["studio", *elsewhere, "--restore", target])
     assert said.exit_code == 0, said.output
     assert "0 clips, 0 edits, 4 accounts" in " ".join(said.output.split())
-    restored = Database(StudioSettings(store=tmp_path / "elsewhere").database_url)
+    there = tmp_path / "elsewhere"
+    restored = Database(StudioSettings(store=there, database=usual_database(there)).database_url)
     assert one.api.accounts.person_of(token).name == "annotator"
     assert Accounts(restored).person_of(token) is None
     with restored.reading() as connection:

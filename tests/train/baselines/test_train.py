@@ -17,9 +17,12 @@ from tests.train.baselines.made import make_folder, write_clip  # noqa: E402
 
 from deeptrace.detectors import load_detector  # noqa: E402
 from deeptrace.detectors.baselines import statistic_of  # noqa: E402
+from deeptrace.detectors.baselines.models import Linear  # noqa: E402
 from deeptrace.detectors.baselines.recipes import RECIPES  # noqa: E402
+from deeptrace.detectors.baselines.trained import class_activation, strongest_part  # noqa: E402
 from deeptrace.detectors.baselines.untrained import UNTRAINED  # noqa: E402
 from deeptrace.detectors.registry import BUILT_IN  # noqa: E402
+from deeptrace.detectors.tracenet.appearance import CHANNELS, SIDE, shipped_appearance, shipped_stages  # noqa: E402
 from deeptrace.errors import DataError, ModelError, SettingsError  # noqa: E402
 from deeptrace.schema import Label, Outcome  # noqa: E402
 from deeptrace.train.baselines.comparison import compare_detectors  # noqa: E402
@@ -102,6 +105,48 @@ def test_a_map_of_regions_says_where(trained: dict[str, Path], unseen: dict[str,
     assert trace.box.x0 < 0.4
     assert trace.box.y1 < 0.5
     assert trace.box.area < 0.12
+
+
+def test_what_speaks_for_a_generated_clip_is_found_in_the_picture() -> None:
+    """A model of which noise is the mark, and a picture with noise in one corner."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    plain = np.full_like(noise, 128)
+
+    def embedded(picture: np.ndarray) -> np.ndarray:
+        return np.concatenate([stage.mean((1, 2)) for stage in shipped_stages(picture)])
+
+    assert embedded(noise) == pytest.approx(shipped_appearance().of_middle([noise, noise]), abs=1e-4)
+    model = Linear(
+        center=embedded(plain),
+        scale=np.full(CHANNELS, 0.01),
+        weights=embedded(noise) - embedded(plain),
+        bias=np.array(0.0),
+        directions=np.zeros((0, 0)),
+        phases=np.zeros(0),
+    )
+    mixed = plain.copy()
+    mixed[SIDE // 2 :, SIDE // 2 :] = noise[SIDE // 2 :, SIDE // 2 :]
+    x0, y0, x1, y1 = strongest_part(class_activation(model, np.stack([mixed, mixed])))
+    assert min(x0, y0) > 0.35
+    assert min(x1, y1) > 0.85
+    assert strongest_part(np.full((3, 3), -1.0)) == (0.0, 0.0, 1.0, 1.0), "nothing speaks for it"
+
+
+def test_experts_say_where_a_generated_clip_looks_so(trained: dict[str, Path], unseen: dict[str, Path]) -> None:
+    for limit, traces in ((0.0, 1), (1.0, 0)):
+        detector = load_detector("baseline:what-matters", weights=str(trained["what-matters"]), threshold=limit)
+        with open_video(unseen["generated"]) as video:
+            verdict = detector.detect(video)
+        assert len(verdict.traces) == traces
+    with open_video(unseen["generated"]) as video:
+        (trace,) = (
+            load_detector("baseline:what-matters", weights=str(trained["what-matters"]), threshold=0.0)
+            .detect(video)
+            .traces
+        )
+    assert trace.box is not None
+    assert (trace.onset_s, trace.score) == (0.0, verdict.p_fake)
 
 
 def test_a_threshold_decides(trained: dict[str, Path], unseen: dict[str, Path]) -> None:

@@ -41,6 +41,8 @@ class Recipe:
         taught_by: what else is measured of the clips that it learns from.
         frames: (n, ...) the features of each frame that its first measure is taken of, alone; None where it is
             judged by motion, or by all frames at once.
+        activated: whether its place is that which speaks most for "generated" in the encoder's maps, by a linear model
+            whose first features are the mean embedding.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Recipe:
     needs_torch: bool = False
     taught_by: tuple[str, ...] = ()
     frames: Callable[[Measured], np.ndarray] | None = None
+    activated: bool = False
 
     @property
     def has_encoder(self) -> bool:
@@ -195,9 +198,11 @@ _ALL = (
         "what-matters",
         "experts on appearance, motion and geometry, averaged",
         "Chang et al., What Matters in Detecting AI-Generated Videos like Sora?, arXiv 2406.19568",
-        "linear experts instead of 3-D CNNs; geometry is epipolar instead of estimated depth; no Grad-CAM",
+        "linear experts instead of 3-D CNNs; geometry is epipolar instead of estimated depth; "
+        "Grad-CAM of the appearance expert alone",
         ("embeddings", "motion", "geometry"),
         _experts,
+        activated=True,
     ),
     Recipe(
         "prediction",

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deeptrace.detectors.baselines.backbones import backbone_digest, load_backbone
 from deeptrace.detectors.baselines.footage import FOOTAGE_VERSION, Footage, read_footage
 from deeptrace.detectors.baselines.measures import FRAMES_OF, Measured, measure
-from deeptrace.detectors.baselines.models import Model, Regions, chances, model_of
+from deeptrace.detectors.baselines.models import Linear, Model, Regions, chances, model_of
 from deeptrace.detectors.baselines.recipes import RECIPES, REGIONS, Recipe
+from deeptrace.detectors.tracenet.appearance import shipped_stages
 from deeptrace.detectors.tracenet.texture import central_square
 from deeptrace.detectors.tracenet.windows import analysis_size
 from deeptrace.errors import ModelError, SettingsError
@@ -30,6 +32,7 @@ __all__ = ["BaselineCard", "TrainedBaseline"]
 FORMAT = 1
 _CARD = "card"
 _DIGITS = 12
+_ACTIVATED = 4  # frames whose activation is looked at
 
 
 class BaselineCard(BaseModel):
@@ -147,13 +150,12 @@ class TrainedBaseline:
         score = self.model.score(features)
         p_fake = float(chances([score], self.card.slope, self.card.bias)[0])
         label = Label.FAKE if p_fake >= self._limit else Label.REAL
-        traced = isinstance(self.model, Regions) and label is Label.FAKE
         return Verdict(
             video=video.path,
             outcome=Outcome.SCORED,
             label=label,
             p_fake=p_fake,
-            traces=(self._trace(features, video.media),) if traced else (),
+            traces=self._traces(footage, features, p_fake, video.media) if label is Label.FAKE else (),
             media=video.media.model_copy(update={"sampled_times_s": tuple(footage.times_s.tolist())}),
             detector=self.info,
             raw=json.dumps({"statistic": score, "threshold": self._limit}),
@@ -173,18 +175,24 @@ class TrainedBaseline:
     def _limit(self) -> float:
         return self.card.thresholds[self.threshold] if isinstance(self.threshold, str) else float(self.threshold)
 
-    def _trace(self, features: np.ndarray, media: Media) -> Trace:
-        """The region that looks most generated, over the whole clip."""
-        assert isinstance(self.model, Regions)
-        scores = self.model.scores(features).reshape(-1, REGIONS, REGIONS).mean(axis=0)
-        likely = chances(scores, self.card.slope, self.card.bias)
-        row, column = np.unravel_index(int(likely.argmax()), likely.shape)
-        tube = Tube.constant(
-            _region_box(int(row), int(column), media), Interval(onset_s=0.0, offset_s=media.duration_s)
-        )
-        return Trace.from_tube(
-            tube, score=float(likely.max()), explanation="Of nine regions, the one whose pixels look most generated."
-        )
+    def _traces(self, footage: Footage, features: np.ndarray, p_fake: float, media: Media) -> tuple[Trace, ...]:
+        """What looks most generated, over the whole clip, where the model tells places apart."""
+        if isinstance(self.model, Regions):
+            scores = self.model.scores(features).reshape(-1, REGIONS, REGIONS).mean(axis=0)
+            likely = chances(scores, self.card.slope, self.card.bias)
+            row, column = (int(place) for place in np.unravel_index(int(likely.argmax()), likely.shape))
+            found, score = (column / REGIONS, row / REGIONS, (column + 1) / REGIONS, (row + 1) / REGIONS), likely.max()
+            said = "Of nine regions, the one whose pixels look most generated."
+        elif self.recipe.activated and self.backbone is None and isinstance(self.model, Linear):
+            inner = central_square(footage.frames[0]).shape[0] / footage.frames.shape[1]  # what the encoder sees of it
+            parts = strongest_part(class_activation(self.model, footage.some(_ACTIVATED)))
+            x0, y0, x1, y1 = ((1 - inner) / 2 + inner * edge for edge in parts)
+            found, score = (x0, y0, x1, y1), p_fake
+            said = "The part of the picture whose appearance speaks most for a generated clip."
+        else:
+            return ()
+        tube = Tube.constant(_box_in_frame(found, media), Interval(onset_s=0.0, offset_s=media.duration_s))
+        return (Trace.from_tube(tube, score=float(score), explanation=said),)
 
 
 def _check_backbone(path: str, card: BaselineCard, backbone: str | Path | None) -> None:
@@ -200,14 +208,49 @@ def _check_backbone(path: str, card: BaselineCard, backbone: str | Path | None) 
     load_backbone(str(backbone))  # what cannot be loaded is said now, and not of every clip
 
 
-def _region_box(row: int, column: int, media: Media) -> Box:
-    """Where a region of the central square lies in the frame."""
+def class_activation(model: Linear, frames: np.ndarray) -> np.ndarray:
+    """How much each place adds to a linear model's score by the mean embedding, (rows, columns), mean of some frames.
+
+    Grad-CAM (Selvaraju et al., arXiv 1610.02391, eq. 1 and 2) of a linear head on channel means, whose gradients are
+    its weights, over the four stages that the embedding is made of; what a channel has on average adds nothing.
+
+    Args:
+        model: whose first features are the embedding.
+        frames: (N, S, S, 3) uint8, RGB.
+    """
+    maps, weights = [], model.scale * model.weights
+    for frame in frames:
+        stages, at = shipped_stages(frame), 0
+        found = np.zeros(stages[0].shape[1:], np.float32)
+        for stage in stages:
+            mine = slice(at, at := at + len(stage))
+            share = np.einsum("crk,c->rk", stage - model.center[mine, None, None], weights[mine])
+            found += cv2.resize(share.astype(np.float32), found.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        maps.append(found)
+    return np.asarray(np.mean(maps, axis=0))
+
+
+def strongest_part(heat: np.ndarray) -> tuple[float, float, float, float]:
+    """The box, as fractions of a map (rows, columns), around the connected part above half its peak that has most.
+
+    >>> strongest_part(np.array([[0.0, 0.0, 0.0, 0.0], [0.9, 0.0, 1.0, 0.8], [0.0, 0.0, 0.7, 0.1]]))
+    (0.5, 0.3333333333333333, 1.0, 1.0)
+    """
+    above = (heat >= max(float(heat.max()), 0.0) / 2).astype(np.uint8)
+    count, parts = cv2.connectedComponents(above, connectivity=4)
+    sums = [heat[parts == number].sum() for number in range(1, count)]
+    if not sums:  # nothing speaks for it anywhere
+        return (0.0, 0.0, 1.0, 1.0)
+    rows, columns = np.nonzero(parts == 1 + int(np.argmax(sums)))
+    high, wide = heat.shape
+    low_x, low_y = float(columns.min() / wide), float(rows.min() / high)
+    return low_x, low_y, float((columns.max() + 1) / wide), float((rows.max() + 1) / high)
+
+
+def _box_in_frame(found: tuple[float, float, float, float], media: Media) -> Box:
+    """Where a part (x0, y0, x1, y1) of the central square, as fractions of it, lies in the frame."""
     width, height = analysis_size(media)
     side = central_square(np.zeros((height, width, 3), np.uint8)).shape[0]
-    left, top, part = (width - side) // 2, (height - side) // 2, side / REGIONS
-    return Box(
-        x0=(left + column * part) / width,
-        y0=(top + row * part) / height,
-        x1=(left + (column + 1) * part) / width,
-        y1=(top + (row + 1) * part) / height,
-    )
+    left, top = (width - side) // 2, (height - side) // 2
+    x0, y0, x1, y1 = (side * edge for edge in found)
+    return Box(x0=(left + x0) / width, y0=(top + y0) / height, x1=(left + x1) / width, y1=(top + y1) / height)

@@ -43,6 +43,7 @@ __all__ = [
     "open_session",
     "shipped_appearance",
     "shipped_folder",
+    "shipped_stages",
 ]
 
 _UNUSABLE = tuple(
@@ -247,6 +248,43 @@ def _pooled(said: np.ndarray) -> np.ndarray:
     if said.ndim == 4:
         return np.asarray(said.mean(axis=(0, 2, 3)))
     return np.asarray(said.reshape(-1, said.shape[-1]).mean(axis=0)) if said.ndim else said.reshape(1)
+
+
+_STAGES = ("add_3", "add_5", "add_8", "conv2d_47")
+"""Tensors in the shipped file whose means over the picture it gives, in that order."""
+
+
+def shipped_stages(frame: np.ndarray) -> list[np.ndarray]:
+    """The maps of the shipped net's last four stages, (C, rows, columns) float32 each, of the middle of a picture.
+
+    Their means over rows and columns are, one after the other, what `of_middle` says of a still one.
+
+    Args:
+        frame: (H, W, 3) uint8, RGB; `central_square` is looked at.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    net = shipped_appearance()
+    pictures = net._prepared([central_square(frame)] * 2)
+    return [stage[0] for stage in _stages_session().run(list(_STAGES), {net._input.name: pictures})]
+
+
+@cache
+def _stages_session() -> onnxruntime.InferenceSession:
+    """A session of the shipped file that gives the maps before they are pooled, too.
+
+    Protocol Buffers merge a message with what is appended to it (Encoding, "Last One Wins"): so four further outputs
+    (`ModelProto.graph`, 7; `GraphProto.output`, 12; `ValueInfoProto.name`, 1) need no library that edits ONNX files.
+    """
+    path = shipped_folder() / BACKBONE_NAME
+    outputs = b"".join(_field(12, _field(1, name.encode())) for name in _STAGES)
+    return open_session(path, path.read_bytes() + _field(7, outputs))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of a Protocol Buffers message, of fewer than 128 bytes."""
+    return bytes([number << 3 | 2, len(content)]) + content
 
 
 @cache

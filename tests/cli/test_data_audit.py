@@ -187,7 +187,7 @@ def test_a_dataset_goes_to_a_tool_and_comes_back(tmp_path: Path, tool: str) -> N
     said = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert said.exit_code == 0
     assert "video f1: states no frame size or no frame rate and was left out" in " ".join(said.stderr.split())
-    assert f"{out}: 1 video, 1 trace" in " ".join(said.stderr.split())
+    assert f"{out}: 1 video, 1 trace; 1 video left out" in " ".join(said.stderr.split())
     run("data", "import", out, "--from", tool, "--out", back, *(["--fps", 24] if tool == "cvat" else []))
     (before, _), (after,) = read_reward_data(tmp_path), read_reward_data(back)
     assert (after.video_id, after.path, after.label, after.split) == ("f0", "videos/f0.mp4", "FAKE", "train")

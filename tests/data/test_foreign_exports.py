@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deeptrace.data.exporters import write_cvat, write_fiftyone
+from deeptrace.data.exporters import write_cvat, write_fiftyone, write_label_studio
 from deeptrace.data.importers import read_coco, read_cvat, read_fiftyone, read_label_studio
 from deeptrace.errors import DataError, VideoNotFoundError
 from deeptrace.geometry import Box
@@ -218,16 +218,22 @@ def test_a_box_that_is_outside_in_words_is_outside(tmp_path: Path) -> None:
         read_cvat(tmp_path, fps=24.0)
 
 
-def test_a_video_that_fiftyone_cannot_name_does_not_keep_the_others_back(tmp_path: Path) -> None:
+def test_a_video_that_a_tool_cannot_find_does_not_keep_the_others_back(tmp_path: Path) -> None:
     media = Media(width=64, height=64, duration_s=1.0, fps=8.0, frames=8)
     samples = [
         Sample(video_id=name, path=path, label=Label.REAL, media=media)
         for name, path in (("a", "videos/a.mp4"), ("b", "../secret/b.mp4"), ("c", "videos/c.mp4"))
     ]
+    why = "video b: the path '../secret/b.mp4' leads out of the dataset's folder and was left out"
     done = write_fiftyone(samples, tmp_path, root=tmp_path / "root")
-    assert (done.videos, done.notes) == (
-        2,
-        ("video b: the path '../secret/b.mp4' leads out of the dataset's folder and was left out",),
-    )
+    assert (done.videos, done.left_out, done.notes) == (2, 1, (why,))
     index = json.loads((tmp_path / "manifest.json").read_text())["index"]
     assert [Path(entry["data"]).name for entry in index] == ["a.mp4", "c.mp4"]
+    done = write_label_studio(samples, tmp_path, root="https://media.example/set")
+    assert (done.videos, done.left_out) == (2, 1)
+    assert why in done.notes
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    assert [task["data"]["video"] for task in tasks] == [
+        "https://media.example/set/videos/a.mp4",
+        "https://media.example/set/videos/c.mp4",
+    ]

@@ -535,15 +535,23 @@ def test_an_admin_is_made_at_the_command_line_and_a_proxy_is_believed(tmp_path: 
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"detector": "nope"}, "'nope': no detector has that name. Did you mean"),
-        ({"detector": "baseline:nope"}, "'baseline:nope': no detector has that name. Did you mean: baseline:"),
+        ({"detector": "nope"}, "--detector nope: no detector has that name. Did you mean"),
+        ({"detector": "baseline:nope"}, "--detector baseline:nope: no detector has that name. Did you mean: baseline:"),
         ({"detector_settings": {"foo": 1}}, "tracenet: does not take these settings: foo. It takes: threshold"),
-        ({"answer_space": "furlongs"}, "--answer-space: says what the boxes of --predictions mean"),
-        ({"answer_space": "furlongs", "predictions": (Path("a.json"),)}, "coordinate space: there is none named"),
+        ({"answer_space": "furlongs"}, "--answer-space furlongs: there is no such unit of boxes. Known: pixels, "),
+        ({"answer_space": "permille"}, "--answer-space permille: has no effect without --predictions"),
+        (
+            {"answer_space": "furlongs", "predictions": (Path("a.json"),)},
+            "--answer-space furlongs: there is no such unit of boxes",
+        ),
         ({"hosts": ("http://x/y",)}, "host http://x/y: is no host that a URL could have. Give the host alone"),
         ({"hosts": ("x:99999",)}, "host x:99999: is no host"),
         ({"hosts": ("a*.org",)}, "host a*.org: is no host"),
         ({"database": "mysql://me:secret@x"}, "database mysql://x: is of a kind that the studio cannot use (mysql)"),
+        (
+            {"database": "postgresql+nope://x/y"},
+            "database postgresql+nope://x/y: there is no driver postgresql+nope here. Give",
+        ),
         ({"database": "nonsense"}, "database nonsense: is not the URL of a database"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

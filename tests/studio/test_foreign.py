@@ -259,7 +259,7 @@ def test_labels_of_other_tools_in_the_page(
     title, part = (page.get_by_role("heading", name=name).bounding_box() for name in ("Other tools", "Labels for"))
     assert part["y"] >= title["y"] + title["height"]  # one below the other
     with page.expect_download() as started:
-        page.get_by_role("link", name="Label Studio").click()
+        page.get_by_role("button", name="Label Studio").click()
     started.value.save_as(tmp_path / "labels.zip")
     other = studio(place=place, store=tmp_path / "other")
     other.settle()
@@ -268,6 +268,18 @@ def test_labels_of_other_tools_in_the_page(
     page.get_by_role("combobox", name="Tool").select_option("label-studio")
     page.get_by_label("File").set_input_files(tmp_path / "labels.zip")
     page.get_by_text("1 clip with 3 traces brought in").wait_for()
+    assert len(traces_of(other)) == 3
+    outside = row_of("other.mp4", video_path="../secret/other.mp4")
+    write_square(place / "other.mp4")
+    other.workshop.open_place()
+    other.settle()
+    assert other.post("/api/import", [outside])["imported"] == 1
+    with page.expect_download() as started:
+        page.get_by_role("button", name="FiftyOne").click()
+    page.get_by_text("fiftyone.zip: 1 clip; 1 left out, notes.txt in it says which and why").wait_for()
+    assert started.value.suggested_filename == "fiftyone.zip"
+    started.value.save_as(tmp_path / "fiftyone.zip")
+    notes = zipfile.ZipFile(tmp_path / "fiftyone.zip").read("notes.txt").decode()
+    assert "'../secret/other.mp4' leads out of the dataset's folder and was left out" in notes
     page.get_by_role("button", name="Close").click()
     page.get_by_text("3 marked").wait_for()
-    assert len(traces_of(other)) == 3

@@ -265,7 +265,8 @@ def _export_to_tool(samples: Sequence[Sample], to: ExportFormat, out: Path, root
         done = exporters.write_fiftyone(samples, out, root=root)
     for line in done.notes:
         note(f"warning: {line}")
-    note(out, f": {plural(done.videos, 'video')}, {plural(done.traces, 'trace')}")
+    left_out = f"; {plural(done.left_out, 'video')} left out" if done.left_out else ""
+    note(out, f": {plural(done.videos, 'video')}, {plural(done.traces, 'trace')}{left_out}")
 
 
 @data.command("import")

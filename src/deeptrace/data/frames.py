@@ -39,13 +39,24 @@ ROUNDING_S = 1e-6
 
 @dataclass
 class Notes:
-    """What has to be said of an import or export, each kind once."""
+    """What has to be said of an import or export, each kind once.
+
+    Attributes:
+        found: the places of each thing to be said.
+        left_out: how many videos an export could not write.
+    """
 
     found: dict[str, list[str]] = field(default_factory=dict)
+    left_out: int = 0
 
     def add(self, where: str, what: str) -> None:
         """Note `what`, in the same words each time, of the thing that `where` names."""
         self.found.setdefault(what, []).append(where)
+
+    def leave_out(self, video_id: str, why: str) -> None:
+        """Note, and count, that a whole video is not written; `why` in the same words each time."""
+        self.add(f"video {video_id}", f"{why} and was left out")
+        self.left_out += 1
 
     def count(self, what: str) -> int:
         """How often `what` was noted."""

@@ -160,15 +160,21 @@ def _add_exports(api: APIRouter, all_clips: ClipsApi) -> None:
 
     @api.get("/export/labels/{to}.zip")
     def as_others(to: WriteTo) -> Response:
-        """The same as another annotation tool's files, with a note of what has no place there."""
+        """The same as another annotation tool's files, with a note of what has no place there.
+
+        Headers say how many videos are in it, and how many had to be left out.
+        """
         samples = labels.labelled_samples(workshop.database, author=author, below=below)
         try:
-            zipped, _ = zipped_labels(samples, to, root=below)
+            zipped, done = zipped_labels(samples, to, root=below)
         except DataError as error:
             raise RequestError(422, "unprocessable", str(error)) from None
-        return Response(
-            zipped, media_type="application/zip", headers={"Content-Disposition": f'attachment; filename="{to}.zip"'}
-        )
+        headers = {
+            "Content-Disposition": f'attachment; filename="{to}.zip"',
+            "X-Deeptrace-Videos": str(done.videos),
+            "X-Deeptrace-Left-Out": str(done.left_out),
+        }
+        return Response(zipped, media_type="application/zip", headers=headers)
 
     def check_for(person: Person) -> labels.Check | None:
         """What an edit in the page is asked, too; nothing without accounts."""

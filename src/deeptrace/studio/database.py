@@ -267,6 +267,7 @@ def now() -> float:
 
 
 _KINDS = ("sqlite", "postgresql")
+_FORM = "Give postgresql+psycopg://USER@HOST/NAME, or leave it out for SQLite."
 
 
 def check_kind(url: str) -> None:
@@ -281,8 +282,7 @@ def check_kind(url: str) -> None:
         kind = ""
     if kind not in _KINDS:
         problem = f"is of a kind that the studio cannot use ({kind})" if kind else "is not the URL of a database"
-        mend = "Give postgresql+psycopg://USER@HOST/NAME, or leave it out for SQLite."
-        raise SettingsError(f"database {public_url(url)}", problem, mend)
+        raise SettingsError(f"database {public_url(url)}", problem, _FORM)
 
 
 class Database:
@@ -308,7 +308,10 @@ class Database:
             one_at_a_time = self.engine.dialect.name == "sqlite"
             self._writes: AbstractContextManager[Any] = threading.Lock() if one_at_a_time else nullcontext()
             self.migrate("head")
-        except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
+        except (ImportError, sa.exc.NoSuchModuleError):
+            driver = sa.make_url(url).drivername
+            raise SettingsError(f"database {public_url(url)}", f"there is no driver {driver} here", _FORM) from None
+        except (sa.exc.SQLAlchemyError, OSError) as error:
             why = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             raise SettingsError(f"database {public_url(url)}", f"cannot be used ({why})") from None
 

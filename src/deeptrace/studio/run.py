@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from deeptrace.detectors import check_detector
-from deeptrace.errors import MissingExtraError, SettingsError
+from deeptrace.errors import MissingExtraError, SettingsError, UnknownDetectorError
 from deeptrace.server.settings import is_loopback
 from deeptrace.studio.settings import StudioSettings
 
@@ -68,7 +69,7 @@ def run_studio(
             over the net in plain text, there is no account of an admin though there have to be accounts, or the store
             cannot be used.
     """
-    check_detector(settings.detector, settings.detector_settings)
+    _check_detector("--detector", settings.detector, settings.detector_settings)
     if not is_loopback(host):
         if not (reach.certificate or reach.proxies or reach.plain):
             mend = (
@@ -110,6 +111,14 @@ def run_studio(
         raise SettingsError(str(reach.certificate), line, "Both are PEM files; --tls-key names the key.") from None
     finally:
         listener.close()
+
+
+def _check_detector(option: str, name: str, settings: Mapping[str, Any]) -> None:
+    """See `check_detector`; a name that nothing has is reported with the option that it was given to."""
+    try:
+        check_detector(name, settings)
+    except UnknownDetectorError as error:
+        raise UnknownDetectorError(f"{option} {name}", error.problem, error.mend) from None
 
 
 class _Server(uvicorn.Server):

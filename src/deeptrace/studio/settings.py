@@ -155,10 +155,14 @@ class StudioSettings:
             raise SettingsError("workers", f"expected at least 1 but got {self.workers}")
         if self.rate < 0:
             raise SettingsError("--rate", f"expected 0 or more but got {self.rate}")
-        if self.answer_space is not None and not self.predictions:
-            raise SettingsError("--answer-space", "says what the boxes of --predictions mean", "Name those, too.")
         if self.answer_space is not None:
-            coordinate_space(self.answer_space)
+            option = f"--answer-space {self.answer_space}"
+            try:
+                coordinate_space(self.answer_space)
+            except SettingsError as error:
+                raise SettingsError(option, "there is no such unit of boxes", error.mend) from None
+            if not self.predictions:
+                raise SettingsError(option, "has no effect without --predictions", "Name those, too.")
 
     @property
     def home(self) -> Path:

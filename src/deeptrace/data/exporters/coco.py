@@ -60,7 +60,7 @@ def write_coco(samples: Iterable[Sample], path: str | os.PathLike[str]) -> Expor
         for name, items in sections.items():
             _write(file, name, items)
         file.write("\n}\n")
-    return Exported(len(videos), tracks, tuple(notes.lines()))
+    return Exported(len(videos), tracks, tuple(notes.lines()), notes.left_out)
 
 
 def _write(file: TextIO, name: str, items: Iterator[Mapping[str, Any]]) -> None:

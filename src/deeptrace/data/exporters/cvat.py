@@ -47,7 +47,7 @@ def write_cvat(samples: Iterable[Sample], folder: str | os.PathLike[str]) -> Exp
         where = f"video {sample.video_id}"
         name = path_below(sample.path or sample.video_id, "")
         if name is None:
-            notes.add(where, "has no path to name its task by and was left out")
+            notes.leave_out(sample.video_id, "has no path to name its task by")
             continue
         if name != sample.path:
             notes.add(where, "its path cannot be kept as it stands")
@@ -59,7 +59,7 @@ def write_cvat(samples: Iterable[Sample], folder: str | os.PathLike[str]) -> Exp
         videos, traces = videos + 1, traces + len(found)
     with atomic_path(base / LABELS_NAME) as scratch:
         scratch.write_text(json.dumps(_labels(scored), indent=2) + "\n", encoding="utf-8")
-    return Exported(videos, traces, tuple(notes.lines()))
+    return Exported(videos, traces, tuple(notes.lines()), notes.left_out)
 
 
 def _labels(scored: bool) -> list[dict[str, Any]]:

@@ -55,10 +55,10 @@ def write_fiftyone(
         try:
             video = f"data/{name}" if root is None else os.path.abspath(resolve_path(sample, root))
         except DataError as error:  # the others are written all the same
-            notes.add(f"video {sample.video_id}", f"{error.problem} and was left out")
+            notes.leave_out(sample.video_id, error.problem)
             continue
         if name is None:
-            notes.add(f"video {sample.video_id}", "has no path to name its labels by and was left out")
+            notes.leave_out(sample.video_id, "has no path to name its labels by")
             continue
         labels = f"labels/{names.of(name, '.json')}"
         index.append({"data": video, "labels": labels})
@@ -68,7 +68,7 @@ def write_fiftyone(
     manifest = {"type": _INDEX_CLASS, "description": "Traces of AI-generated video", "index": index}
     with atomic_path(base / MANIFEST_NAME) as scratch:
         scratch.write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    return Exported(len(index), traces, tuple(notes.lines()))
+    return Exported(len(index), traces, tuple(notes.lines()), notes.left_out)
 
 
 def _labels(sample: Sample, media: Media, traces: list[TraceFrames]) -> dict[str, Any]:

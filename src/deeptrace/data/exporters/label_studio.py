@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from deeptrace.data.exporters.shared import Exported, kinds_of, samples_on_frames
 from deeptrace.data.frames import ANY_KIND, Notes, TraceFrames, frame_count
 from deeptrace.data.media_join import resolve_path
+from deeptrace.errors import DataError
 from deeptrace.geometry import Box
 from deeptrace.io import jsonl
 from deeptrace.io.atomic import atomic_path
@@ -50,15 +51,20 @@ def write_label_studio(
     def tasks() -> Iterator[dict[str, Any]]:
         nonlocal videos, traces
         for sample, media, found in samples_on_frames(samples, notes):
+            try:
+                place = sample.path if root is None else resolve_path(sample, root)
+            except DataError as error:  # the others are written all the same
+                notes.leave_out(sample.video_id, error.problem)
+                continue
             videos, traces = videos + 1, traces + len(found)
-            yield _task(sample, media, found, sample.path if root is None else resolve_path(sample, root))
+            yield _task(sample, media, found, place)
 
     jsonl.write_list(tasks(), base / TASKS_NAME)
     config = ElementTree.ElementTree(_config())
     ElementTree.indent(config)
     with atomic_path(base / CONFIG_NAME) as scratch:
         config.write(scratch, encoding="utf-8")
-    return Exported(videos, traces, tuple(notes.lines()))
+    return Exported(videos, traces, tuple(notes.lines()), notes.left_out)
 
 
 def _config() -> ElementTree.Element:

@@ -63,7 +63,7 @@ def write_labelbox(samples: Iterable[Sample], folder: str | os.PathLike[str]) ->
     jsonl.write_lines(lines(), base / LABELS_NAME)
     with atomic_path(base / ONTOLOGY_NAME) as scratch:
         scratch.write_text(json.dumps(_ontology(), indent=2) + "\n", encoding="utf-8")
-    return Exported(videos, traces, tuple(notes.lines()))
+    return Exported(videos, traces, tuple(notes.lines()), notes.left_out)
 
 
 def _segments(item: TraceFrames, media: Media) -> list[dict[str, Any]]:

@@ -24,11 +24,13 @@ class Exported:
         videos: how many.
         traces: how many of theirs.
         notes: what the format could not hold, one line a kind.
+        left_out: how many videos are not in it at all; `notes` says which and why.
     """
 
     videos: int
     traces: int
     notes: tuple[str, ...]
+    left_out: int
 
 
 def samples_on_frames(
@@ -51,7 +53,7 @@ def samples_on_frames(
     for sample in samples:
         where, media = f"video {sample.video_id}", sample.media
         if media is None or media.fps is None:
-            notes.add(where, "states no frame size or no frame rate and was left out")
+            notes.leave_out(sample.video_id, "states no frame size or no frame rate")
             continue
         implied = Label.FAKE if sample.traces else None
         for name in _FIELDS:

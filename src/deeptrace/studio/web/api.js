@@ -100,5 +100,18 @@ export async function sendLabels(tool, file) {
   return said;
 }
 
+/** Labels for another tool, saved as a zip; how many videos are in it, and how many had to be left out. */
+export async function takeLabels(tool) {
+  const response = await fetch(`/api/export/labels/${tool}.zip`);
+  if (response.status === 401) sessionOver();
+  if (!response.ok) throw new ServerError(response.status, await response.json().catch(() => ({})), response.headers.get("Retry-After"));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = `${tool}.zip`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000); // the browser reads it after the click
+  return { videos: Number(response.headers.get("X-Deeptrace-Videos")), left_out: Number(response.headers.get("X-Deeptrace-Left-Out")) };
+}
+
 /** A new id: for edits and answers, so that one that is sent twice counts once. */
 export const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,6 +1,6 @@
 // The queue: clips by p, with pictures; J and K walk through it, an answer moves on. Only the rows in view are made.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { may, patiently, sendLabels } from "./api.js";
+import { may, patiently, sendLabels, takeLabels } from "./api.js";
 import { allKinds } from "./kinds.js";
 import { Badge, ClipView } from "./clip.js";
 import { Rows, useList } from "./list.js";
@@ -57,10 +57,18 @@ function OtherTools({ onClose }) {
     } catch (error) { setSaid({ text: error.message, good: false }); }
     event.target.value = "";
   };
+  const take = async (name) => {
+    const said = (text, good = true) => setSaid({ text, good });
+    said(`making ${name}.zip`);
+    try {
+      const { videos, left_out } = await patiently(() => takeLabels(name), (why) => said(`waiting with ${name}.zip: ${why}`));
+      said(`${name}.zip: ${videos} clip${videos === 1 ? "" : "s"}${left_out ? `; ${left_out} left out, notes.txt in it says which and why` : ""}`);
+    } catch (error) { said(error.message, false); }
+  };
   return html`
     <dialog class="sheet small" ref=${sheet} onClose=${onClose} aria-labelledby="tools-title">
       <form method="dialog"><h2 id="tools-title">Other tools</h2><button aria-label="Close">×</button></form>
-      <h3>Labels for</h3><div class="row">${["cvat", "label-studio", "labelbox", "coco", "fiftyone"].map((name) => html`<a class="button" key=${name} download href=${`/api/export/labels/${name}.zip`}>${TOOLS[name].split(" (")[0]}</a>`)}</div>
+      <h3>Labels for</h3><div class="row">${["cvat", "label-studio", "labelbox", "coco", "fiftyone"].map((name) => html`<button type="button" key=${name} onClick=${() => take(name)}>${TOOLS[name].split(" (")[0]}</button>`)}</div>
       <p class="muted">A zip; <code>notes.txt</code> in it says what has no place in that tool.</p>
       <h3>Labels from</h3>
       <label class="wide"><span>Tool</span><select value=${tool} onChange=${(event) => setTool(event.target.value)}>${Object.entries(TOOLS).map(([name, words]) => html`<option value=${name}>${words}</option>`)}</select></label>

@@ -11,6 +11,8 @@ from tests.plug_ins import plug_in
 
 from deeptrace.video import write_video
 
+_SOURCE = Path(__file__).with_name("corner_detector.py")
+
 
 def corner_clip(level: int, *, frames: int = 6, height: int = 24, width: int = 32) -> np.ndarray:
     """(T, H, W, 3) uint8 for which `CornerDetector` says p_fake = level / 255; other places say otherwise."""
@@ -26,9 +28,12 @@ def expected(level: int) -> float:
 
 @pytest.fixture
 def corner(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of the installed `CornerDetector`."""
+    """The name of the installed `CornerDetector`.
+
+    Its source is installed, not an import of it: wheels of trainers bring a package `tests` that hides this one.
+    """
     monkeypatch.setattr("deeptrace.reward.reward._shared", {})
-    with plug_in(tmp_path_factory.mktemp("site"), "corner", "from tests.reward.corner_detector import load") as name:
+    with plug_in(tmp_path_factory.mktemp("site"), "corner", _SOURCE.read_text()) as name:
         yield name
 
 
